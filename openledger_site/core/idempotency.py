@@ -1,0 +1,107 @@
+"""The same POST twice has one effect: the answer is stored in the transaction of its effects.
+
+The unique row makes concurrent repeats wait for the first; they then get its stored answer. A
+refused or crashed request stores nothing, so it may be sent again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+
+from openledger_site.core.errors import DomainError
+from openledger_site.core.models import AnsweredRequest
+
+STORED_HEADERS = ("Content-Type", "Location", "HX-Redirect", "HX-Trigger")
+
+
+class KeyReused(DomainError):
+    status = 422
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another request. Send a new key."
+
+
+class KeyTooLong(DomainError):
+    status = 400
+    code = "idempotency_key_invalid"
+    message = "An Idempotency-Key has 1 to 255 visible ASCII characters."
+
+
+def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Run a POST view once per `Idempotency-Key` (header, or hidden field `idempotency_key`).
+
+    Without a key the view runs in a transaction all the same.
+    """
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        key = request.headers.get("Idempotency-Key") or request.POST.get("idempotency_key", "")
+        if request.method != "POST":
+            return view(request, *args, **kwargs)
+        if key and (len(key) > 255 or not key.isascii() or not key.isprintable()):
+            raise KeyTooLong(limit=255)
+        with transaction.atomic():
+            answered = _begin(request, key) if key else None
+            if answered is not None and answered.status is not None:
+                return _replay(answered)
+            response = view(request, *args, **kwargs)
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+            elif answered is not None:
+                _store(answered, response)
+        return response
+
+    return wrapper
+
+
+def _begin(request: HttpRequest, key: str) -> AnsweredRequest:
+    user = getattr(request, "user", None)
+    principal = f"user:{user.pk}" if user is not None and user.is_authenticated else "anonymous"
+    fingerprint = hashlib.sha256(
+        f"{request.method} {request.path}\n".encode() + _body_fingerprint(request)
+    ).hexdigest()
+    try:
+        with transaction.atomic():  # waits here while another transaction holds the same key
+            return AnsweredRequest.objects.create(
+                principal=principal, key=key, fingerprint=fingerprint
+            )
+    except IntegrityError:
+        answered = AnsweredRequest.objects.get(principal=principal, key=key)
+        if answered.fingerprint != fingerprint:
+            raise KeyReused(where="Idempotency-Key") from None
+        return answered
+
+
+def _body_fingerprint(request: HttpRequest) -> bytes:
+    """Multipart bodies differ in their boundary each time: hash fields and file names instead."""
+    if request.content_type != "multipart/form-data":
+        return request.body
+    fields = sorted(
+        (name, value)
+        for name, values in request.POST.lists()
+        for value in values
+        if name != "csrfmiddlewaretoken"
+    )
+    files = sorted((name, f.name, f.size) for name, f in request.FILES.items())
+    return repr((fields, files)).encode()
+
+
+def _store(answered: AnsweredRequest, response: HttpResponse) -> None:
+    rendered = getattr(response, "render", None)
+    if callable(rendered):
+        rendered()
+    answered.status = response.status_code
+    answered.headers = {name: response[name] for name in STORED_HEADERS if name in response}
+    answered.body = response.content
+    answered.save()
+
+
+def _replay(answered: AnsweredRequest) -> HttpResponse:
+    response = HttpResponse(bytes(answered.body), status=answered.status, headers=answered.headers)
+    response["Idempotent-Replay"] = "true"
+    return response

@@ -1,0 +1,75 @@
+"""Request ids, and domain errors turned into answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
+from django.utils.decorators import sync_and_async_middleware
+
+from openledger_site.core.errors import DomainError
+from openledger_site.core.logs import current_request_id
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+@sync_and_async_middleware
+def request_id(get_response: GetResponse) -> GetResponse:
+    """Give each request an id: on the answer as `x-request-id`, and on each of its log lines."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            identifier = uuid.uuid4().hex
+            current_request_id.set(identifier)
+            response: HttpResponseBase = await get_response(request)
+            response["x-request-id"] = identifier
+            return response
+
+        return async_middleware  # type: ignore[return-value] # Django accepts either kind here
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        identifier = uuid.uuid4().hex
+        current_request_id.set(identifier)
+        response = get_response(request)
+        response["x-request-id"] = identifier
+        return response
+
+    return middleware
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Programs name JSON first or call under /api/ and /v1/."""
+    return request.path.startswith(("/api/", "/v1/")) or request.headers.get(
+        "accept", ""
+    ).startswith("application/json")
+
+
+class DomainErrorMiddleware:
+    """Answer a `DomainError` raised by any view, in the shape the caller can read."""
+
+    async_capable = True
+    sync_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        if not isinstance(exc, DomainError):
+            return None
+        if wants_json(request):
+            return JsonResponse(exc.envelope(), status=exc.status)
+        htmx = bool(getattr(request, "htmx", False))
+        template = "errors/_refusal.html" if htmx else "errors/refusal.html"
+        response = render(request, template, {"error": exc}, status=exc.status)
+        if htmx:
+            # The refusal replaces nothing: it is shown in the page's message area.
+            response["HX-Retarget"], response["HX-Reswap"] = "#messages", "beforeend"
+        return response

@@ -1,0 +1,22 @@
+"""Doors for Celery: ids in, one service each, safe to run twice."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from openledger_site.core import jobs, outbox
+
+
+@shared_task(name="core.run_job")
+def run_job(job_id: str) -> None:
+    jobs.run_job(job_id)
+
+
+@shared_task(name="core.sweep_jobs", expires=5)
+def sweep_jobs() -> None:
+    jobs.sweep()
+
+
+@shared_task(name="core.relay_outbox", expires=5)
+def relay_outbox() -> None:
+    outbox.relay()

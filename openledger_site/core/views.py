@@ -1,0 +1,51 @@
+"""Home, health, and the progress of any job."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from openledger_site.core.jobs import cancel_job, job_for
+
+
+@login_not_required
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    return render(request, "home.html")
+
+
+@login_not_required
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return JsonResponse({"ok": True})
+
+
+@login_not_required
+@require_GET
+def readyz(request: HttpRequest) -> HttpResponse:
+    """The process can do its work: the database answers. 503 and the reason if not."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception as problem:  # whatever the driver raises, the answer is the same
+        return JsonResponse({"ok": False, "database": type(problem).__name__}, status=503)
+    return JsonResponse({"ok": True, "database": "ok"})
+
+
+@require_GET
+def job_progress(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    job = job_for(request.user, job_id)
+    return render(request, "core/job_progress.html", {"job": job})
+
+
+@require_POST
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    job = job_for(request.user, job_id)
+    cancel_job(job)
+    return redirect("core:job-progress", job_id=job.pk)
