@@ -1,0 +1,23 @@
+"""Which trained rows moved an answer, and who is paid for it. Pure ML: no Django, no database.
+
+Torch-free (a web process and an offline verifier may import them):
+
+* ``shares.py``      the integer payout rule: scores in, parts per billion out
+* ``sketch.py``      seeded, structured random projection of gradients; int8 rows
+* ``index.py``       the index folder of one adapter: rows, norms, curvature, manifest, digest
+* ``influence.py``   damped empirical Fisher, and gradient dot product
+* ``lexical.py``     BM25: the baseline beside every score, and retrieval at answer time
+* ``duplicates.py``  clusters of near-duplicate records
+* ``phantoms.py``    never-trained records that teach the noise gate
+* ``record.py``      the attribution of one answer as data, and its offline ``replay``
+
+Needs torch:
+
+* ``gradients.py``   per-record LoRA gradients of a batch in one backward pass
+* ``build.py``       records and an adapter in, index folder out
+* ``attribute.py``   prompt and response token ids in, ``Attribution`` out
+* ``worker.py``      keeps a base and its indexes warm and answers many attributions
+* ``__main__.py``    both as child processes: ``build FOLDER`` and ``worker``
+"""
+
+from __future__ import annotations

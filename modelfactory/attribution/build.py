@@ -1,0 +1,114 @@
+"""Build the attribution index of one adapter from the records it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
+from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
+from modelfactory.attribution.index import IndexIdentity, IndexRecord, write_index
+from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
+from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS
+from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """How an index is built; ``dimensions`` is the length of a row in bytes."""
+
+    dimensions: int = 4096
+    seed: int = 20_261_123
+    curvature: CurvatureKind = "efim"
+    damping: float = DEFAULT_DAMPING
+    batch_size: int = 16
+    duplicate_threshold: float = DEFAULT_THRESHOLD
+
+
+@dataclass(frozen=True)
+class RecordExamples:
+    """A record, its text for BM25 and duplicates, and its training examples (one per wording)."""
+
+    record_id: str
+    text: str
+    examples: tuple[TokenExample, ...]
+
+
+def sketch_gradients(
+    model: nn.Module,
+    sketch: Sketch,
+    groups: Sequence[Sequence[TokenExample]],
+    *,
+    batch_size: int,
+    on_progress: Callable[[int, int], None],
+) -> Float32:
+    """[n, k]: the sketched gradient of each group, the mean over its examples."""
+    owners = [row for row, group in enumerate(groups) for _ in group]
+    flat = [example for group in groups for example in group]
+    rows = np.zeros((len(groups), sketch.dimensions), dtype=np.float32)
+    position = 0
+    for batch in batched(
+        model,
+        flat,
+        batch_size=batch_size,
+        on_batch=lambda done: on_progress(done, len(flat)),
+    ):
+        parts = {name: values.cpu().numpy() for name, values in batch.modules.items()}
+        for sketched in sketch.project(parts):
+            rows[owners[position]] += sketched
+            position += 1
+    return rows / np.array([[len(group)] for group in groups], dtype=np.float32)
+
+
+def build_index(
+    folder: Path,
+    model: nn.Module,
+    records: Sequence[RecordExamples],
+    phantoms: Sequence[TokenExample],
+    *,
+    base_digest: str,
+    adapter_digest: str,
+    settings: IndexSettings | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> str:
+    """Write the index of ``records`` (oldest first) to ``folder``; returns the index digest.
+
+    ``model`` is the base with the adapter active. ``phantoms`` were never trained; at least
+    ``MINIMUM_PHANTOMS``. Raises ``ValueError`` for too few phantoms or a record without examples.
+    """
+    settings = settings or IndexSettings()
+    if len(phantoms) < MINIMUM_PHANTOMS or not all(record.examples for record in records):
+        raise ValueError(f"an index needs {MINIMUM_PHANTOMS} phantoms and examples of each record")
+    sizes = {module.name: module.size for module in lora_modules(model)}
+    dimensions = min(settings.dimensions, sum(sizes.values()))
+    sketch = plan_sketch(sizes, dimensions=dimensions, seed=settings.seed)
+    texts = [record.text for record in records]
+    clusters = cluster_positions(texts, threshold=settings.duplicate_threshold)
+    groups = [*(record.examples for record in records), *((example,) for example in phantoms)]
+    rows = sketch_gradients(
+        model, sketch, groups, batch_size=settings.batch_size, on_progress=on_progress
+    )
+    return write_index(
+        folder,
+        identity=IndexIdentity(
+            base_digest, adapter_digest, settings.curvature, settings.damping, LOSS
+        ),
+        sketch=sketch,
+        records=[
+            IndexRecord(record.record_id, records[cluster].record_id)
+            for record, cluster in zip(records, clusters, strict=True)
+        ],
+        rows=rows[: len(records)],
+        phantoms=rows[len(records) :],
+        texts=texts,
+    )
+
+
+def limit_threads(threads: int) -> None:
+    """Fixed thread counts make two builds of the same input equal."""
+    torch.set_num_threads(threads)
