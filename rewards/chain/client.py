@@ -1,0 +1,352 @@
+"""``ChainClient``: everything the site reads from a chain, and the door for signed transactions.
+
+Every request has a time limit, is tried once and fails with a type from ``errors``. Before the
+first answer is used the node's chain id is compared with the configured one; ``check()`` compares
+it again. The node is not trusted to filter: logs are matched to our contract addresses here too.
+
+    client = ChainClient(settings.CHAIN_RPC_URL, expected_chain_id=31337, timeout_seconds=5)
+    head = client.finalized_block()
+    for deposit in client.deposit_events(addresses.escrow, cursor + 1, head.number):
+        ...  # credit once per (transaction_hash, log_index); store deposit.block_hash
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from eth_abi.abi import decode, encode
+from eth_utils.address import to_checksum_address
+from web3 import Web3
+
+from rewards.chain.calls import ContractCall
+from rewards.chain.errors import (
+    ChainUnavailable,
+    ReceiptTimeout,
+    RejectionReason,
+    RpcFailure,
+    TransactionFailed,
+    TransactionRejected,
+    WrongChain,
+)
+from rewards.chain.records import (
+    AnchorState,
+    BlockReference,
+    ClaimEvent,
+    DepositEvent,
+    DistributorState,
+    LogPlace,
+    Receipt,
+    WithdrawalEvent,
+)
+from rewards.chain.rpc import Rpc
+from rewards.chain.transactions import Fees, transaction_hash_of
+
+BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
+
+DEPOSITED = "Deposited(address,uint256,uint256)"
+WITHDRAWN = "Withdrawn(address,uint256,bytes32)"
+CLAIMED = "Claimed(address,uint256,uint256,bytes32)"
+# Public nodes refuse wide log queries; 2,000 blocks is accepted by all we know of.
+LOG_RANGE_BLOCKS = 2_000
+GAS_MARGIN_PERCENT = 20
+
+
+class ChainClient:
+    """Reads one chain and broadcasts to it. Safe to share between threads."""
+
+    def __init__(self, rpc_url: str, expected_chain_id: int, timeout_seconds: float = 5.0) -> None:
+        self.expected_chain_id = expected_chain_id
+        self._rpc = Rpc(rpc_url, timeout_seconds)
+        self._is_checked = False
+
+    def check(self) -> None:
+        """Raises ``WrongChain`` unless the node serves the configured chain."""
+        actual = _number(self._rpc.request("eth_chainId"))
+        if actual != self.expected_chain_id:
+            self._is_checked = False
+            raise WrongChain(self.expected_chain_id, actual)
+        self._is_checked = True
+
+    def request(self, method: str, *parameters: object) -> Any:
+        """One raw JSON-RPC request, after the chain id check."""
+        if not self._is_checked:
+            self.check()
+        return self._rpc.request(method, *parameters)
+
+    # Blocks
+
+    def block(self, block: BlockTag) -> BlockReference | None:
+        """Number, hash and time of a block; None when the node does not have it."""
+        found = self.request("eth_getBlockByNumber", _tag(block), False)
+        if found is None:
+            return None
+        return BlockReference(
+            _number(found["number"]), str(found["hash"]), _number(found["timestamp"])
+        )
+
+    def latest_block(self) -> BlockReference:
+        """The newest block; may still be replaced."""
+        return self._known_block("latest")
+
+    def finalized_block(self) -> BlockReference:
+        """The newest block that the chain says cannot be replaced; deposits count up to here."""
+        return self._known_block("finalized")
+
+    def block_hash(self, number: int) -> str | None:
+        """Hash of a block, None above the head; a stored hash that differs means a reorg."""
+        found = self.block(number)
+        return None if found is None else found.hash
+
+    # Events
+
+    def deposit_events(self, escrow: str, from_block: int, to_block: int) -> list[DepositEvent]:
+        """Deposits in blocks ``from_block`` to ``to_block``, both included, in chain order."""
+        found: list[DepositEvent] = []
+        for log, place in self._logs(escrow, DEPOSITED, from_block, to_block):
+            (amount_wei,) = decode(["uint256"], _data(log))
+            account, deposit_id = _address_topic(log, 1), _topic(log, 2)
+            found.append(DepositEvent(account, amount_wei, deposit_id, place))
+        return found
+
+    def withdrawal_events(
+        self, escrow: str, from_block: int, to_block: int
+    ) -> list[WithdrawalEvent]:
+        """Withdrawals from custody in both-inclusive blocks, in chain order."""
+        found: list[WithdrawalEvent] = []
+        for log, place in self._logs(escrow, WITHDRAWN, from_block, to_block):
+            (amount_wei,) = decode(["uint256"], _data(log))
+            to, withdrawal_id = _address_topic(log, 1), str(log["topics"][2])
+            found.append(WithdrawalEvent(to, amount_wei, withdrawal_id, place))
+        return found
+
+    def claim_events(self, distributor: str, from_block: int, to_block: int) -> list[ClaimEvent]:
+        """Payouts to accounts in both-inclusive blocks, in chain order."""
+        found: list[ClaimEvent] = []
+        for log, place in self._logs(distributor, CLAIMED, from_block, to_block):
+            amount_wei, cumulative_wei = decode(["uint256", "uint256"], _data(log))
+            account, root = _address_topic(log, 1), str(log["topics"][2])
+            found.append(ClaimEvent(account, amount_wei, cumulative_wei, root, place))
+        return found
+
+    # Balances and contract state
+
+    def balance_of(self, token: str, account: str, block: BlockTag = "latest") -> int:
+        """OPEN of ``account`` in wei."""
+        return int(self._read(token, "balanceOf(address)", [account], ["uint256"], block)[0])
+
+    def native_balance_of(self, account: str, block: BlockTag = "latest") -> int:
+        """The chain's native coin of ``account`` in wei; it pays for gas."""
+        return _number(self.request("eth_getBalance", account, _tag(block)))
+
+    def nonces(self, token: str, account: str) -> int:
+        """The next ERC-2612 permit nonce of ``account``."""
+        return int(self._read(token, "nonces(address)", [account], ["uint256"], "latest")[0])
+
+    def claimed(self, distributor: str, account: str, block: BlockTag = "latest") -> int:
+        """Paid out to ``account`` so far, in wei."""
+        return int(self._read(distributor, "claimed(address)", [account], ["uint256"], block)[0])
+
+    def is_root_accepted(self, distributor: str, root: bytes) -> bool:
+        """Whether claims against ``root`` are paid now."""
+        accepted = self._read(distributor, "isAccepted(bytes32)", [root], ["bool"], "latest")[0]
+        return bool(accepted)
+
+    def distributor_state(self, distributor: str, block: BlockTag = "latest") -> DistributorState:
+        """Totals, current root and waiting proposal of the distributor."""
+
+        def value(signature: str, kind: str = "uint256") -> Any:
+            return self._read(distributor, signature, [], [kind], block)[0]
+
+        waiting = self._read(
+            distributor,
+            "proposal()",
+            [],
+            ["bytes32", "bytes32", "uint256", "uint64", "uint64"],
+            block,
+        )
+        return DistributorState(
+            current_root=Web3.to_hex(value("currentRoot()", "bytes32")),
+            current_epoch=value("currentEpoch()", "uint64"),
+            cumulative_total_wei=value("cumulativeTotal()"),
+            total_claimed_wei=value("totalClaimed()"),
+            funded_wei=value("funded()"),
+            challenge_delay_seconds=value("challengeDelay()", "uint64"),
+            proposed_root=Web3.to_hex(waiting[0]) if waiting[4] else None,
+            activatable_at_timestamp=waiting[4] or None,
+        )
+
+    def anchor_of(self, registry: str, subject: bytes, root: bytes) -> AnchorState | None:
+        """When ``root`` was anchored for ``subject``; None when it was not."""
+        timestamp, number, count = self._read(
+            registry,
+            "anchorOf(bytes32,bytes32)",
+            [subject, root],
+            ["uint64", "uint64", "uint128"],
+            "latest",
+        )
+        return AnchorState(timestamp, number, count) if timestamp else None
+
+    def is_escrow_id_used(self, escrow: str, identifier: bytes) -> bool:
+        """Whether a withdrawal or funding id was processed."""
+        return bool(self._read(escrow, "isUsed(bytes32)", [identifier], ["bool"], "latest")[0])
+
+    def code_of(self, address: str) -> bytes:
+        """Deployed code at ``address``; empty when there is none."""
+        return bytes.fromhex(str(self.request("eth_getCode", address, "latest"))[2:])
+
+    # Sending
+
+    def transaction_count(self, account: str, block: BlockTag = "latest") -> int:
+        """Nonces of ``account`` used up to ``block``; ``pending`` counts the node's pool too."""
+        return _number(self.request("eth_getTransactionCount", account, _tag(block)))
+
+    def estimate_gas(self, sender: str, call: ContractCall) -> int:
+        """Gas limit with a 20 % margin; raises ``CallReverted`` with the contract's own error."""
+        fields = {"from": sender, "data": Web3.to_hex(call.data), "value": hex(call.value_wei)}
+        if call.to is not None:
+            fields["to"] = call.to
+        estimate = _number(self.request("eth_estimateGas", fields))
+        return estimate + estimate * GAS_MARGIN_PERCENT // 100
+
+    def estimate_fees(self) -> Fees:
+        """Fees that stay valid while the base fee doubles (six full blocks)."""
+        latest = self.request("eth_getBlockByNumber", "latest", False)
+        base_fee = _number(latest.get("baseFeePerGas", "0x0"))
+        tip = _number(self.request("eth_maxPriorityFeePerGas"))
+        return Fees(max_fee_per_gas_wei=2 * base_fee + tip, max_priority_fee_per_gas_wei=tip)
+
+    def send_raw(self, raw: bytes) -> str:
+        """Broadcasts signed bytes; answers their hash, also when the node has them already.
+
+        Raises ``TransactionRejected`` with a reason. On ``ChainUnavailable`` the bytes may have
+        arrived: broadcast the same bytes again, never newly signed ones.
+        """
+        transaction_hash = transaction_hash_of(raw)
+        try:
+            self.request("eth_sendRawTransaction", Web3.to_hex(raw))
+        except RpcFailure as error:
+            if self._has_transaction(transaction_hash):
+                return transaction_hash
+            raise TransactionRejected(_rejection_reason(str(error)), str(error)) from error
+        return transaction_hash
+
+    def receipt(self, transaction_hash: str) -> Receipt | None:
+        """The receipt of a mined transaction, None while it waits or is unknown."""
+        found = self.request("eth_getTransactionReceipt", transaction_hash)
+        if found is None:
+            return None
+        created = found.get("contractAddress")
+        return Receipt(
+            transaction_hash=str(found["transactionHash"]),
+            is_success=_number(found["status"]) == 1,
+            block_number=_number(found["blockNumber"]),
+            block_hash=str(found["blockHash"]),
+            gas_used=_number(found["gasUsed"]),
+            effective_gas_price_wei=_number(found["effectiveGasPrice"]),
+            contract_address=to_checksum_address(created) if created else None,
+        )
+
+    def wait_for_receipt(self, transaction_hash: str, timeout_seconds: float = 30.0) -> Receipt:
+        """The receipt of a successful transaction.
+
+        Raises ``TransactionFailed`` when it reverted, ``ReceiptTimeout`` when it is not mined yet.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        pause_seconds = 0.01
+        while (receipt := self.receipt(transaction_hash)) is None:
+            if time.monotonic() > deadline:
+                raise ReceiptTimeout(f"{transaction_hash} not mined in {timeout_seconds} s")
+            time.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, 0.5)
+        if not receipt.is_success:
+            raise TransactionFailed(f"{transaction_hash} reverted in block {receipt.block_number}")
+        return receipt
+
+    # Inside
+
+    def _known_block(self, tag: Literal["latest", "finalized"]) -> BlockReference:
+        found = self.block(tag)
+        if found is None:
+            raise ChainUnavailable(f"The node has no {tag} block yet.")
+        return found
+
+    def _has_transaction(self, transaction_hash: str) -> bool:
+        return self.request("eth_getTransactionByHash", transaction_hash) is not None
+
+    def _read(
+        self,
+        contract: str,
+        signature: str,
+        arguments: list[object],
+        returns: list[str],
+        block: BlockTag,
+    ) -> tuple[Any, ...]:
+        types = signature[signature.index("(") + 1 : -1]
+        data = Web3.keccak(text=signature)[:4] + encode(
+            types.split(",") if types else [], arguments
+        )
+        fields = {"to": contract, "data": Web3.to_hex(data)}
+        answer = bytes.fromhex(str(self.request("eth_call", fields, _tag(block)))[2:])
+        if not answer:
+            raise RpcFailure(f"There is no contract with {signature} at {contract}.")
+        return decode(returns, answer)
+
+    def _logs(
+        self, contract: str, event: str, from_block: int, to_block: int
+    ) -> list[tuple[dict[str, Any], LogPlace]]:
+        topic = Web3.to_hex(Web3.keccak(text=event))
+        found: list[tuple[dict[str, Any], LogPlace]] = []
+        for start in range(from_block, to_block + 1, LOG_RANGE_BLOCKS):
+            end = min(start + LOG_RANGE_BLOCKS - 1, to_block)
+            query = {
+                "address": contract,
+                "topics": [topic],
+                "fromBlock": hex(start),
+                "toBlock": hex(end),
+            }
+            for log in self.request("eth_getLogs", query):
+                is_ours = to_checksum_address(log["address"]) == to_checksum_address(contract)
+                if is_ours and log["topics"][0] == topic and not log.get("removed", False):
+                    found.append((log, _place(log)))
+        return sorted(found, key=lambda item: (item[1].block_number, item[1].log_index))
+
+
+def _number(value: str) -> int:
+    return int(value, 16)
+
+
+def _tag(block: BlockTag) -> str:
+    return hex(block) if isinstance(block, int) else block
+
+
+def _data(log: dict[str, Any]) -> bytes:
+    return bytes.fromhex(log["data"][2:])
+
+
+def _topic(log: dict[str, Any], index: int) -> int:
+    return int(log["topics"][index], 16)
+
+
+def _address_topic(log: dict[str, Any], index: int) -> str:
+    return to_checksum_address("0x" + log["topics"][index][-40:])
+
+
+def _place(log: dict[str, Any]) -> LogPlace:
+    return LogPlace(
+        block_number=_number(log["blockNumber"]),
+        block_hash=str(log["blockHash"]),
+        transaction_hash=str(log["transactionHash"]),
+        log_index=_number(log["logIndex"]),
+    )
+
+
+def _rejection_reason(message: str) -> RejectionReason:
+    lowered = message.lower()
+    if "nonce too low" in lowered:
+        return RejectionReason.NONCE_TOO_LOW
+    if "underpriced" in lowered or "max fee per gas less than block base fee" in lowered:
+        return RejectionReason.UNDERPRICED
+    if "insufficient funds" in lowered:
+        return RejectionReason.INSUFFICIENT_FUNDS
+    return RejectionReason.OTHER
