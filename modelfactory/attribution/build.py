@@ -62,7 +62,8 @@ def sketch_gradients(
         for sketched in sketch.project(parts):
             rows[owners[position]] += sketched
             position += 1
-    return rows / np.array([[len(group)] for group in groups], dtype=np.float32)
+    rows /= np.array([[len(group)] for group in groups], dtype=np.float32)
+    return rows
 
 
 def build_index(

@@ -137,7 +137,7 @@ def record_gradients(
     The adapter must be the active one of the peft ``model``; no parameter's ``grad`` is touched.
     """
     modules = lora_modules(model, adapter)
-    layers = [layer for module in modules for layer in (module.down, module.up)]
+    layers: list[nn.Module] = [layer for m in modules for layer in (m.down, m.up)]
     with _recording(model, modules) as tape:
         means, sums = response_losses(model, examples)
         outputs = [tape.outputs[layer] for layer in layers]

@@ -110,7 +110,8 @@ def _write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 def _multipliers(norms: Float64, smallest: float) -> UInt32:
     scaled = np.divide(smallest, norms, out=np.zeros_like(norms), where=norms > 0)
-    return np.rint(scaled * (1 << MULTIPLIER_BITS)).astype(np.uint32)
+    multipliers: UInt32 = np.rint(scaled * (1 << MULTIPLIER_BITS)).astype(np.uint32)
+    return multipliers
 
 
 def _balance(rows: Float32, slices: tuple[slice, ...]) -> Float64:

@@ -98,10 +98,10 @@ def encode_query(values: Int16) -> str:
 
 def decode_query(text: str, dimensions: int) -> Int16:
     """Raises ``ValueError`` when the text is not base64 of ``dimensions`` int16 values."""
-    values = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i2").astype(np.int16)
-    if len(values) != dimensions:
-        raise ValueError(f"the query sketch has {len(values)} values, the index {dimensions}")
-    return values
+    content = base64.b64decode(text, validate=True)
+    if len(content) != 2 * dimensions:
+        raise ValueError(f"the query sketch has {len(content)} bytes, not {2 * dimensions}")
+    return np.frombuffer(content, dtype="<i2").astype(np.int16)
 
 
 @dataclass(frozen=True)
