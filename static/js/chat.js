@@ -1,0 +1,81 @@
+// Streams an answer (NDJSON: token, done, error). Without this file the form posts normally.
+import { attachOnce } from "./attach.js";
+import { messageOf } from "./messages.js";
+import { randomKey } from "./random_key.js";
+
+function bubble(log, role, text) {
+  const template = document.querySelector(`[data-chat-template="${role}"]`);
+  const item = template.content.firstElementChild.cloneNode(true);
+  item.querySelector(".chat-text").textContent = text;
+  log.append(item);
+  item.scrollIntoView({ block: "end", behavior: "smooth" });
+  return item;
+}
+
+async function* lines(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const pieces = (rest + part.value).split("\n");
+    rest = pieces.pop();
+    for (const piece of pieces) if (piece.trim()) yield JSON.parse(piece);
+  }
+}
+
+function fail(item, text) {
+  item.classList.add("chat-error");
+  item.querySelector(".chat-text").append(text);
+}
+
+async function handle(item, event) {
+  if (event.type === "token") item.querySelector(".chat-text").append(event.text);
+  if (event.type === "error") fail(item, event.message);
+  if (event.type === "done" && event.html_url) {
+    await htmx.ajax("GET", event.html_url, { target: item, swap: "outerHTML" });
+  }
+}
+
+async function send(form, log, signal) {
+  const data = new FormData(form);
+  bubble(log, "user", data.get("prompt"));
+  const item = bubble(log, "assistant", "");
+  item.toggleAttribute("data-streaming", true);
+  try {
+    const headers = { Accept: "application/x-ndjson", "Idempotency-Key": randomKey() };
+    const response = await fetch(form.action, { method: "POST", body: data, headers, signal });
+    if (!response.ok) return fail(item, messageOf(await response.text(), response.status));
+    for await (const event of lines(response)) await handle(item, event);
+  } catch (problem) {
+    if (problem.name !== "AbortError") fail(item, "The connection broke. You pay only for what was answered.");
+  } finally {
+    item.toggleAttribute("data-streaming", false);
+  }
+}
+
+function start(form) {
+  const log = form.closest(".chat").querySelector("[data-chat-log]");
+  const field = form.elements.prompt;
+  const stop = form.querySelector("[data-chat-stop]");
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (form.hasAttribute("data-sending") || !field.value.trim()) return;
+    const controller = new AbortController();
+    form.toggleAttribute("data-sending", true);
+    if (stop) Object.assign(stop, { hidden: false, onclick: () => controller.abort() });
+    const sending = send(form, log, controller.signal);
+    field.value = "";
+    await sending;
+    form.toggleAttribute("data-sending", false);
+    if (stop) stop.hidden = true;
+    field.focus();
+  });
+}
+
+export function attach(root) {
+  attachOnce(root, "form[data-chat]", start);
+}

@@ -1,0 +1,18 @@
+// Earnings from the distributor to the wallet, with the proof that the server gives.
+import { ethers, signerFor } from "./chain.js";
+import { follow } from "./deposit.js";
+
+const DISTRIBUTOR_ABI = [
+  "function claim(address account,uint256 cumulativeAmount,bytes32 root,bytes32[] proof)",
+];
+
+export async function claim(root, wallet, status) {
+  const { Contract } = await ethers();
+  const { account, cumulativeWei, distributor, root: merkleRoot, proof = "" } = root.dataset;
+  status.step("wallet", "Confirm the claim in your wallet…");
+  const { signer } = await signerFor(wallet, root.dataset);
+  const contract = new Contract(distributor, DISTRIBUTOR_ABI, signer);
+  const steps = proof.split(",").filter(Boolean);
+  const transaction = await contract.claim(account, BigInt(cumulativeWei), merkleRoot, steps);
+  await follow(root, status, transaction, "Claimed. The OPEN is in your wallet.");
+}
