@@ -9,12 +9,15 @@ import os
 import re
 from pathlib import Path
 
+import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from openledger_site.core.local.postgres import local_database_url
 from openledger_site.core.local.secrets import local_secret
+
+django_stubs_ext.monkeypatch()  # `ModelAdmin[User]` and its like, which Django leaves to the stubs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")
@@ -262,7 +265,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "openledger_site.core.errors.api_exception_handler",
+    "EXCEPTION_HANDLER": "openledger_site.core.api.api_exception_handler",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "OpenLedger",

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.response import Response
-from rest_framework.views import exception_handler
-
 
 class DomainError(Exception):
     """A refusal the user can act on. `message` is shown as it is: plain words and what to do next."""
@@ -63,20 +60,3 @@ class Unavailable(DomainError):
 class PaymentRequired(DomainError):
     status = 402
     code = "payment_required"
-
-
-def api_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """Give every API refusal the one envelope."""
-    if isinstance(exc, DomainError):
-        return Response(exc.envelope(), status=exc.status)
-    response = exception_handler(exc, context)
-    if response is not None:
-        detail = response.data
-        if isinstance(detail, dict) and set(detail) == {"detail"}:
-            message, where = str(detail["detail"]), ""
-        else:
-            where = next(iter(detail), "") if isinstance(detail, dict) else ""
-            message = str(detail)
-        code = getattr(exc, "default_code", "invalid")
-        response.data = DomainError(message, where=str(where), code=str(code)).envelope()
-    return response

@@ -1,0 +1,49 @@
+"""The cast that every test shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from openledger_site.accounts.models import User
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    def make(name: str, **fields: object) -> User:
+        return User.objects.create_user(
+            email=f"{name}@example.org", password="correct horse 7 battery", display_name=name, **fields
+        )
+
+    return make
+
+
+@pytest.fixture
+def owner(make_user: Callable[..., User]) -> User:
+    return make_user("Olive")
+
+
+@pytest.fixture
+def contributor(make_user: Callable[..., User]) -> User:
+    return make_user("Carla")
+
+
+@pytest.fixture
+def reviewer(make_user: Callable[..., User]) -> User:
+    return make_user("Rene")
+
+
+@pytest.fixture
+def builder(make_user: Callable[..., User]) -> User:
+    return make_user("Bo")
+
+
+@pytest.fixture
+def consumer(make_user: Callable[..., User]) -> User:
+    return make_user("Quinn")
+
+
+@pytest.fixture
+def stranger(make_user: Callable[..., User]) -> User:
+    return make_user("Sam")

@@ -1,0 +1,84 @@
+"""The same POST ten times at once has one effect."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse, JsonResponse
+from django.test import RequestFactory
+
+from openledger_site.core.errors import Conflict
+from openledger_site.core.idempotency import KeyReused, KeyTooLong, idempotent
+from openledger_site.core.models import AnsweredRequest, OutboxMessage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@idempotent
+def make_a_thing(request):
+    OutboxMessage.objects.create(task="made", queue="test")
+    if request.POST.get("refuse"):
+        raise Conflict
+    if request.POST.get("invalid"):
+        return HttpResponse("no", status=422)
+    return JsonResponse({"number": OutboxMessage.objects.count()}, status=201)
+
+
+def post(user, key="k-1", **data):
+    request = RequestFactory().post("/things/", data, headers={"Idempotency-Key": key} if key else {})
+    request.user = user
+    return make_a_thing(request)
+
+
+def test_a_repeat_gets_the_stored_answer(owner):
+    first, second = post(owner), post(owner)
+    assert (first.content, second.content) == (b'{"number": 1}', b'{"number": 1}')
+    assert (second.status_code, second["Idempotent-Replay"]) == (201, "true")
+
+
+def test_ten_at_once_have_one_effect(owner):
+    answers = []
+
+    def send():
+        answers.append(post(owner).content)
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(10)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert answers == [b'{"number": 1}'] * 10
+    assert OutboxMessage.objects.count() == 1
+
+
+def test_the_key_belongs_to_one_person(owner, stranger):
+    post(owner)
+    assert post(stranger).content == b'{"number": 2}'
+
+
+def test_another_request_under_the_same_key_is_refused(owner):
+    post(owner)
+    with pytest.raises(KeyReused):
+        post(owner, colour="red")
+
+
+def test_a_refused_request_may_be_sent_again(owner):
+    with pytest.raises(Conflict):
+        post(owner, refuse="1")
+    assert not AnsweredRequest.objects.exists()
+    assert not OutboxMessage.objects.exists()
+
+
+def test_an_invalid_form_leaves_nothing(owner):
+    assert post(owner, invalid="1").status_code == 422
+    assert not OutboxMessage.objects.exists()
+
+
+def test_without_a_key_each_request_counts(owner):
+    assert [post(owner, key="").content for _ in range(2)] == [b'{"number": 1}', b'{"number": 2}']
+
+
+def test_a_key_that_is_too_long_is_refused(owner):
+    with pytest.raises(KeyTooLong):
+        post(owner, key="k" * 256)
