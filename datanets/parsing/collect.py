@@ -35,6 +35,20 @@ _PROGRESS_ROWS = 500
 _COPY_BYTES = 256 * 1024
 
 
+def charge(report: Report, limits: Limits, size_bytes: int, entry: str) -> None:
+    """Adds to what the upload has unpacked to, and stops it at the limit."""
+    report.unpacked_bytes += size_bytes
+    if report.unpacked_bytes > limits.unpacked_bytes:
+        limit = f"{limits.unpacked_bytes:,} bytes"
+        raise too_large(
+            "unpacked_too_large",
+            f"The upload unpacks to more than {limit}.",
+            where=f'entry "{shown(entry)}"' if entry else f"row {report.rows_read + 1}",
+            limit=f"{limit} unpacked",
+            remedy="Split it into several uploads.",
+        )
+
+
 @dataclass(slots=True)
 class CountedSource:
     """Counts the bytes that come out of a source against the unpacked budget of the upload."""
@@ -61,16 +75,7 @@ class CountedSource:
     def _read(self, size: int) -> bytes:
         data = self.source.read(size)
         self.count += len(data)
-        self.report.unpacked_bytes += len(data)
-        if self.report.unpacked_bytes > self.limits.unpacked_bytes:
-            limit = f"{self.limits.unpacked_bytes:,} bytes unpacked"
-            raise too_large(
-                "unpacked_too_large",
-                f"The upload unpacks to more than {limit}.",
-                where=f'entry "{shown(self.entry.name)}"' if self.entry else "the file",
-                limit=limit,
-                remedy="Split it into several uploads.",
-            )
+        charge(self.report, self.limits, len(data), self.entry.name if self.entry else "")
         if self.entry and self.count > max(
             self.limits.archive_ratio_floor_bytes,
             self.limits.archive_ratio * self.entry.packed_bytes,
@@ -106,7 +111,7 @@ class Collector:
         if detected.format == "zip":
             self._collect_zip(file)
         elif detected.format == "parquet":
-            self._collect_rows(read_parquet(file, self.limits, "", self.mapping), "")
+            self._collect_rows(self._parquet_rows(file, ""), "")
         else:
             self._collect_rows(_text_rows(source, detected, self.limits, ""), "")
         self._refuse_nothing()
@@ -136,10 +141,16 @@ class Collector:
                 remedy="Put the files themselves into one zip.",
             )
         if detected.format == "parquet":
-            rows = read_parquet(self._spool(source), self.limits, name, self.mapping)
+            rows = self._parquet_rows(self._spool(source), name)
         else:
             rows = _text_rows(source, detected, self.limits, name)
         self._collect_rows(rows, name)
+
+    def _parquet_rows(self, file: IO[bytes], entry: str) -> Iterator[RawRow]:
+        def charge_bytes(size_bytes: int) -> None:
+            charge(self.report, self.limits, size_bytes, entry)
+
+        return read_parquet(file, self.limits, entry, self.mapping, charge_bytes)
 
     def _spool(self, source: ByteSource) -> IO[bytes]:
         """Parquet must be read from its end, so an entry is unpacked to nameless scratch space."""

@@ -123,7 +123,8 @@ def parse_upload(
     `mapping` says which column plays which role (keys of `shapes.SYNONYMS`) after `needs_mapping`.
     A bad file never raises: it gives a result with a `rejection`. Raises OSError when `path` cannot
     be opened or the disk is full, ValueError for a role that does not exist, and
-    SandboxUnavailableError when this machine cannot confine the child; these are faults of the caller or the operator.
+    SandboxUnavailableError when this machine cannot confine the child: faults of the caller or
+    the operator.
     """
     limits = limits or Limits()
     if unknown := set(mapping or ()) - set(SYNONYMS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from datanets.parsing.result import (
@@ -159,9 +159,16 @@ def _named(names: list[str], cells: list[str], line: int) -> RawRow:
 
 
 def read_parquet(
-    file: IO[bytes], limits: Limits, entry: str, mapping: Mapping[str, str] | None
+    file: IO[bytes],
+    limits: Limits,
+    entry: str,
+    mapping: Mapping[str, str] | None,
+    charge_bytes: Callable[[int], None],
 ) -> Iterator[RawRow]:
-    """Rows of a parquet file, a few at a time. Columns that are not needed are never decoded."""
+    """Rows of a parquet file, a few at a time. Columns that are not needed are never decoded.
+
+    `charge_bytes` is told what each step unfolds to: the footer's own figures cannot be believed.
+    """
     import pyarrow as pa
 
     done = 0
@@ -173,8 +180,10 @@ def read_parquet(
             columns=_wanted_columns(parquet.schema_arrow, mapping),
             use_threads=False,
         ):
+            charge_bytes(batch.nbytes)
             columns = [(value.as_py() for value in column) for column in batch.columns]
             for cells in zip(*columns, strict=True):
+                charge_bytes(sum(len(cell) for cell in cells if isinstance(cell, str)))
                 yield unread | dict(zip(batch.schema.names, cells, strict=True))
                 done += 1
     except MemoryError:
