@@ -15,9 +15,16 @@ from django.core.files.storage import FileSystemStorage, default_storage
 
 
 class ModuleManifestStaticFilesStorage(ManifestStaticFilesStorage):
-    """Hash the ES modules that `app.js` imports too."""
+    """Hash the ES modules that `app.js` imports too.
 
-    support_js_module_import_aggregation = True
+    Only under `js/`: Django's own switch would also read the scripts of installed packages, where
+    a mere comment such as `import "package/name"` stops collectstatic.
+    """
+
+    patterns = (
+        *ManifestStaticFilesStorage.patterns,
+        ("js/*.js", ManifestStaticFilesStorage._js_module_import_aggregation_patterns[1]),
+    )
 
 
 class ContentAddressedStorage(FileSystemStorage):
