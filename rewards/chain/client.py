@@ -55,8 +55,15 @@ GAS_MARGIN_PERCENT = 20
 class ChainClient:
     """Reads one chain and broadcasts to it. Safe to share between threads."""
 
-    def __init__(self, rpc_url: str, expected_chain_id: int, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        rpc_url: str,
+        expected_chain_id: int,
+        timeout_seconds: float = 5.0,
+        log_range_blocks: int = LOG_RANGE_BLOCKS,
+    ) -> None:
         self.expected_chain_id = expected_chain_id
+        self._log_range_blocks = log_range_blocks
         self._rpc = Rpc(rpc_url, timeout_seconds)
         self._is_checked = False
 
@@ -297,8 +304,8 @@ class ChainClient:
     ) -> list[tuple[dict[str, Any], LogPlace]]:
         topic = Web3.to_hex(Web3.keccak(text=event))
         found: list[tuple[dict[str, Any], LogPlace]] = []
-        for start in range(from_block, to_block + 1, LOG_RANGE_BLOCKS):
-            end = min(start + LOG_RANGE_BLOCKS - 1, to_block)
+        for start in range(from_block, to_block + 1, self._log_range_blocks):
+            end = min(start + self._log_range_blocks - 1, to_block)
             query = {
                 "address": contract,
                 "topics": [topic],

@@ -50,7 +50,8 @@ from rewards.chain.rpc import Rpc
 LOOPBACK = "127.0.0.1"
 # With --slots-in-an-epoch 1 anvil's finalized block is this many below the newest.
 CONFIRMATIONS_TO_FINALITY = 2
-STATES_IN_MEMORY = 1_024
+# anvil keeps a full state a block, 0.8 MB each; contract reads reach back this many blocks.
+STATES_IN_MEMORY = 64
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -65,14 +65,16 @@ def test_deposits_come_in_order_and_only_from_the_blocks_asked_for(
     assert client.deposit_events(addresses.escrow, first + 1, second - 1) == []
 
 
-def test_a_wide_range_is_asked_for_in_parts_without_losing_its_ends(
-    client: ChainClient, addresses: Addresses, cast: Cast, chain: LocalChain
+@pytest.mark.parametrize("log_range_blocks", [1, 2, 3, 7])
+def test_a_wide_range_is_asked_for_in_parts_without_losing_any(
+    client: ChainClient, addresses: Addresses, cast: Cast, chain: LocalChain, log_range_blocks: int
 ) -> None:
-    deposit(client, addresses, cast, 1)
-    chain.mine(4_001)
-    number = deposit(client, addresses, cast, 2)
-    events = client.deposit_events(addresses.escrow, addresses.deployed_block, number)
-    assert [event.amount_wei for event in events] == [1, 2]
+    for amount_wei in (1, 2, 3):
+        number = deposit(client, addresses, cast, amount_wei)
+        chain.mine(amount_wei)
+    narrow = ChainClient(chain.url, DEVELOPMENT_CHAIN_ID, log_range_blocks=log_range_blocks)
+    events = narrow.deposit_events(addresses.escrow, addresses.deployed_block, number)
+    assert [event.amount_wei for event in events] == [1, 2, 3]
 
 
 def test_a_reorganisation_changes_the_hash_of_the_deposit_block(
