@@ -1,0 +1,27 @@
+"""The books, what was earned, what the chain said and what we told it, and the payouts."""
+
+from __future__ import annotations
+
+from rewards.models.chain import Anchor, ChainCursor, ChainTransaction, Claim, Deposit
+from rewards.models.ledger import Account, Entry, Hold, Transaction
+from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
+from rewards.models.settlements import EarningLine, Settlement, SplitParameters
+
+__all__ = [
+    "Account",
+    "Anchor",
+    "ChainCursor",
+    "ChainTransaction",
+    "Claim",
+    "Deposit",
+    "EarningLine",
+    "Entry",
+    "Epoch",
+    "EpochPayout",
+    "Hold",
+    "PayoutFreeze",
+    "ReconcileRun",
+    "Settlement",
+    "SplitParameters",
+    "Transaction",
+]

@@ -1,0 +1,143 @@
+"""What constraints cannot say about the books, said by the database itself.
+
+A refusal here is `check_violation` (23514), so Django raises `IntegrityError`. `pg_trigger_depth()`
+tells a statement of ours (1) from an update made by another of these triggers (2 or more): that is
+how only an entry can move a balance and only a hold can move what is held.
+"""
+
+from __future__ import annotations
+
+import pgtrigger
+
+_REFUSE = "USING ERRCODE = '23514'"
+
+
+def append_only(name: str) -> pgtrigger.Trigger:
+    """Rows can be added, never changed or removed, in raw SQL too."""
+    return pgtrigger.Trigger(
+        name=name,
+        operation=pgtrigger.Update | pgtrigger.Delete,
+        when=pgtrigger.Before,
+        func=f"RAISE EXCEPTION '% is append-only', TG_TABLE_NAME {_REFUSE};",
+    )
+
+
+def never_deleted(name: str) -> pgtrigger.Trigger:
+    return pgtrigger.Trigger(
+        name=name,
+        operation=pgtrigger.Delete,
+        when=pgtrigger.Before,
+        func=f"RAISE EXCEPTION 'rows of % are kept', TG_TABLE_NAME {_REFUSE};",
+    )
+
+
+ACCOUNT_TRIGGERS = [
+    pgtrigger.Trigger(
+        name="account_opens_empty",
+        operation=pgtrigger.Insert,
+        when=pgtrigger.Before,
+        func=f"""
+            IF NEW.balance_wei <> 0 OR NEW.held_wei <> 0 THEN
+                RAISE EXCEPTION 'an account opens empty' {_REFUSE};
+            END IF;
+            RETURN NEW;
+        """,
+    ),
+    pgtrigger.Trigger(
+        name="account_moves_by_entries_only",
+        operation=pgtrigger.Update,
+        when=pgtrigger.Before,
+        func=f"""
+            IF (NEW.balance_wei, NEW.held_wei) IS DISTINCT FROM (OLD.balance_wei, OLD.held_wei)
+               AND pg_trigger_depth() < 2 THEN
+                RAISE EXCEPTION 'balances move by entries and holds only' {_REFUSE};
+            END IF;
+            IF (NEW.id, NEW.code, NEW.kind, NEW.owner_id)
+               IS DISTINCT FROM (OLD.id, OLD.code, OLD.kind, OLD.owner_id) THEN
+                RAISE EXCEPTION 'an account keeps its name and owner' {_REFUSE};
+            END IF;
+            RETURN NEW;
+        """,
+    ),
+    never_deleted("account_is_kept"),
+]
+
+TRANSACTION_TRIGGERS = [
+    append_only("transaction_is_append_only"),
+    # Names the database transaction that wrote the row; entries are taken from no other one.
+    pgtrigger.Trigger(
+        name="transaction_is_sealed_at_commit",
+        operation=pgtrigger.Insert,
+        when=pgtrigger.Before,
+        func="NEW.written_by = txid_current(); RETURN NEW;",
+    ),
+    pgtrigger.Trigger(
+        name="transaction_sums_to_zero",
+        operation=pgtrigger.Insert,
+        when=pgtrigger.After,
+        timing=pgtrigger.Deferred,
+        declare=[("legs", "bigint"), ("total", "numeric")],
+        func=f"""
+            SELECT count(*), coalesce(sum(amount_wei), 0) INTO legs, total
+              FROM rewards_entry WHERE transaction_id = NEW.id;
+            IF legs < 2 OR total <> 0 THEN
+                RAISE EXCEPTION 'transaction % has % legs that sum to %', NEW.id, legs, total
+                    {_REFUSE};
+            END IF;
+            RETURN NULL;
+        """,
+    ),
+]
+
+ENTRY_TRIGGERS = [
+    append_only("entry_is_append_only"),
+    pgtrigger.Trigger(
+        name="entry_moves_the_balance",
+        operation=pgtrigger.Insert,
+        when=pgtrigger.After,
+        func=f"""
+            IF NOT EXISTS (
+                SELECT 1 FROM rewards_transaction
+                 WHERE id = NEW.transaction_id AND written_by = txid_current()
+            ) THEN
+                RAISE EXCEPTION 'transaction % is sealed', NEW.transaction_id {_REFUSE};
+            END IF;
+            UPDATE rewards_account SET balance_wei = balance_wei + NEW.amount_wei
+             WHERE id = NEW.account_id;
+            RETURN NULL;
+        """,
+    ),
+]
+
+HOLD_TRIGGERS = [
+    pgtrigger.Trigger(
+        name="hold_reserves_its_amount",
+        operation=pgtrigger.Insert,
+        when=pgtrigger.After,
+        func=f"""
+            IF NEW.state <> 'pending' THEN
+                RAISE EXCEPTION 'a hold begins pending' {_REFUSE};
+            END IF;
+            UPDATE rewards_account SET held_wei = held_wei + NEW.amount_wei
+             WHERE id = NEW.account_id;
+            RETURN NULL;
+        """,
+    ),
+    pgtrigger.Trigger(
+        name="hold_is_resolved_once",
+        operation=pgtrigger.Update,
+        when=pgtrigger.After,
+        func=f"""
+            IF OLD.state <> 'pending' OR (NEW.account_id, NEW.amount_wei, NEW.key)
+               IS DISTINCT FROM (OLD.account_id, OLD.amount_wei, OLD.key) THEN
+                RAISE EXCEPTION 'hold % is already %', OLD.id, OLD.state {_REFUSE};
+            END IF;
+            IF NEW.state <> 'pending' THEN
+                UPDATE rewards_account SET held_wei = held_wei - OLD.amount_wei
+                 WHERE id = OLD.account_id;
+            END IF;
+            RETURN NULL;
+        """,
+    ),
+    never_deleted("hold_is_kept"),
+]

@@ -1,0 +1,219 @@
+"""The books refuse, in the database itself, whatever would unbalance them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
+
+from openledger_site.accounts.models import User
+from rewards.models import Account, Entry, Hold, Transaction
+from rewards.services.ledger import (
+    HoldResolved,
+    InsufficientFunds,
+    PostingDiffers,
+    UnbalancedPosting,
+    expire_holds,
+    place_hold,
+    post,
+    system_account,
+    user_account,
+    void_hold,
+)
+
+pytestmark = pytest.mark.django_db
+Kind = Account.Kind
+Fund = Callable[[User, int], None]
+
+
+def spendable(user: User) -> Account:
+    return user_account(user, Kind.SPENDABLE)
+
+
+def sql(statement: str, *parameters: object) -> None:
+    """Run raw SQL to the end of its own transaction, deferred checks included."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def pay(payer: User, payee: User, amount_wei: int, key: str) -> Transaction:
+    legs = [(spendable(payer), -amount_wei), (spendable(payee), amount_wei)]
+    return post(key=key, kind="test", legs=legs, reason="Test")
+
+
+def test_a_posting_moves_both_balances(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    pay(consumer, builder, 30, "one")
+    assert (spendable(consumer).balance_wei, spendable(builder).balance_wei) == (70, 30)
+
+
+def test_amounts_up_to_a_full_evm_word_are_exact(consumer: User, fund: Fund) -> None:
+    fund(consumer, 2**256 - 1)
+    assert spendable(consumer).balance_wei == 2**256 - 1
+
+
+def test_the_same_key_posts_once(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    assert pay(consumer, builder, 30, "one") == pay(consumer, builder, 30, "one")
+    assert spendable(consumer).balance_wei == 70
+
+
+def test_the_same_key_with_other_legs_is_refused(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    pay(consumer, builder, 30, "one")
+    with pytest.raises(PostingDiffers):
+        pay(consumer, builder, 31, "one")
+
+
+def test_legs_that_do_not_sum_to_zero_are_a_mistake(consumer: User) -> None:
+    legs = [(system_account(Kind.CUSTODY), -2), (spendable(consumer), 1)]
+    with pytest.raises(UnbalancedPosting):
+        post(key="k", kind="test", legs=legs, reason="Test")
+
+
+def test_nobody_goes_below_zero_and_nothing_stays_behind(consumer: User, builder: User) -> None:
+    with pytest.raises(InsufficientFunds):
+        pay(consumer, builder, 1, "one")
+    assert not Transaction.objects.exists()
+
+
+def test_held_wei_cannot_be_spent(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    place_hold(consumer, 80, key="hold", reason="Answer")
+    with pytest.raises(InsufficientFunds):
+        pay(consumer, builder, 21, "one")
+    pay(consumer, builder, 20, "two")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE rewards_entry SET amount_wei = amount_wei + 1",
+        "DELETE FROM rewards_entry",
+        "UPDATE rewards_transaction SET reason = 'x'",
+        "DELETE FROM rewards_transaction",
+        "UPDATE rewards_account SET balance_wei = balance_wei + 1",
+        "UPDATE rewards_account SET held_wei = 1 WHERE kind = 'spendable'",
+        "UPDATE rewards_account SET kind = 'holding' WHERE kind = 'spendable'",
+        "DELETE FROM rewards_account",
+        "INSERT INTO rewards_account (code, kind, balance_wei, held_wei) VALUES ('x', 'dust', 5, 0)",
+        "INSERT INTO rewards_transaction (public_id, key, kind, reason, source_url, written_by)"
+        " VALUES (gen_random_uuid(), 'x', 'x', 'x', '', 0)",
+    ],
+)
+def test_raw_sql_cannot_unbalance_the_books(statement: str, consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    with pytest.raises(IntegrityError):
+        sql(statement)
+    assert spendable(consumer).balance_wei == 100
+
+
+def test_a_one_sided_transaction_is_refused_at_commit(consumer: User) -> None:
+    account = spendable(consumer)
+    with pytest.raises(IntegrityError, match="1 legs that sum to 5"), transaction.atomic():
+        row = Transaction.objects.create(key="x", kind="x", reason="x")
+        Entry.objects.create(transaction=row, account=account, amount_wei=5)
+        sql("SELECT 1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_committed_transaction_takes_no_more_entries(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    row = Transaction.objects.get()
+    with pytest.raises(IntegrityError, match="is sealed"), transaction.atomic():
+        Entry.objects.create(transaction=row, account=system_account(Kind.DUST), amount_wei=5)
+
+
+def test_a_voided_hold_frees_its_wei_once(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    hold = place_hold(consumer, 80, key="hold", reason="Answer")
+    void_hold(hold)
+    void_hold(hold)
+    assert spendable(consumer).available_wei == 100
+
+
+def test_a_hold_above_the_balance_is_refused(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    with pytest.raises(InsufficientFunds, match=r"you have"):
+        place_hold(consumer, 101, key="hold", reason="Answer")
+
+
+def test_the_same_hold_key_reserves_once(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    first = place_hold(consumer, 60, key="hold", reason="Answer")
+    assert place_hold(consumer, 60, key="hold", reason="Answer") == first
+    assert spendable(consumer).held_wei == 60
+
+
+def test_a_resolved_hold_cannot_be_resolved_again_in_raw_sql(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    void_hold(place_hold(consumer, 60, key="hold", reason="Answer"))
+    with pytest.raises(IntegrityError, match="already voided"):
+        sql("UPDATE rewards_hold SET state = 'pending', resolved_at = NULL")
+
+
+def test_an_expired_hold_is_freed(consumer: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    hold = place_hold(consumer, 60, key="hold", reason="Answer")
+    assert expire_holds() == 0
+    Hold.objects.filter(pk=hold.pk).update(expires_at=Now() - timedelta(seconds=1))
+    assert expire_holds() == 1
+    assert spendable(consumer).available_wei == 100
+
+
+def test_a_posted_hold_cannot_be_voided(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    hold = place_hold(consumer, 60, key="hold", reason="Answer")
+    legs = [(spendable(consumer), -50), (spendable(builder), 50)]
+    post(key="k", kind="test", legs=legs, reason="Test", hold=hold)
+    with pytest.raises(HoldResolved):
+        void_hold(hold)
+
+
+def in_ten_threads(action: Callable[[int], object]) -> list[object]:
+    def one(number: int) -> object:
+        try:
+            return action(number)
+        except InsufficientFunds as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        return list(pool.map(one, range(10)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_threads_with_one_key_have_one_effect(
+    consumer: User, builder: User, fund: Fund
+) -> None:
+    fund(consumer, 100)
+    spendable(builder)
+    rows = in_ten_threads(lambda _: pay(consumer, builder, 10, "one").pk)
+    assert len(set(rows)) == 1
+    assert spendable(consumer).balance_wei == 90
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_threads_that_overdraw_never_go_below_zero(
+    consumer: User, builder: User, fund: Fund
+) -> None:
+    fund(consumer, 35)
+    spendable(builder)
+    results = in_ten_threads(lambda number: pay(consumer, builder, 10, f"pay {number}"))
+    assert sum(isinstance(result, InsufficientFunds) for result in results) == 7
+    assert spendable(consumer).balance_wei == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_threads_that_reserve_too_much_reserve_what_is_there(
+    consumer: User, fund: Fund
+) -> None:
+    fund(consumer, 35)
+    in_ten_threads(lambda number: place_hold(consumer, 10, key=f"h{number}", reason="Answer"))
+    assert spendable(consumer).held_wei == 30
