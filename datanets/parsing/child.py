@@ -26,9 +26,6 @@ from datanets.parsing.result import (
     wrong_content,
 )
 
-# From sysexits.h: EX_CONFIG and EX_IOERR. Both are for the operator, not for the sender.
-EXIT_NO_SANDBOX = 78
-EXIT_DISK_FULL = 74
 _PROGRESS_EVERY_SECONDS = 0.1
 
 
@@ -79,7 +76,7 @@ def _collect(task: dict[str, Any], upload: IO[bytes], status: IO[bytes]) -> Repo
     _preload(upload)
     held = task["held"] + confine.lock(task["parent"])
     if not any("network" in name or name == "seccomp" for name in held):
-        os._exit(EXIT_NO_SANDBOX)
+        os._exit(confine.EXIT_NO_SANDBOX)
     report = collector.report
     report.confinement = held
     try:
@@ -93,7 +90,7 @@ def _collect(task: dict[str, Any], upload: IO[bytes], status: IO[bytes]) -> Repo
         report.rejection = _memory(limits).rejection
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            os._exit(EXIT_DISK_FULL)
+            os._exit(confine.EXIT_DISK_FULL)
         raise
     except RecursionError:
         report.rejection = _recursion().rejection
@@ -135,6 +132,8 @@ def _recursion() -> UploadRejectedError:
 def main() -> None:
     task = json.loads(sys.argv[1])
     confine.die_with_parent(task["parent"])
+    # Our working folder is empty and gone from here on, even if the parent is killed later.
+    os.rmdir(os.getcwd())
     confine.limit_resources(Limits(**task["limits"]))
     task["held"] = ["resource limits", *confine.leave_network()]
     with open("/proc/self/status", "rb", buffering=0) as status, os.fdopen(0, "rb") as upload:

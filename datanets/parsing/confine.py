@@ -27,6 +27,10 @@ from pathlib import Path
 
 from datanets.parsing.result import Limits
 
+# From sysexits.h: EX_CONFIG and EX_IOERR. Both are for the operator, not for the sender.
+EXIT_NO_SANDBOX = 78
+EXIT_DISK_FULL = 74
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 38, 22
@@ -91,7 +95,10 @@ def leave_network() -> list[str]:
 
 
 def lock(parent: int) -> list[str]:
-    """The last step, after every import. The working folder must be empty. Returns what holds."""
+    """The last step, after every import; the working folder must be empty or removed.
+
+    Returns the names of what holds from here on.
+    """
     reached = _drop_root()
     die_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from datanets.parsing import strict_json
-from datanets.parsing.child import EXIT_DISK_FULL, EXIT_NO_SANDBOX
-from datanets.parsing.confine import SandboxUnavailableError
+from datanets.parsing.confine import (
+    EXIT_DISK_FULL,
+    EXIT_NO_SANDBOX,
+    SandboxUnavailableError,
+)
 from datanets.parsing.result import (
     BadRow,
     BadValueError,
@@ -158,7 +161,8 @@ def _run(
     mapping: Mapping[str, str] | None,
 ) -> ParseResult:
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="openledger-parse-"))
+        folder = tempfile.mkdtemp(prefix="openledger-parse-")
+        stack.callback(_remove_folder, folder)
         report_file, scratch, errors = (
             stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)
         )
@@ -178,6 +182,12 @@ def _run(
         report = _report_of(ended, report_file, errors, limits)
         on_fault.pop_all()
         return _result(report, ended, rows)
+
+
+def _remove_folder(folder: str) -> None:
+    """The child removes it as its first act; this is for a child that never came so far."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(folder)
 
 
 def _wait_for_child(

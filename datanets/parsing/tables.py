@@ -209,11 +209,13 @@ def _open_parquet(file: IO[bytes], limits: Limits, entry: str) -> pq.ParquetFile
     import pyarrow.parquet as pq
 
     _check_footer(file, limits, entry)
-    names = pq.read_schema(file).names
+    schema = pq.read_schema(file)
+    names = schema.names
     file.seek(0)
     # Repeated values stay one value with many references, so a tiny file cannot unfold in memory.
+    texts = [field.name for field in schema if _is_string(field.type)]
     parquet = pq.ParquetFile(
-        file, pre_buffer=False, buffer_size=64 * 1024, read_dictionary=names[: limits.columns]
+        file, pre_buffer=False, buffer_size=64 * 1024, read_dictionary=texts[: limits.columns]
     )
     metadata, where = parquet.metadata, place(entry, "its directory")
     if metadata.num_columns > limits.columns:
@@ -259,14 +261,14 @@ def _check_footer(file: IO[bytes], limits: Limits, entry: str) -> None:
 def _wanted_columns(schema: pa.Schema, mapping: Mapping[str, str] | None) -> list[str]:
     shape = recognise(schema.names, mapping)
     if shape is None:  # only for the sample on the mapping page
-        return [field.name for field in schema if _is_text(field.type)][:50] or schema.names[:1]
+        return [field.name for field in schema if _is_string(field.type)][:50] or schema.names[:1]
     roles = ROLES_OF_KIND[shape.kind]
     return [column for role, column in shape.columns.items() if role in roles]
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _is_string(kind: pa.DataType) -> bool:
     import pyarrow.types as types
 
     if types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind))
+    return bool(types.is_string(kind) or types.is_large_string(kind))
