@@ -165,7 +165,7 @@ async def test_a_running_adapter_cannot_be_evicted_and_an_idle_one_makes_room(
 
 async def test_churn_in_a_small_cache_changes_no_answer(make_engine, adapters):
     largest = (await make_engine().ensure(adapters[1])).size_bytes
-    roomy, tight = make_engine(), make_engine(adapter_budget_bytes=largest)
+    roomy, tight = make_engine(), make_engine(adapter_budget_bytes=largest + 20_000)
     answers = {roomy: [], tight: []}
     for engine, found in answers.items():
         for at in range(12):
