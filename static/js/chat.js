@@ -1,4 +1,4 @@
-// Streams an answer (NDJSON: token, done, error). Without this file the form posts normally.
+// Streams an answer as NDJSON. Without this file the form posts normally.
 import { attachOnce } from "./attach.js";
 import { messageOf } from "./messages.js";
 import { randomKey } from "./random_key.js";
@@ -8,7 +8,7 @@ function bubble(log, role, text) {
   const item = template.content.firstElementChild.cloneNode(true);
   item.querySelector(".chat-text").textContent = text;
   log.append(item);
-  item.scrollIntoView({ block: "end", behavior: "smooth" });
+  item.scrollIntoView({ block: "nearest" });
   return item;
 }
 
@@ -30,9 +30,7 @@ function fail(item, text) {
 async function handle(item, event) {
   if (event.type === "token") item.querySelector(".chat-text").append(event.text);
   if (event.type === "error") fail(item, event.message);
-  if (event.type === "done" && event.html_url) {
-    await htmx.ajax("GET", event.html_url, { target: item, swap: "outerHTML" });
-  }
+  if (event.html_url) await htmx.ajax("GET", event.html_url, { target: item, swap: "outerHTML" });
 }
 
 async function send(form, log, signal) {
@@ -46,7 +44,7 @@ async function send(form, log, signal) {
     if (!response.ok) return fail(item, messageOf(await response.text(), response.status));
     for await (const event of lines(response)) await handle(item, event);
   } catch (problem) {
-    if (problem.name !== "AbortError") fail(item, "The connection broke. You pay only for what was answered.");
+    fail(item, problem.name === "AbortError" ? " (stopped)" : "The connection broke. You pay only for what was answered.");
   } finally {
     item.toggleAttribute("data-streaming", false);
   }

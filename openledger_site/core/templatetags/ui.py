@@ -17,24 +17,16 @@ from openledger_site.core.templatetags.ui_figures import chart, identicon_svg, s
 
 register = template.Library()
 
-TONE_BY_STATE = {
-    **dict.fromkeys(("running", "training", "loading", "streaming", "active", "live"), "live"),
-    **dict.fromkeys(
-        ("accepted", "approved", "succeeded", "done", "published", "verified", "credited")
-        + ("claimed", "paid", "confirmed", "healthy", "listed", "anchored", "payable", "ok"),
-        "good",
-    ),
-    **dict.fromkeys(
-        ("pending", "queued", "waiting", "holding", "draft", "paused", "proposed", "restricted"),
-        "warn",
-    ),
-    **dict.fromkeys(
-        ("rejected", "failed", "cancelled", "revoked", "withdrawn", "voided", "expired")
-        + ("retired", "slashed", "vetoed", "error"),
-        "bad",
-    ),
-    **dict.fromkeys(("claimable", "public", "new", "posted", "sent", "submitted"), "info"),
+STATES_BY_TONE = {
+    "live": "running training loading streaming active live",
+    "good": "accepted approved succeeded done published verified credited claimed paid confirmed"
+    " healthy listed anchored payable ok",
+    "warn": "pending queued waiting holding draft paused proposed restricted",
+    "bad": "rejected failed cancelled revoked withdrawn voided expired retired slashed vetoed"
+    " error",
+    "info": "claimable public new posted sent submitted",
 }
+TONE_BY_STATE = {state: tone for tone, states in STATES_BY_TONE.items() for state in states.split()}
 
 
 @register.simple_tag
@@ -85,7 +77,7 @@ def stepper(current: int, *labels: str) -> dict[str, object]:
 
 
 @register.inclusion_tag("components/stat.html")
-def stat(label: str, value: object, help: str = "") -> dict[str, object]:  # noqa: A002
+def stat(label: str, value: object, help: str = "") -> dict[str, object]:
     """One figure inside `<dl class="stats">`."""
     return {"label": label, "value": value, "help": help}
 
@@ -181,7 +173,7 @@ def notice(content: str, tone: str = "info", title: str = "") -> SafeString:
 
 
 @register.simple_block_tag
-def dialog(content: str, id: str, title: str) -> SafeString:  # noqa: A002
+def dialog(content: str, id: str, title: str) -> SafeString:
     """A modal dialog, opened by any button with `data-dialog-open`."""
     return _block("dialog", content, id=id, title=title)
 

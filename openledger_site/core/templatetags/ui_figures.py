@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -133,7 +134,8 @@ def chart(series: Iterable[Mapping[str, object]]) -> Chart | None:
 def _points(raw: object) -> list[tuple[float, float]]:
     if not isinstance(raw, Iterable):
         return []
-    return [(float(x), float(y)) for x, y in raw]
+    points = [(float(x), float(y)) for x, y in raw]
+    return [point for point in points if all(map(math.isfinite, point))]
 
 
 def _figure(value: float) -> str:

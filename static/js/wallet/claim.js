@@ -4,6 +4,9 @@ import { follow } from "./deposit.js";
 
 const DISTRIBUTOR_ABI = [
   "function claim(address account,uint256 cumulativeAmount,bytes32 root,bytes32[] proof)",
+  "error NothingToClaim(address account,uint256 alreadyClaimed)",
+  "error RootNotAccepted(bytes32 root)",
+  "error InvalidProof()",
 ];
 
 export async function claim(root, wallet, status) {

@@ -1,7 +1,7 @@
 // OPEN from the wallet into the escrow: one signature and one transaction (permit), or two transactions.
 import { ethers, signerFor } from "./chain.js";
 import { untilCredited } from "./server.js";
-import { inWords } from "./status.js";
+import { wasDeclined } from "./status.js";
 
 const TOKEN_ABI = [
   "function name() view returns (string)",
@@ -38,17 +38,22 @@ async function send(root, status, signer, address, value) {
     const signed = await permit(signer, token, address, escrowAddress, value, Number(chainId));
     return await escrow.depositWithPermit(value, signed.deadline, signed.v, signed.r, signed.s);
   } catch (problem) {
-    if (inWords(problem).startsWith("You declined") || problem.code === "CALL_EXCEPTION") throw problem;
+    if (wasDeclined(problem) || problem.code === "CALL_EXCEPTION") throw problem;
     status.step("wallet", "This wallet cannot sign permits: approve first, then confirm the deposit…");
     await (await token.approve(escrowAddress, value)).wait();
     return escrow.deposit(value);
   }
 }
 
-export async function deposit(root, wallet, status) {
+async function amountOf(root) {
   const { parseEther } = await ethers();
-  const value = parseEther(root.querySelector("input[name=amount]").value.trim());
-  if (value <= 0n) throw new Error("Write an amount above zero.");
+  const text = root.querySelector("input[name=amount]").value.trim();
+  if (!/^(?=.*[1-9])\d+(\.\d{1,18})?$/.test(text)) throw new Error("Write an amount of OPEN such as 12 or 0.5.");
+  return parseEther(text);
+}
+
+export async function deposit(root, wallet, status) {
+  const value = await amountOf(root);
   status.step("wallet", "Waiting for your wallet…");
   const { signer, address } = await signerFor(wallet, root.dataset);
   await follow(root, status, await send(root, status, signer, address, value));

@@ -4,12 +4,31 @@ export const STEPS = ["wallet", "sent", "confirmed", "credited"];
 const REFUSED = 4001; // EIP-1193: the person said no in the wallet
 const PENDING = -32002; // the wallet already shows a question
 
+const CONTRACT_REFUSALS = {
+  NothingToClaim: "This was claimed already. Your earnings are in your wallet.",
+  RootNotAccepted: "This payout is no longer the newest. Reload the page and claim again.",
+  InvalidProof: "The proof does not fit this payout. Reload the page and claim again.",
+};
+const DECLINED = "You declined in the wallet. Nothing was sent.";
+
+// ethers wraps the wallet's own error, so its code may stand at any depth.
+function codesOf(problem) {
+  return [problem?.code, problem?.info?.error?.code, problem?.error?.code, problem?.cause?.code];
+}
+
+export function wasDeclined(problem) {
+  const codes = codesOf(problem);
+  return codes.includes(REFUSED) || codes.includes("ACTION_REJECTED");
+}
+
 export function inWords(problem) {
-  const code = problem?.info?.error?.code ?? problem?.error?.code ?? problem?.code;
-  if (code === REFUSED || code === "ACTION_REJECTED") return "You declined in the wallet. Nothing was sent.";
-  if (code === PENDING) return "Your wallet is already asking something. Open it and answer there.";
-  if (code === "INSUFFICIENT_FUNDS") return "This account has too little of the chain's own coin to pay the fee of the transaction.";
-  if (code === "CALL_EXCEPTION") return `The contract refused: ${problem.reason ?? problem.shortMessage}.`;
+  const codes = codesOf(problem);
+  if (wasDeclined(problem)) return DECLINED;
+  if (codes.includes(PENDING)) return "Your wallet is already asking something. Open it and answer there.";
+  if (codes.includes("INSUFFICIENT_FUNDS")) return "This account has too little of the chain's own coin to pay the fee of the transaction.";
+  if (codes.includes("CALL_EXCEPTION")) {
+    return CONTRACT_REFUSALS[problem.revert?.name] ?? `The contract refused: ${problem.reason ?? "it gave no reason"}. Nothing was moved.`;
+  }
   return problem?.shortMessage ?? problem?.message ?? "The wallet did not answer.";
 }
 
