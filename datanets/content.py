@@ -1,0 +1,116 @@
+"""What a row *is*: its canonical form, its hash, and the fingerprints that find it again.
+
+Pure functions over plain values. `content_hash` names a row on receipts; `leaf_hash` commits to the
+row, its owner, its licence and its side of the split, salted so that a published leaf tells nothing
+about a short text; fingerprints ignore case and spacing and are kept private.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LEAF_DOMAIN = b"openledger/datanets/leaf/v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One row in the normal form of `datanets.parsing`; `kind` says which fields are filled."""
+
+    kind: str
+    instruction: str = ""
+    response: str = ""
+    rejected: str = ""
+    text: str = ""
+    messages: tuple[Mapping[str, str], ...] = ()
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces: the same bytes for the same value everywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def content_hash(content: Content) -> str:
+    """SHA-256 of the canonical JSON of all six fields, as 64 hex digits."""
+    fields = {
+        "kind": content.kind,
+        "instruction": content.instruction,
+        "response": content.response,
+        "rejected": content.rejected,
+        "text": content.text,
+        "messages": [dict(message) for message in content.messages],
+    }
+    return hashlib.sha256(canonical_json(fields)).hexdigest()
+
+
+def plain_words(text: str) -> str:
+    """NFKC, lower case, single spaces, no final punctuation: what makes two questions the same."""
+    words = unicodedata.normalize("NFKC", text).casefold().split()
+    return " ".join(words).rstrip(" .!?…:;")
+
+
+def prompt_of(content: Content) -> str:
+    """What the row answers: the question, the first thing a user says, or the text itself."""
+    if content.kind == "chat":
+        return next((m["content"] for m in content.messages if m["role"] == "user"), "")
+    return content.text if content.kind == "text" else content.instruction
+
+
+def answer_of(content: Content) -> str:
+    """What the row teaches: the response, or the assistant's first turn; empty for plain text."""
+    if content.kind == "chat":
+        return next((m["content"] for m in content.messages if m["role"] == "assistant"), "")
+    return content.response
+
+
+def fingerprint(*parts: str) -> str:
+    """SHA-256 over the plain words of each part; equal for rows that differ in case or spacing."""
+    return hashlib.sha256("\x00".join(map(plain_words, parts)).encode()).hexdigest()
+
+
+def row_fingerprint(content: Content) -> str:
+    turns = [f"{message['role']} {message['content']}" for message in content.messages]
+    return fingerprint(
+        content.kind, content.instruction, content.response, content.rejected, content.text, *turns
+    )
+
+
+def prompt_fingerprint(content: Content) -> str:
+    return fingerprint(prompt_of(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What one leaf of a version's tree commits to."""
+
+    record: str
+    content_hash: str
+    contributor: str
+    licence: str
+    split: str
+
+
+def leaf_hash(leaf: Leaf, salt: bytes) -> bytes:
+    """32 bytes: SHA-256(domain ‖ salt ‖ canonical JSON). Raises ValueError for a wrong salt."""
+    if len(salt) != 32:
+        raise ValueError("A leaf needs a salt of 32 bytes.")
+    fields = {name: getattr(leaf, name) for name in Leaf.__slots__}
+    return hashlib.sha256(LEAF_DOMAIN + salt + canonical_json(fields)).digest()
+
+
+def assign_split(groups: Sequence[str], *, seed: str, held_out_percent: int) -> list[str]:
+    """`train` or `held_out` for each prompt group, the same for the same group, whatever the order.
+
+    A group falls out when SHA-256(seed ‖ group), read as a number, is among the lowest
+    `held_out_percent` hundredths: rows that share a prompt are never on both sides.
+    """
+    cut = held_out_percent * 2**256 // 100
+    return ["held_out" if _position(seed, group) < cut else "train" for group in groups]
+
+
+def _position(seed: str, group: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\x00{group}".encode()).digest(), "big")

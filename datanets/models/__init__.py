@@ -1,0 +1,18 @@
+"""Datanets and who may do what in them; contributions, records and reviews; versions."""
+
+from __future__ import annotations
+
+from datanets.models.contribution import Contribution, Record, Review
+from datanets.models.datanet import AccessGrant, Datanet, Membership
+from datanets.models.version import Version, VersionRecord
+
+__all__ = [
+    "AccessGrant",
+    "Contribution",
+    "Datanet",
+    "Membership",
+    "Record",
+    "Review",
+    "Version",
+    "VersionRecord",
+]

@@ -1,0 +1,206 @@
+"""A contribution, its records, and what reviewers said about each."""
+
+from __future__ import annotations
+
+import uuid
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from datanets.licences import licence_choices
+from datanets.models.datanet import Datanet
+from openledger_site.core.models import Job
+
+
+class Contribution(models.Model):
+    """One submission by one contributor to one Datanet, holding records."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        PARSING = "parsing", "Being read"
+        NEEDS_MAPPING = "needs_mapping", "Needs you: name the columns"
+        IN_REVIEW = "in_review", "In review"
+        DECIDED = "decided", "Decided"
+        REJECTED = "rejected", "Could not be read"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="contributions")
+    contributor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="contributions"
+    )
+    title = models.CharField(max_length=120)
+    # Shown only: never a path, never trusted.
+    filename = models.CharField(max_length=120, blank=True)
+    file_digest = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    state = models.CharField(max_length=13, choices=State, default=State.RECEIVED)
+    licence = models.CharField(max_length=60, choices=licence_choices)
+    agreement_version = models.CharField(max_length=20)
+    mapping = models.JSONField(default=dict, blank=True)
+    rows_read = models.PositiveIntegerField(default=0)
+    rows_accepted = models.PositiveIntegerField(default=0)
+    rows_rejected = models.PositiveIntegerField(default=0)
+    report = models.JSONField(default=dict, blank=True)
+    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(rows_read=models.F("rows_accepted") + models.F("rows_rejected")),
+                name="contribution_accounts_for_every_row",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("datanets:contribution-detail", args=[self.public_id])
+
+    @property
+    def waiting(self) -> bool:
+        return self.state in (self.State.RECEIVED, self.State.PARSING)
+
+
+_CONTENT_COLUMNS = ("kind", "instruction", "response", "rejected", "text", "messages", "wordings")
+
+
+class Record(models.Model):
+    """One row. Its content never changes; only withdrawal empties it."""
+
+    class Kind(models.TextChoices):
+        INSTRUCTION = "instruction", "Question and answer"
+        CHAT = "chat", "Conversation"
+        PREFERENCE = "preference", "Preference pair"
+        TEXT = "text", "Text"
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    contribution = models.ForeignKey(Contribution, on_delete=models.CASCADE, related_name="records")
+    datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="records")
+    position = models.PositiveIntegerField(help_text="Row in the file, counted from 1.")
+    kind = models.CharField(max_length=11, choices=Kind)
+    instruction = models.TextField(blank=True)
+    response = models.TextField(blank=True)
+    rejected = models.TextField(blank=True)
+    text = models.TextField(blank=True)
+    messages = models.JSONField(default=list, blank=True)
+    # Other ways to ask: "own" (the contributor's), "training" and "held_out" (made by rule).
+    wordings = models.JSONField(default=dict, blank=True)
+    content_hash = models.CharField(max_length=64, db_index=True)
+    fingerprint = models.CharField(max_length=64)
+    prompt_fingerprint = models.CharField(max_length=64)
+    salt = models.BinaryField(max_length=32)
+    state = models.CharField(max_length=9, choices=State, default=State.PENDING)
+    duplicate_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
+    )
+    flags = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["contribution", "position"], name="record_place_is_unique"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["datanet", "state", "id"], name="record_queue"),
+            models.Index(fields=["datanet", "fingerprint"], name="record_duplicates"),
+            models.Index(fields=["datanet", "prompt_fingerprint"], name="record_same_prompt"),
+        ]
+        triggers = [
+            pgtrigger.Protect(
+                name="record_content_never_changes",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "OLD.content_hash IS DISTINCT FROM NEW.content_hash"
+                    " OR OLD.contribution_id <> NEW.contribution_id"
+                    " OR (OLD.state = 'withdrawn' AND NEW.state <> 'withdrawn')"
+                    " OR (NEW.state <> 'withdrawn' AND (OLD.salt IS DISTINCT FROM NEW.salt OR "
+                    + " OR ".join(
+                        f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in _CONTENT_COLUMNS
+                    )
+                    + "))"
+                ),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"record {self.public_id}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("datanets:record-detail", args=[self.public_id])
+
+
+class Review(models.Model):
+    """One decision on one record. Rows are only added: an undo is a decision too."""
+
+    class Verdict(models.TextChoices):
+        APPROVE = "approve"
+        REJECT = "reject"
+        UNDO = "undo"
+
+    class Reason(models.TextChoices):
+        WRONG = "wrong", "The answer is wrong"
+        UNCLEAR = "unclear", "The question is unclear"
+        OFF_TOPIC = "off_topic", "Off topic"
+        DUPLICATE = "duplicate", "Already covered"
+        PERSONAL_DATA = "personal_data", "Holds personal data"
+        LICENCE = "licence", "Not theirs to give"
+        QUALITY = "quality", "Poorly written"
+
+    record = models.ForeignKey(Record, on_delete=models.CASCADE, related_name="reviews")
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="datanet_reviews"
+    )
+    # Decisions taken with one press are undone with one press.
+    batch = models.UUIDField(db_index=True)
+    verdict = models.CharField(max_length=7, choices=Verdict)
+    reason = models.CharField(max_length=13, choices=Reason, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(verdict="reject") | ~models.Q(reason=""),
+                name="rejection_says_why",
+            ),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="review_is_append_only", operation=pgtrigger.Update),
+            pgtrigger.Trigger(
+                name="nobody_reviews_their_own_rows",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF EXISTS (
+                        SELECT 1 FROM datanets_record AS record
+                        JOIN datanets_contribution AS contribution
+                          ON contribution.id = record.contribution_id
+                        WHERE record.id = NEW.record_id
+                          AND contribution.contributor_id = NEW.reviewer_id
+                    ) THEN
+                        RAISE EXCEPTION 'nobody reviews their own rows'
+                            USING ERRCODE = 'check_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} of record {self.record_id}"

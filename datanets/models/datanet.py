@@ -1,0 +1,121 @@
+"""A Datanet, its members, and the grants it gives to others."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from datanets.licences import licence_choices
+
+
+class Datanet(models.Model):
+    """A data network about one topic."""
+
+    class Visibility(models.TextChoices):
+        PUBLIC = "public", "Public: anybody reads the rows and may train on them"
+        RESTRICTED = "restricted", "Restricted: anybody sees the card, rows need a grant"
+        PRIVATE = "private", "Private: only members know it exists"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    slug = models.SlugField(max_length=80, unique=True)
+    name = models.CharField(max_length=80)
+    description = models.TextField(max_length=2_000)
+    guidelines = models.TextField(
+        max_length=10_000, blank=True, help_text="What a good row looks like; reviewers see it."
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_datanets"
+    )
+    visibility = models.CharField(max_length=10, choices=Visibility, default=Visibility.PUBLIC)
+    licence = models.CharField(
+        max_length=60, choices=licence_choices, help_text="What contributors are offered first."
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("datanets:datanet-detail", args=[self.slug])
+
+
+class Membership(models.Model):
+    """What one person is in a Datanet. The owner has a row too."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner: everything"
+        CURATOR = "curator", "Curator: reads and reviews rows, cuts versions"
+        CONTRIBUTOR = "contributor", "Contributor: adds rows, sees their own"
+        READER = "reader", "Reader: reads rows and trains on them"
+        TRAINER = "trainer", "Trainer: trains on rows without reading them"
+
+    REVIEWING = (Role.OWNER, Role.CURATOR)
+    READING = (Role.OWNER, Role.CURATOR, Role.READER)
+    TRAINING = (*READING, Role.TRAINER)
+
+    datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="datanet_memberships"
+    )
+    role = models.CharField(max_length=12, choices=Role)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["datanet", "user"], name="member_once_per_datanet"),
+            models.UniqueConstraint(
+                fields=["datanet"],
+                condition=models.Q(role="owner"),
+                name="datanet_has_one_owner",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} is {self.role} of {self.datanet_id}"
+
+
+class AccessGrant(models.Model):
+    """A right somebody asked for, with a purpose and a term: to read rows, or to train on them."""
+
+    class Right(models.TextChoices):
+        READ = "read", "Read the rows (and train on them)"
+        TRAIN = "train", "Train on the rows without reading them"
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        GRANTED = "granted"
+        REFUSED = "refused"
+        REVOKED = "revoked"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="datanet_grants"
+    )
+    right = models.CharField(max_length=5, choices=Right)
+    purpose = models.CharField(max_length=500)
+    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    answer = models.CharField(max_length=500, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["datanet", "user", "right"],
+                condition=models.Q(state__in=["requested", "granted"]),
+                name="grant_open_once_per_right",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.right} {self.state} for {self.user_id} on {self.datanet_id}"

@@ -1,0 +1,110 @@
+"""A version: an immutable snapshot of a Datanet's approved records."""
+
+from __future__ import annotations
+
+import uuid
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from datanets.models.contribution import Record
+from datanets.models.datanet import Datanet
+
+
+class Version(models.Model):
+    """Manifest in the content store, Merkle root anchored on chain, split frozen."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        RETIRED = "retired"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    datanet = models.ForeignKey(Datanet, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=7, choices=State, default=State.ACTIVE)
+    manifest_digest = models.CharField(max_length=64)
+    merkle_root = models.CharField(max_length=64, help_text="32 bytes as hex.")
+    record_count = models.PositiveIntegerField()
+    train_count = models.PositiveIntegerField()
+    held_out_percent = models.PositiveSmallIntegerField(default=0)
+    anchor = models.ForeignKey(
+        "rewards.Anchor", null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    note = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["datanet", "number"], name="version_number_is_unique"),
+            models.CheckConstraint(
+                condition=models.Q(train_count__gte=1, train_count__lte=models.F("record_count")),
+                name="version_has_something_to_train_on",
+            ),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="version_is_never_deleted", operation=pgtrigger.Delete),
+            pgtrigger.Protect(
+                name="version_never_changes",
+                operation=pgtrigger.Update,
+                # All but state and anchor, which follow the owner and the chain.
+                condition=pgtrigger.Condition(
+                    "ROW(OLD.public_id, OLD.datanet_id, OLD.number, OLD.manifest_digest,"
+                    " OLD.merkle_root, OLD.record_count, OLD.train_count, OLD.held_out_percent,"
+                    " OLD.created_by_id, OLD.note) IS DISTINCT FROM"
+                    " ROW(NEW.public_id, NEW.datanet_id, NEW.number, NEW.manifest_digest,"
+                    " NEW.merkle_root, NEW.record_count, NEW.train_count, NEW.held_out_percent,"
+                    " NEW.created_by_id, NEW.note)"
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("datanets:version-detail", args=[self.public_id])
+
+
+class VersionRecord(models.Model):
+    """One record's place in a version. `held_out_wordings` are the questions never trained on."""
+
+    class Split(models.TextChoices):
+        TRAIN = "train"
+        HELD_OUT = "held_out"
+
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="entries")
+    record = models.ForeignKey(Record, on_delete=models.PROTECT, related_name="version_entries")
+    position = models.PositiveIntegerField(help_text="Leaf of the Merkle tree, counted from 0.")
+    leaf_hash = models.CharField(max_length=64)
+    split = models.CharField(max_length=8, choices=Split)
+    held_out_wordings = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "record"], name="record_once_per_version"),
+            models.UniqueConstraint(fields=["version", "position"], name="leaf_place_is_unique"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="version_entry_is_append_only", operation=pgtrigger.Delete),
+            # Withdrawal empties wordings; nothing else may change.
+            pgtrigger.Protect(
+                name="version_entry_never_changes",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "ROW(OLD.version_id, OLD.record_id, OLD.position, OLD.leaf_hash, OLD.split)"
+                    " IS DISTINCT FROM"
+                    " ROW(NEW.version_id, NEW.record_id, NEW.position, NEW.leaf_hash, NEW.split)"
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"leaf {self.position} of version {self.version_id}"
