@@ -1,0 +1,278 @@
+"""Who sees what. Every object is reached through here; a stranger gets 404, never 403.
+
+public: everybody reads rows and trains on them · restricted: everybody sees the card, rows need a
+membership or a grant · private: only members and grantees know that it exists. A contributor always
+sees their own rows, whatever became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import Http404
+
+from datanets.models import (
+    AccessGrant,
+    Contribution,
+    Datanet,
+    Membership,
+    Record,
+    Review,
+    Version,
+    VersionRecord,
+)
+
+PUBLIC, PRIVATE = Datanet.Visibility.PUBLIC, Datanet.Visibility.PRIVATE
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What one person may do in one Datanet."""
+
+    role: str
+    read: bool
+    train: bool
+    review: bool
+    own: bool
+    contribute: bool
+
+
+def _member(user: Any, roles: Iterable[str] | None = None, outer: str = "pk") -> Exists:
+    rows = Membership.objects.filter(datanet=OuterRef(outer), user=user.pk)
+    return Exists(rows.filter(role__in=list(roles)) if roles is not None else rows)
+
+
+def _granted(user: Any, rights: Iterable[str], outer: str = "pk") -> Exists:
+    term = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+    return Exists(
+        AccessGrant.objects.filter(
+            term,
+            datanet=OuterRef(outer),
+            user=user.pk,
+            right__in=list(rights),
+            state=AccessGrant.State.GRANTED,
+        )
+    )
+
+
+def visible_to(user: Any) -> QuerySet[Datanet]:
+    """Datanets whose card this person may see."""
+    return Datanet.objects.filter(
+        ~Q(visibility=PRIVATE) | _member(user) | _granted(user, ("read", "train"))
+    )
+
+
+def readable_by(user: Any) -> QuerySet[Datanet]:
+    """Datanets whose approved rows this person may read."""
+    return Datanet.objects.filter(
+        Q(visibility=PUBLIC) | _member(user, Membership.READING) | _granted(user, ("read",))
+    )
+
+
+def trainable_by(user: Any) -> QuerySet[Datanet]:
+    """Datanets this person may train on; to read is to train, not the other way round."""
+    return Datanet.objects.filter(
+        Q(visibility=PUBLIC)
+        | _member(user, Membership.TRAINING)
+        | _granted(user, ("read", "train"))
+    )
+
+
+def reviewable_by(user: Any) -> QuerySet[Datanet]:
+    return Datanet.objects.filter(_member(user, Membership.REVIEWING))
+
+
+def _first_or_404(rows: QuerySet[Any], what: str) -> Any:
+    found = rows.first()
+    if found is None:
+        raise Http404(f"No such {what}.")
+    return found
+
+
+def datanet_list(user: Any, search: str = "") -> QuerySet[Datanet]:
+    rows = visible_to(user).select_related("owner")
+    if search:
+        rows = rows.filter(Q(name__icontains=search) | Q(description__icontains=search))
+    return rows.annotate(
+        approved_count=Count(
+            "records", filter=Q(records__state=Record.State.APPROVED), distinct=True
+        ),
+        version_count=Count("versions", distinct=True),
+    )
+
+
+def datanet_for(user: Any, slug: str) -> Datanet:
+    found: Datanet = _first_or_404(
+        visible_to(user).select_related("owner").filter(slug=slug), "Datanet"
+    )
+    return found
+
+
+def datanet_for_reviewer(user: Any, slug: str) -> Datanet:
+    found: Datanet = _first_or_404(reviewable_by(user).filter(slug=slug), "Datanet")
+    return found
+
+
+def datanet_for_owner(user: Any, slug: str) -> Datanet:
+    found: Datanet = _first_or_404(Datanet.objects.filter(slug=slug, owner=user.pk), "Datanet")
+    return found
+
+
+def rights_of(user: Any, datanet: Datanet) -> Rights:
+    """One query: role and grants together."""
+    row = (
+        Datanet.objects.filter(pk=datanet.pk)
+        .annotate(reads=_granted(user, ("read",)), trains=_granted(user, ("read", "train")))
+        .values_list("reads", "trains", "pk")
+        .get()
+    )
+    role = (
+        Membership.objects.filter(datanet=datanet, user=user.pk)
+        .values_list("role", flat=True)
+        .first()
+        or ""
+    )
+    public = datanet.visibility == PUBLIC
+    return Rights(
+        role=role,
+        read=public or role in Membership.READING or row[0],
+        train=public or role in Membership.TRAINING or row[1],
+        review=role in Membership.REVIEWING,
+        own=role == Membership.Role.OWNER,
+        contribute=user.is_authenticated and (datanet.visibility != PRIVATE or bool(role)),
+    )
+
+
+def records_visible_to(user: Any) -> QuerySet[Record]:
+    """Own rows; every row of a Datanet one reviews; approved rows of a Datanet one reads."""
+    return Record.objects.filter(
+        Q(contribution__contributor=user.pk)
+        | Q(datanet__in=reviewable_by(user))
+        | Q(state=Record.State.APPROVED, datanet__in=readable_by(user))
+    )
+
+
+def record_for(user: Any, public_id: Any) -> Record:
+    rows = records_visible_to(user).select_related(
+        "datanet", "contribution__contributor", "duplicate_of"
+    )
+    found: Record = _first_or_404(rows.filter(public_id=public_id), "record")
+    return found
+
+
+def record_for_reviewer(user: Any, public_id: Any) -> Record:
+    rows = Record.objects.filter(public_id=public_id, datanet__in=reviewable_by(user))
+    found: Record = _first_or_404(rows.select_related("datanet", "contribution"), "record")
+    return found
+
+
+def approved_records(datanet: Datanet, search: str = "") -> QuerySet[Record]:
+    """Rows of the viewer; the caller has checked the right to read."""
+    rows = Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
+    if search:
+        rows = rows.filter(
+            Q(instruction__icontains=search)
+            | Q(response__icontains=search)
+            | Q(text__icontains=search)
+        )
+    return rows.select_related("contribution__contributor").order_by("id")
+
+
+def contributors_of(datanet: Datanet) -> list[dict[str, Any]]:
+    """Name, public id and approved rows of each contributor, the largest first."""
+    rows = (
+        Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
+        .values("contribution__contributor__public_id", "contribution__contributor__display_name")
+        .annotate(value=Count("id"))
+        .order_by("-value", "contribution__contributor__public_id")
+    )
+    return [
+        {
+            "public_id": row["contribution__contributor__public_id"],
+            "label": row["contribution__contributor__display_name"]
+            or f"person-{str(row['contribution__contributor__public_id'])[:8]}",
+            "value": row["value"],
+        }
+        for row in rows
+    ]
+
+
+def contributions_of(user: Any) -> QuerySet[Contribution]:
+    pending = Count("records", filter=Q(records__state=Record.State.PENDING))
+    approved = Count("records", filter=Q(records__state=Record.State.APPROVED))
+    return (
+        Contribution.objects.filter(contributor=user.pk)
+        .select_related("datanet", "job")
+        .annotate(pending_count=pending, approved_count=approved)
+    )
+
+
+def contribution_for(user: Any, public_id: Any) -> Contribution:
+    """Seen by who sent it and by the Datanet's reviewers."""
+    rows = Contribution.objects.filter(
+        Q(contributor=user.pk) | Q(datanet__in=reviewable_by(user)), public_id=public_id
+    ).select_related("datanet", "contributor", "job")
+    found: Contribution = _first_or_404(rows, "contribution")
+    return found
+
+
+def contribution_for_contributor(user: Any, public_id: Any) -> Contribution:
+    rows = Contribution.objects.filter(contributor=user.pk, public_id=public_id)
+    found: Contribution = _first_or_404(rows.select_related("datanet"), "contribution")
+    return found
+
+
+def review_queue(
+    user: Any,
+    datanet: Datanet,
+    *,
+    flag: str = "",
+    contribution: Any = None,
+    search: str = "",
+) -> QuerySet[Record]:
+    """Pending rows that this reviewer may decide: never their own."""
+    rows = Record.objects.filter(datanet=datanet, state=Record.State.PENDING).exclude(
+        contribution__contributor=user.pk
+    )
+    if flag == "none":
+        rows = rows.filter(flags=[])
+    elif flag:
+        rows = rows.filter(flags__contains=[flag])
+    if contribution:
+        rows = rows.filter(contribution__public_id=contribution)
+    if search:
+        rows = rows.filter(Q(instruction__icontains=search) | Q(response__icontains=search))
+    return rows.select_related("contribution__contributor", "duplicate_of").order_by("id")
+
+
+def last_batch_of(user: Any, datanet: Datanet) -> Review | None:
+    """The reviewer's newest decision here, when it can still be undone."""
+    last = Review.objects.filter(reviewer=user.pk, record__datanet=datanet).order_by("-id").first()
+    return last if last and last.verdict != Review.Verdict.UNDO else None
+
+
+def version_for(user: Any, public_id: Any) -> Version:
+    rows = Version.objects.filter(datanet__in=visible_to(user), public_id=public_id)
+    found: Version = _first_or_404(
+        rows.select_related("datanet", "created_by", "anchor"), "version"
+    )
+    return found
+
+
+def entry_for(user: Any, version: Version, record_id: Any) -> VersionRecord:
+    """A row's place in a version, for somebody who may see the row."""
+    rows = VersionRecord.objects.filter(
+        version=version, record__in=records_visible_to(user), record__public_id=record_id
+    ).select_related("record__contribution__contributor")
+    found: VersionRecord = _first_or_404(rows, "record in this version")
+    return found
+
+
+def grant_for_owner(user: Any, public_id: Any) -> AccessGrant:
+    rows = AccessGrant.objects.filter(public_id=public_id, datanet__owner=user.pk)
+    found: AccessGrant = _first_or_404(rows.select_related("datanet", "user"), "request")
+    return found
