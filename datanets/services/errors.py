@@ -1,0 +1,39 @@
+"""Refusals of this app, named after the fact."""
+
+from __future__ import annotations
+
+from datanets.parsing import Rejection
+from openledger_site.core.errors import Conflict, DomainError, NotAllowed
+
+
+class UploadRejected(DomainError):
+    """The sandbox refused the file; status, place, limit and remedy come from it."""
+
+    code = "upload_rejected"
+
+    def __init__(self, rejection: Rejection) -> None:
+        message = f"{rejection.message} {rejection.remedy}".strip()
+        super().__init__(
+            message, where=rejection.where, limit=rejection.limit or None, code=rejection.code
+        )
+        self.status = rejection.status
+
+
+class UploadTooLarge(DomainError):
+    status = 413
+    code = "file_too_large"
+
+
+class OwnRows(NotAllowed):
+    code = "own_rows"
+    message = "Nobody reviews their own rows: another curator has to decide."
+
+
+class AlreadyDecided(Conflict):
+    code = "already_decided"
+    message = "Somebody decided this row a moment ago."
+
+
+class NothingToCut(DomainError):
+    code = "nothing_approved"
+    message = "A version needs at least one approved row to train on. Review the queue first."

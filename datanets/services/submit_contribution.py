@@ -1,0 +1,298 @@
+"""Take a file from a contributor: check it in the sandbox, then store all of it or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+
+from datanets.licences import AGREEMENT_VERSION, LICENCES
+from datanets.models import Contribution, Datanet, Record
+from datanets.parsing import (
+    Limits,
+    ParseResult,
+    Rejection,
+    SandboxUnavailableError,
+    parse_upload,
+)
+from datanets.parsing.sandbox import OnProgress
+from datanets.services.errors import UploadRejected, UploadTooLarge
+from datanets.services.store_rows import report_of, store_rows
+from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import Conflict, DomainError, Unavailable
+from openledger_site.core.jobs import JobFailed, Lease, cancel_job, start_job
+from openledger_site.core.storage import blob_name, blob_path, store_file
+
+PARSE_JOB = "datanets.parse_contribution"
+# A person waits this long for the answer; what takes longer goes on as a job with progress.
+CHECK_SECONDS = 10.0
+# More rows than this are checked in the request but stored by the job.
+ROWS_IN_REQUEST_MAX = 5_000
+CHUNK_BYTES = 1 << 20
+REPORT_EVERY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A complete file on local disk. `filename` is the sender's: shown, sniffed, never a path."""
+
+    path: Path
+    filename: str
+
+
+def submit_contribution(
+    *,
+    datanet: Datanet,
+    contributor: User,
+    upload: Upload,
+    licence: str,
+    agreed: bool,
+    title: str = "",
+) -> Contribution:
+    """Store the upload as a contribution in review, or waiting for its columns to be named.
+
+    Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
+    `DomainError` (licence or agreement missing); then nothing is stored.
+    """
+    if licence not in LICENCES:
+        raise DomainError("Choose one of the licences offered.", where="licence")
+    if not agreed:
+        raise DomainError("Accept the contributor agreement first.", where="agree")
+    size_bytes = upload.path.stat().st_size
+    refuse_oversized(size_bytes)
+    contribution = Contribution(
+        datanet=datanet,
+        contributor=contributor,
+        title=(title.strip() or upload.filename or "Rows")[:120],
+        filename=upload.filename[-120:],
+        size_bytes=size_bytes,
+        licence=licence,
+        agreement_version=AGREEMENT_VERSION,
+    )
+    with _parse(upload.path, upload.filename, seconds=CHECK_SECONDS) as result:
+        _refuse_bad(result)
+        contribution.file_digest, _ = store_file(_chunks(upload.path), size_max_bytes=size_bytes)
+        return _settle(contribution, result, actor=contributor)
+
+
+def choose_mapping(
+    *, contribution: Contribution, actor: User, mapping: Mapping[str, str]
+) -> Contribution:
+    """Say which column plays which role, then read the stored file again. Raises as submitting."""
+    if contribution.state != Contribution.State.NEEDS_MAPPING:
+        raise Conflict("The columns of this contribution are settled.")
+    path = blob_path(contribution.file_digest)
+    with _parse(path, contribution.filename, seconds=CHECK_SECONDS, mapping=mapping) as result:
+        _refuse_bad(result)
+        with transaction.atomic():
+            row = Contribution.objects.select_for_update().get(pk=contribution.pk)
+            if row.state != Contribution.State.NEEDS_MAPPING:
+                raise Conflict("The columns of this contribution are settled.")
+            row.mapping = dict(mapping)
+            return _settle(row, result, actor=actor)
+
+
+def refuse_oversized(size_bytes: int) -> None:
+    """Raises `UploadTooLarge`."""
+    limit = settings.UPLOAD_SIZE_MAX_BYTES
+    if size_bytes > limit:
+        raise UploadTooLarge(
+            f"The upload has {size_bytes:,} bytes; at most {limit:,} are taken. Split it.",
+            where="the whole file",
+            limit=limit,
+        )
+
+
+def _parse(
+    path: Path,
+    filename: str,
+    *,
+    seconds: float | None = None,
+    mapping: Mapping[str, str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> ParseResult:
+    limits = Limits(file_bytes=settings.UPLOAD_SIZE_MAX_BYTES)
+    if seconds is not None:
+        limits = Limits(file_bytes=settings.UPLOAD_SIZE_MAX_BYTES, wall_seconds=seconds)
+    try:
+        return parse_upload(path, filename, limits, on_progress, mapping or None)
+    except SandboxUnavailableError as problem:
+        raise Unavailable("Uploads are closed: this machine cannot read them safely.") from problem
+
+
+def _too_slow_for_a_request(result: ParseResult) -> bool:
+    return result.rejection is not None and result.rejection.code == "takes_too_long"
+
+
+def _refuse_bad(result: ParseResult) -> None:
+    if result.rejection is not None and not _too_slow_for_a_request(result):
+        raise UploadRejected(result.rejection)
+    if result.status == "accepted" and not result.rows_accepted:
+        raise UploadRejected(_no_good_row(result))
+
+
+def _no_good_row(result: ParseResult) -> Rejection:
+    if not result.bad_rows:
+        return Rejection(
+            422, "no_rows", "The file holds no rows.", "the whole file", "", "Add at least one row."
+        )
+    bad = result.bad_rows[0]
+    column = f", column {bad.column}" if bad.column else ""
+    where = (f"{bad.entry}, " if bad.entry else "") + f"row {bad.row}{column}"
+    message = f"None of the {result.rows_read} rows can be used. The first, {where}: {bad.cause}."
+    return Rejection(422, "no_usable_rows", message, where, "", bad.remedy)
+
+
+def _settle(contribution: Contribution, result: ParseResult, *, actor: User) -> Contribution:
+    """One transaction: the contribution and either its records, its question, or its job."""
+    with transaction.atomic():
+        contribution.report = report_of(result)
+        if result.status == "needs_mapping":
+            contribution.state = Contribution.State.NEEDS_MAPPING
+            contribution.save()
+        elif result.status == "accepted" and result.rows_accepted <= ROWS_IN_REQUEST_MAX:
+            contribution.save()
+            store_rows(contribution, result)
+        else:
+            contribution.state, contribution.report = Contribution.State.RECEIVED, {}
+            contribution.save()
+            contribution.job = start_job(
+                PARSE_JOB,
+                queue="ingest",
+                subject=f"contribution:{contribution.public_id}",
+                owner=contribution.contributor,
+                payload={"contribution": contribution.pk},
+            )
+            contribution.save(update_fields=["job"])
+        record_audit(
+            f"contribution.{contribution.state}",
+            actor=actor,
+            subject=f"contribution:{contribution.public_id}",
+            rows=contribution.rows_accepted,
+            size_bytes=contribution.size_bytes,
+        )
+    return contribution
+
+
+def parse_contribution(lease: Lease) -> None:
+    """The job: read the file under the full limits, store it in one fenced transaction."""
+    contribution = Contribution.objects.get(pk=lease.job.payload["contribution"])
+    with lease.fenced():
+        if not _lock_waiting(contribution, Contribution.State.PARSING):
+            return
+    with _parse(
+        blob_path(contribution.file_digest),
+        contribution.filename,
+        mapping=contribution.mapping,
+        on_progress=_reporter(lease),
+    ) as result:
+        if result.status == "accepted" and result.rows_accepted:
+            lease.report("storing", progress=950, message="Storing the rows.")
+        with lease.fenced():
+            if not _lock_waiting(contribution, Contribution.State.PARSING):
+                return
+            rejection = _store_or_reject(contribution, result)
+    if rejection is not None:
+        raise JobFailed(f"{rejection.message} {rejection.remedy}", code=rejection.code)
+
+
+def _lock_waiting(contribution: Contribution, state: Contribution.State) -> bool:
+    """Lock the row and move it to `state`; false when it was withdrawn or stored meanwhile."""
+    row = Contribution.objects.select_for_update().get(pk=contribution.pk)
+    if not row.waiting:
+        return False
+    Contribution.objects.filter(pk=row.pk).update(state=state)
+    contribution.refresh_from_db()
+    return True
+
+
+def _store_or_reject(contribution: Contribution, result: ParseResult) -> Rejection | None:
+    rejection = result.rejection
+    if result.status == "accepted" and not result.rows_accepted:
+        rejection = _no_good_row(result)
+    if rejection is not None:
+        contribution.state = Contribution.State.REJECTED
+        contribution.report = report_of(result)
+        contribution.save(update_fields=["state", "report"])
+        discard_file(contribution)
+    elif result.status == "needs_mapping":
+        contribution.state = Contribution.State.NEEDS_MAPPING
+        contribution.report = report_of(result)
+        contribution.save(update_fields=["state", "report"])
+    else:
+        store_rows(contribution, result)
+    return rejection
+
+
+def _reporter(lease: Lease) -> OnProgress:
+    """Tell the page a few times a second, and stop the child when the job is taken or cancelled."""
+    last = 0.0
+
+    def on_progress(share: float, rows_read: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_EVERY_SECONDS:
+            last = time.monotonic()
+            lease.check()
+            message = f"Read {rows_read:,} rows."
+            lease.report("reading", progress=int(900 * share), message=message, rows=rows_read)
+
+    return on_progress
+
+
+def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
+    """Destroy text and salts, keep hashes and places: a tombstone that later versions leave out."""
+    with transaction.atomic():
+        row = Contribution.objects.select_for_update().get(pk=contribution.pk)
+        if row.state == Contribution.State.WITHDRAWN:
+            return
+        _empty_records(row.records.all())
+        if row.job is not None and not row.job.ended:
+            cancel_job(row.job)
+        row.state, row.report = Contribution.State.WITHDRAWN, {}
+        row.save(update_fields=["state", "report"])
+        discard_file(row)
+        record_audit("contribution.withdraw", actor=actor, subject=f"contribution:{row.public_id}")
+
+
+def _empty_records(records: Any) -> None:
+    from datanets.models import VersionRecord
+
+    VersionRecord.objects.filter(record__in=records).update(held_out_wordings=[])
+    records.update(
+        state=Record.State.WITHDRAWN,
+        instruction="",
+        response="",
+        rejected="",
+        text="",
+        messages=[],
+        wordings={},
+        flags=[],
+        fingerprint="",
+        prompt_fingerprint="",
+        salt=b"",
+    )
+
+
+def discard_file(contribution: Contribution) -> None:
+    """Delete the stored file on commit, unless another contribution brought the same bytes."""
+    gone = (Contribution.State.WITHDRAWN, Contribution.State.REJECTED)
+    digest = contribution.file_digest
+
+    def delete() -> None:
+        if not Contribution.objects.filter(file_digest=digest).exclude(state__in=gone).exists():
+            default_storage.delete(blob_name(digest))
+
+    transaction.on_commit(delete)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
