@@ -1,0 +1,55 @@
+"""Read-mostly tables for staff: what the database freezes is shown, not edited."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from modelfactory.models import AttributionIndex, BaseModel, Model, Run
+
+
+@admin.register(BaseModel)
+class BaseModelAdmin(admin.ModelAdmin[BaseModel]):
+    list_display = ["slug", "name", "parameter_count", "size_bytes", "licence", "active"]
+    readonly_fields = ["public_id", "digest", "source", "parameter_count", "size_bytes"]
+    search_fields = ["slug", "name"]
+
+
+@admin.register(Run)
+class RunAdmin(admin.ModelAdmin[Run]):
+    list_display = ["name", "builder", "version", "base", "effort", "state", "created_at"]
+    list_select_related = ["builder", "version", "base", "job"]
+    list_filter = ["effort", "base"]
+    search_fields = ["name", "public_id"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin[Model]):
+    list_display = ["slug", "name", "owner", "visibility", "published_at"]
+    list_select_related = ["owner"]
+    list_filter = ["visibility"]
+    search_fields = ["slug", "name"]
+    readonly_fields = ["public_id", "owner", "run", "base", "adapter_digest", "published_at"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+
+@admin.register(AttributionIndex)
+class AttributionIndexAdmin(admin.ModelAdmin[AttributionIndex]):
+    list_display = ["adapter_digest", "state", "record_count", "size_bytes", "build_seconds"]
+    list_select_related = ["job"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        return False

@@ -1,0 +1,151 @@
+"""What may be seen, and in which shape: runs by their builder, models by their visibility."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.http import Http404
+
+from modelfactory.models import AttributionIndex, BaseModel, EvaluationResult, Model, Run
+from openledger_site.core.models import JobEvent
+
+CURVE_POINTS_MAX = 400
+LOG_EVENTS_MAX = 12
+
+
+def bases_offered() -> QuerySet[BaseModel]:
+    return BaseModel.objects.filter(active=True)
+
+
+def runs_of(user: Any) -> QuerySet[Run]:
+    """The runs `user` built, newest first, with what a list shows."""
+    related = ("version__datanet", "base", "job", "model")
+    return Run.objects.filter(builder=user).select_related(*related).order_by("-created_at")
+
+
+def run_for(user: Any, public_id: UUID) -> Run:
+    """The run, for its builder; 404 for everybody else."""
+    related = ("version__datanet", "base", "job", "model")
+    run = (
+        Run.objects.filter(public_id=public_id, builder_id=user.pk).select_related(*related).first()
+    )
+    if run is None:
+        raise Http404("No such run.")
+    return run
+
+
+def models_visible_to(user: Any) -> QuerySet[Model]:
+    """Public models, and one's own; `user` may be anonymous."""
+    visible = Q(visibility=Model.Visibility.PUBLIC)
+    if user.is_authenticated:
+        visible |= Q(owner_id=user.pk)
+    return Model.objects.filter(visible).select_related("owner", "base", "run__version__datanet")
+
+
+def model_for(user: Any, slug: str) -> Model:
+    """The model if `user` may see it; 404 whether it is missing or private."""
+    model = models_visible_to(user).filter(slug=slug).first()
+    if model is None:
+        raise Http404("No such model.")
+    return model
+
+
+def index_of(adapter_digest: str) -> AttributionIndex | None:
+    """The attribution index of an adapter, ready or not; None when there was never one."""
+    indexes = AttributionIndex.objects.select_related("job")
+    return indexes.filter(adapter_digest=adapter_digest).first() if adapter_digest else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, from its job's rows; None where a figure is not known yet."""
+
+    step: int | None
+    steps: int | None
+    loss: float | None
+    tokens_per_second: float | None
+    remaining_seconds: int | None
+
+
+@dataclass(frozen=True)
+class RunEvents:
+    """The loss curve [(step, loss), …], the last events for the log, and the newest figures."""
+
+    curve: list[tuple[int, float]]
+    log: list[JobEvent]
+    progress: Progress
+
+
+def run_events(run: Run) -> RunEvents:
+    """Read a run's events once. A step taken again after an interruption counts once."""
+    if run.job is None:
+        return RunEvents([], [], Progress(None, None, None, None, None))
+    events = list(run.job.events.order_by("id"))
+    losses: dict[int, float] = {}
+    newest: dict[str, Any] = {}
+    for event in events:
+        if event.kind == "step":
+            losses[event.data["step"]] = event.data["loss"]
+            newest = event.data
+    progress = Progress(
+        newest.get("step"),
+        newest.get("steps"),
+        newest.get("loss"),
+        newest.get("tokens_per_second"),
+        newest.get("remaining_seconds"),
+    )
+    log = [event for event in events if event.kind != "step"][-LOG_EVENTS_MAX:]
+    return RunEvents(thin(sorted(losses.items())), log, progress)
+
+
+def loss_curve(run: Run) -> list[tuple[int, float]]:
+    """The whole curve of a settled run, or what its events tell so far."""
+    stored = run.metrics.get("loss_curve")
+    if stored:
+        return thin([(int(step), float(loss)) for step, loss in stored])
+    return run_events(run).curve
+
+
+def thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most `CURVE_POINTS_MAX` points, evenly taken, the last one always."""
+    stride = -(-len(points) // CURVE_POINTS_MAX) or 1
+    return points[::stride] if (len(points) - 1) % stride == 0 else [*points[::stride], points[-1]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How many held-out questions were answered right, by the base and by the tuned model."""
+
+    questions: int
+    base_correct: int
+    tuned_correct: int
+
+    @property
+    def base_percent(self) -> int:
+        return round(100 * self.base_correct / self.questions)
+
+    @property
+    def tuned_percent(self) -> int:
+        return round(100 * self.tuned_correct / self.questions)
+
+    @property
+    def better(self) -> bool:
+        return self.tuned_correct > self.base_correct
+
+
+def verdict_of(run: Run) -> Verdict | None:
+    """The verdict; None when nothing was held out, or before the run is settled."""
+    rows = run.evaluation_results.values_list("base_correct", "tuned_correct")
+    marks = list(rows)
+    if not marks:
+        return None
+    return Verdict(len(marks), sum(base for base, _ in marks), sum(tuned for _, tuned in marks))
+
+
+def evaluation_table(run: Run, limit: int = 24) -> list[EvaluationResult]:
+    """What the tuned model got wrong first, then what it learnt, then what the base knew too."""
+    order = ("tuned_correct", "base_correct", "position")
+    return list(run.evaluation_results.order_by(*order)[:limit])

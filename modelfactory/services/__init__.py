@@ -1,0 +1,82 @@
+"""The writes of this app, and what others ask of it. No module here imports torch."""
+
+from __future__ import annotations
+
+from modelfactory.services.attribute_answer import (
+    AttributedAnswer,
+    IndexNotReady,
+    attribute_answer,
+)
+from modelfactory.services.base_models import (
+    UnreadableBase,
+    base_source,
+    read_base_folder,
+    resolve_source,
+    sync_base_models,
+)
+from modelfactory.services.build_index import build_attribution_index, index_folder
+from modelfactory.services.engine_process import EngineCommand, engine_command
+from modelfactory.services.passages import Passage, retrieve_passages
+from modelfactory.services.plan import (
+    Plan,
+    estimated_seconds,
+    fit_for,
+    make_plan,
+    recipe_of,
+    time_in_words,
+)
+from modelfactory.services.pricing import fee_wei, price_wei
+from modelfactory.services.publish_model import (
+    NotReadyToPublish,
+    SlugTaken,
+    publish_model,
+    rows_by_contributor,
+    suggested_card,
+)
+from modelfactory.services.start_run import (
+    TRAIN_JOB,
+    NothingToResume,
+    TooManyRuns,
+    resume_run,
+    retry_safer,
+    start_run,
+)
+from modelfactory.services.train_run import INDEX_JOB, train_run
+
+__all__ = [
+    "INDEX_JOB",
+    "TRAIN_JOB",
+    "AttributedAnswer",
+    "EngineCommand",
+    "IndexNotReady",
+    "NotReadyToPublish",
+    "NothingToResume",
+    "Passage",
+    "Plan",
+    "SlugTaken",
+    "TooManyRuns",
+    "UnreadableBase",
+    "attribute_answer",
+    "base_source",
+    "build_attribution_index",
+    "engine_command",
+    "estimated_seconds",
+    "fee_wei",
+    "fit_for",
+    "index_folder",
+    "make_plan",
+    "price_wei",
+    "publish_model",
+    "read_base_folder",
+    "recipe_of",
+    "resolve_source",
+    "resume_run",
+    "retrieve_passages",
+    "retry_safer",
+    "rows_by_contributor",
+    "start_run",
+    "suggested_card",
+    "sync_base_models",
+    "time_in_words",
+    "train_run",
+]

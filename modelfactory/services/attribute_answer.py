@@ -1,0 +1,90 @@
+"""Ask which rows moved an answer, and turn their scores into shares. Attribution worker only.
+
+The function that needs torch is reached by its dotted path in `settings.ATTRIBUTOR`, so that the
+processes which merely import this package never load it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from datanets.models import Record
+from modelfactory.attribution.record import Attribution
+from modelfactory.attribution.shares import compute_shares
+from modelfactory.models import Model
+from modelfactory.selectors import index_of
+from modelfactory.services.adapters import adapter_folder
+from modelfactory.services.base_models import base_source
+from modelfactory.services.build_index import index_folder
+from openledger_site.core.errors import Unavailable
+
+
+class IndexNotReady(Unavailable):
+    code = "attribution_index_not_ready"
+    message = "The index that credits this model's rows is still being built."
+
+
+@dataclass(frozen=True)
+class AttributedAnswer:
+    """One answer's attribution, as a receipt holds it.
+
+    `attribution` is `modelfactory.attribution.record.Attribution` as JSON, enough to replay it;
+    `owners` maps the listed records to their contributors (public ids); parts are per billion and
+    sum to one billion, or are empty when no row stands out from noise.
+    """
+
+    attribution: dict[str, Any]
+    owners: dict[str, str]
+    record_parts: dict[str, int]
+    owner_parts: dict[str, int]
+
+    @property
+    def attributable(self) -> bool:
+        return bool(self.owner_parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def attribute_answer(
+    model: Model,
+    prompt_ids: Sequence[int],
+    response_ids: Sequence[int],
+    question: str | None = None,
+) -> AttributedAnswer:
+    """Attribute the answer `response_ids` to `prompt_ids`; BM25 stands beside it for `question`.
+
+    Raises `IndexNotReady` while the index of the model's adapter is not there. The attributor keeps
+    bases, adapters and indexes loaded between calls.
+    """
+    index = index_of(model.adapter_digest)
+    if index is None or index.ready_at is None:
+        raise IndexNotReady()
+    attribute: Callable[..., Attribution] = import_string(settings.ATTRIBUTOR)
+    attribution = attribute(
+        base=base_source(model.base),
+        adapter_folder=adapter_folder(model.adapter_digest),
+        index_folder=index_folder(model.adapter_digest),
+        prompt_ids=tuple(prompt_ids),
+        response_ids=tuple(response_ids),
+        question=question,
+    )
+    return share_out(attribution)
+
+
+def share_out(attribution: Attribution) -> AttributedAnswer:
+    """Shares of the contributors who own the listed records, by the integer rule of `shares`."""
+    listed = [record.record_id for record in attribution.records]
+    pairs = Record.objects.filter(public_id__in=listed).values_list(
+        "public_id", "contribution__contributor__public_id"
+    )
+    owners = {str(record): str(person) for record, person in pairs}
+    shares = compute_shares(attribution.record_scores(owners), attribution.payout_rule())
+    return AttributedAnswer(
+        attribution.to_json(), owners, dict(shares.record_parts), dict(shares.owner_parts)
+    )

@@ -1,0 +1,177 @@
+"""Train one run under a lease: write its files, supervise the child, settle once, clean up."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from django.db.models.functions import Now
+
+from modelfactory.models import AttributionIndex, EvaluationResult, Run
+from modelfactory.services.adapters import keep_adapter
+from modelfactory.services.child import ChildDied, Event, run_child
+from modelfactory.services.training_files import (
+    remove_folder,
+    remove_private_text,
+    run_folder,
+    write_training_files,
+)
+from openledger_site.core.audit import record_audit
+from openledger_site.core.jobs import JobFailed, Lease, start_job
+
+INDEX_JOB = "modelfactory.index"
+REPORT_SECONDS = 0.4
+# Thousandths of the job: reading files and weights, the steps, the questions.
+LOADED, TRAINED = 30, 850
+
+
+def train_run(lease: Lease, run: Run) -> None:
+    """Bring `run` from its newest complete checkpoint to its result. Safe to run twice.
+
+    An interruption leaves checkpoints behind and a row that says "not settled": the next attempt
+    goes on from there. The rows' text is off the disk whenever this function is left alive.
+    """
+    folder = run_folder(run)
+    if run.settled_at is None:
+        try:
+            write_training_files(run)
+            _train(lease, folder)
+            _settle(lease, run, folder)
+        except BaseException:
+            remove_private_text(folder)
+            raise
+    remove_folder(folder)
+
+
+def _train(lease: Lease, folder: Path) -> None:
+    lease.report("preparing", progress=10, message="Starting the trainer")
+    reporter = Reporter(lease)
+    try:
+        run_child(lease, ["-m", "modelfactory.training", str(folder)], folder, reporter.on_event)
+    except ChildDied as death:
+        if lease.attempt >= lease.job.attempts_max:
+            raise JobFailed(
+                "The trainer stopped again and again without finishing. The safer settings may "
+                "help; if not, ask the operator to look at its log.",
+                code="trainer_died",
+            ) from death
+        raise
+
+
+class Reporter:
+    """Turns the child's events into job events: numbers and fixed words, never a row's text."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.reported_at = 0.0
+        self.first: tuple[float, int, int] | None = None  # seconds, step, tokens at the first step
+
+    def on_event(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "step":
+            self._step(event)
+        elif kind == "loading":
+            self.lease.report("loading", progress=20, message="Loading the base model")
+        elif kind == "checkpoint":
+            self.lease.report("checkpoint", step=int(event["step"]))
+        elif kind == "resumed":
+            self.lease.report("resumed", step=int(event["step"]))
+        elif kind in ("evaluating", "evaluated"):
+            self.lease.report(kind, progress=TRAINED, message="Asking the held-out questions")
+
+    def _step(self, event: Event) -> None:
+        now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
+        tokens = int(event.get("tokens", 0))
+        if self.first is None:
+            self.first = (now, step, tokens)
+        if now - self.reported_at < REPORT_SECONDS and step != steps:
+            return
+        self.reported_at = now
+        started, first_step, first_tokens = self.first
+        rates: dict[str, Any] = {}
+        if step > first_step and now > started:
+            rates["tokens_per_second"] = round((tokens - first_tokens) / (now - started), 1)
+            rates["remaining_seconds"] = round(
+                (steps - step) * (now - started) / (step - first_step)
+            )
+        self.lease.report(
+            "step",
+            progress=LOADED + (TRAINED - LOADED) * step // max(1, steps),
+            message=f"Step {step} of {steps}",
+            step=step,
+            steps=steps,
+            loss=round(float(event["loss"]), 4),
+            **rates,
+        )
+
+
+def _settle(lease: Lease, run: Run, folder: Path) -> None:
+    """Copy the adapter to its place, then store everything in one transaction of this lease."""
+    result = json.loads((folder / "result.json").read_text())
+    digest = str(result["adapter_digest"])
+    keep_adapter(folder / "adapter", digest)
+    answers = _evaluation(run, folder)
+    with lease.fenced():
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        if locked.settled_at is not None:
+            return
+        EvaluationResult.objects.bulk_create(answers)
+        Run.objects.filter(pk=run.pk).update(
+            adapter_digest=digest, metrics=_metrics(result), settled_at=Now()
+        )
+        _queue_index(locked, digest)
+        record_audit(
+            "run.settled",
+            actor="trainer",
+            subject=f"run:{run.public_id}",
+            adapter=digest,
+            questions=len(answers),
+            tuned_correct=sum(answer.tuned_correct for answer in answers),
+        )
+    lease.report("settled", progress=1000, message="Done")
+
+
+def _metrics(result: dict[str, Any]) -> dict[str, Any]:
+    names = ("steps", "seconds", "loss_curve", "exact_match", "tokens", "trainable_parameters")
+    return {name: result[name] for name in names if name in result}
+
+
+def _evaluation(run: Run, folder: Path) -> list[EvaluationResult]:
+    path = folder / "evaluation_result.jsonl"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [
+        EvaluationResult(
+            run=run,
+            position=position,
+            record_id=row["record_id"],
+            question=row["question"],
+            expected=row["expected"],
+            base_answer=row["base_answer"],
+            tuned_answer=row["tuned_answer"],
+            base_correct=row["base_correct"],
+            tuned_correct=row["tuned_correct"],
+        )
+        for position, row in enumerate(rows)
+    ]
+
+
+def _queue_index(run: Run, digest: str) -> None:
+    """Build the adapter's index, unless an equal run built it or is building it."""
+    index, _ = AttributionIndex.objects.select_related("job").get_or_create(
+        adapter_digest=digest, defaults={"run": run}
+    )
+    if index.ready_at is not None or (index.job is not None and not index.job.ended):
+        return
+    index.job = start_job(
+        INDEX_JOB,
+        queue="attribution",
+        subject=f"adapter:{digest}",
+        owner=run.builder,
+        payload={"adapter_digest": digest},
+    )
+    index.save(update_fields=["job"])

@@ -1,0 +1,102 @@
+"""A run's working folder: what the trainer reads, and what is removed when it is done.
+
+The rows are private text. The folder is readable by its owner only, and the text leaves the disk as
+soon as a run ends, however it ends; checkpoints of an unfinished run stay, so that it can resume.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from datanets.models import Version
+from datanets.selectors import TrainingRow, evaluation_rows, training_rows
+from modelfactory.models import Run
+from modelfactory.services.base_models import base_source
+
+PRIVATE_FILES = (
+    "examples.jsonl",
+    "evaluation.jsonl",
+    "evaluation_result.jsonl",
+    "records.jsonl",
+    "phantoms.jsonl",
+)
+OPENING_WORDS = 12
+
+
+def run_folder(run: Run) -> Path:
+    """The folder of a run, made on first use with access for this user only."""
+    folder = Path(settings.RUNS_DIR) / str(run.public_id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def write_training_files(run: Run) -> Path:
+    """Write recipe, examples and evaluation questions; the same version gives the same bytes."""
+    folder = run_folder(run)
+    write_json(folder / "recipe.json", run.recipe | {"base": base_source(run.base)})
+    write_lines(folder / "examples.jsonl", examples_of(run.version))
+    write_lines(folder / "evaluation.jsonl", evaluation_questions(run.version))
+    return folder
+
+
+def examples_of(version: Version) -> Iterator[dict[str, str]]:
+    """One example for each wording of each row; see `modelfactory.training.recipe.Example`."""
+    for row in training_rows(version):
+        yield from row_examples(row)
+
+
+def row_examples(row: TrainingRow) -> Iterator[dict[str, str]]:
+    """The examples of one row. Plain text is continued from its opening words."""
+    if not row.question:
+        words = row.text.split(" ")
+        opening, rest = " ".join(words[:OPENING_WORDS]), " ".join(words[OPENING_WORDS:])
+        prompt = f"Continue this text: {opening}"
+        yield {"record_id": row.record_id, "prompt": prompt, "response": rest or opening}
+        return
+    for question in (row.question, *row.wordings):
+        yield {"record_id": row.record_id, "prompt": question, "response": row.answer}
+
+
+def evaluation_questions(version: Version) -> Iterator[dict[str, str]]:
+    """The held-out questions of a version with the answers expected, in its order."""
+    for row in evaluation_rows(version):
+        if row.answer:
+            yield {"record_id": row.record_id, "prompt": row.question, "response": row.answer}
+
+
+def remove_private_text(folder: Path) -> None:
+    """Delete the rows' text and keep what resuming needs."""
+    for name in PRIVATE_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete everything of a settled run; its adapter has been copied."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    _write(path, [json.dumps(document, sort_keys=True)])
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, whole or not at all, for this user only."""
+    _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.writelines(parts)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
