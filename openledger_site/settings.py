@@ -242,6 +242,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
     },
     "free expired holds": {"task": "rewards.expire_holds", "schedule": 30.0},
+    "close answers that were cut off": {"task": "marketplace.sweep_answers", "schedule": 60.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=30)
@@ -294,6 +295,8 @@ ATTRIBUTION_DIR = MEDIA_ROOT / "attribution"
 ENGINE_URL = env.str("ENGINE_URL", default="http://127.0.0.1:8600")
 ENGINE_TOKEN = env.str("ENGINE_TOKEN", default="") or local_secret(LOCAL_DIR, "engine")
 TORCH_THREADS = env.int("TORCH_THREADS", default=1)
+# Needs torch; named by path so that only the attribution worker imports it.
+ATTRIBUTOR = "modelfactory.attribution.worker.attribute_answer"
 
 LOGGING = {
     "version": 1,
