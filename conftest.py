@@ -13,7 +13,10 @@ from openledger_site.accounts.models import User
 def make_user(db: None) -> Callable[..., User]:
     def make(name: str, **fields: object) -> User:
         return User.objects.create_user(
-            email=f"{name}@example.org", password="correct horse 7 battery", display_name=name, **fields
+            email=f"{name}@example.org",
+            password="correct horse 7 battery",
+            display_name=name,
+            **fields,
         )
 
     return make

@@ -28,7 +28,9 @@ DEBUG = env.bool("DEBUG", default=True)
 VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[1]  # type: ignore[index] # the changelog's first heading is the version
 
 # A key made once per machine; a real deployment sets its own and DEBUG=0.
-SECRET_KEY = env.str("SECRET_KEY", default="") or (local_secret(LOCAL_DIR, "django") if DEBUG else "")
+SECRET_KEY = env.str("SECRET_KEY", default="") or (
+    local_secret(LOCAL_DIR, "django") if DEBUG else ""
+)
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty. Set it in the environment or in .env.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -16,6 +16,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("openledger_site.accounts.urls")),
     path("accounts/", include("allauth.urls")),
+    path("rewards/", include("rewards.urls")),
+    path("datanets/", include("datanets.urls")),
+    path("factory/", include("modelfactory.urls")),
+    path("marketplace/", include("marketplace.urls")),
+    path("v1/", include("marketplace.api_urls")),
     path("jobs/", include("openledger_site.core.urls")),
     path("api/schema/", login_not_required(SpectacularAPIView.as_view()), name="api-schema"),
 ]

@@ -112,7 +112,10 @@ def recover_signer(text: str, signature: str) -> str:
     if not re.fullmatch(r"0x[0-9a-fA-F]{130}", signature):
         raise MalformedMessage("The signature is not 65 bytes of hex.")
     # EIP-2: of the two valid s values only the lower one, so that a signature has one form.
-    if int(signature[66:130], 16) > 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0:
+    if (
+        int(signature[66:130], 16)
+        > 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+    ):
         raise MalformedMessage("The signature is in its malleable high-s form.")
     try:
         return str(Account.recover_message(encode_defunct(text=text), signature=signature))

@@ -56,7 +56,9 @@ class User(AbstractBaseUser, PermissionsMixin):
 class Wallet(models.Model):
     """An address whose key holder signed our message: may sign in, pay and be paid."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="wallets")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="wallets"
+    )
     address = models.CharField(max_length=42, unique=True, help_text="EIP-55 checksummed.")
     chain_id = models.BigIntegerField()
     linked_at = models.DateTimeField(db_default=Now())
@@ -87,7 +89,9 @@ class SignInNonce(models.Model):
 class ApiKey(models.Model):
     """A secret for programs. We keep its first letters and its SHA-256, never the key."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys"
+    )
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=60)
     prefix = models.CharField(max_length=16, unique=True)

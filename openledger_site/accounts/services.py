@@ -187,7 +187,9 @@ def unlink_wallet(wallet: Wallet, *, actor: User) -> None:
     """Stop a wallet from signing in or being paid. It stays reserved for this account."""
     with transaction.atomic():
         has_other_way_in = actor.has_usable_password() or (
-            Wallet.objects.filter(user=actor, unlinked_at__isnull=True).exclude(pk=wallet.pk).exists()
+            Wallet.objects.filter(user=actor, unlinked_at__isnull=True)
+            .exclude(pk=wallet.pk)
+            .exists()
         )
         if not has_other_way_in:
             raise Conflict(

@@ -1,7 +1,8 @@
 """What went wrong, for people and for programs.
 
-Services raise a `DomainError` subclass named after the fact. One middleware turns it into an error
-envelope for programs, a fragment for htmx, or a page: `{"error": {"code", "message", "where", "limit"}}`.
+Services raise a `DomainError` subclass named after the fact. One middleware answers with an
+envelope for programs (`{"error": {"code", "message", "where", "limit"}}`), a fragment for htmx, or
+a page for everybody else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 
 class DomainError(Exception):
-    """A refusal the user can act on. `message` is shown as it is: plain words and what to do next."""
+    """A refusal the user can act on. `message` is shown as it is: plain words, what to do next."""
 
     status = 422
     code = "refused"

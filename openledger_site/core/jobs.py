@@ -102,10 +102,12 @@ class Lease:
             raise LeaseLost(str(self.job.pk))
 
     def check(self) -> None:
-        """Raise `LeaseLost` or `JobCancelled`; call between steps and before each outside effect."""
+        """Raise `LeaseLost` or `JobCancelled`; call between steps and before outside effects."""
         if self._lost.is_set():
             raise LeaseLost(str(self.job.pk))
-        row = Job.objects.filter(pk=self.job.pk).values("attempt", "state", "cancel_requested").get()
+        row = (
+            Job.objects.filter(pk=self.job.pk).values("attempt", "state", "cancel_requested").get()
+        )
         if row["attempt"] != self.attempt or row["state"] != Job.State.RUNNING:
             raise LeaseLost(str(self.job.pk))
         if row["cancel_requested"]:
@@ -114,7 +116,9 @@ class Lease:
     def heartbeat(self) -> None:
         self._write(heartbeat_at=Now(), lease_until=_lease_end())
 
-    def report(self, kind: str, *, progress: int | None = None, message: str = "", **data: Any) -> None:
+    def report(
+        self, kind: str, *, progress: int | None = None, message: str = "", **data: Any
+    ) -> None:
         """Add an event (numbers and fixed words only) and renew the lease."""
         values: dict[str, Any] = {"heartbeat_at": Now(), "lease_until": _lease_end()}
         if progress is not None:

@@ -33,7 +33,11 @@ class WeiField(models.DecimalField[Any, Any]):
             return value
         if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) <= 79:
             return int(value)
-        if isinstance(value, Decimal) and abs(value) <= WEI_MAX and value == value.to_integral_value():
+        if (
+            isinstance(value, Decimal)
+            and abs(value) <= WEI_MAX
+            and value == value.to_integral_value()
+        ):
             return int(value)
         raise ValidationError("%(value)s is not a whole number of wei.", params={"value": value})
 
@@ -84,7 +88,11 @@ def format_open(amount_wei: int, digits: int = 4) -> str:
 def parse_open(text: str) -> int:
     """`"0.0042"` → wei. Raises `ValueError` for anything but a plain decimal of ≤18 places."""
     whole, _, fraction = text.strip().partition(".")
-    if not (whole or "0").isdecimal() or not (fraction or "0").isdecimal() or not (whole or fraction):
+    if (
+        not (whole or "0").isdecimal()
+        or not (fraction or "0").isdecimal()
+        or not (whole or fraction)
+    ):
         raise ValueError("Write an amount of OPEN such as 12 or 0.5.")
     if len(fraction) > 18 or len(whole) > 60 or not text.isascii():
         raise ValueError("OPEN has at most 18 decimals.")

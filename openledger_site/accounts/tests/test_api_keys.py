@@ -29,7 +29,9 @@ def test_the_secret_is_not_stored(consumer):
     assert secret.rpartition("_")[2] not in stored
 
 
-@pytest.mark.parametrize("change", [lambda s: s + "0", lambda s: s[:-1], lambda s: "", lambda s: "ol_live_"])
+@pytest.mark.parametrize(
+    "change", [lambda s: s + "0", lambda s: s[:-1], lambda s: "", lambda s: "ol_live_"]
+)
 def test_a_secret_that_differs_is_refused(consumer, change):
     _, secret = create_api_key(consumer, name="agent", scopes=[])
     assert authenticate_api_key(change(secret)) is None

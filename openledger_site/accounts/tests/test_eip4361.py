@@ -94,7 +94,9 @@ def test_the_malleable_twin_of_a_signature_is_refused():
         recover_signer(MESSAGE.text(), twin)
 
 
-@pytest.mark.parametrize("signature", ["", "0x", "0x" + "zz" * 65, "0x" + "00" * 65, "0x" + "11" * 64])
+@pytest.mark.parametrize(
+    "signature", ["", "0x", "0x" + "zz" * 65, "0x" + "00" * 65, "0x" + "11" * 64]
+)
 def test_a_broken_signature_is_refused(signature):
     with pytest.raises(MalformedMessage):
         recover_signer(MESSAGE.text(), signature)

@@ -88,7 +88,14 @@ def progress(
 ) -> dict[str, object]:
     """A progress bar; without a value or a maximum it says only that work goes on."""
     known = value is not None and bool(maximum)
-    return {"value": value, "maximum": maximum, "label": label, "known": known}
+    percent = int(value * 100 // maximum) if value is not None and maximum else 0
+    return {
+        "value": value,
+        "maximum": maximum,
+        "percent": percent,
+        "label": label,
+        "known": known,
+    }
 
 
 @register.simple_tag

@@ -27,7 +27,9 @@ def make_a_thing(request):
 
 
 def post(user, key="k-1", **data):
-    request = RequestFactory().post("/things/", data, headers={"Idempotency-Key": key} if key else {})
+    request = RequestFactory().post(
+        "/things/", data, headers={"Idempotency-Key": key} if key else {}
+    )
     request.user = user
     return make_a_thing(request)
 

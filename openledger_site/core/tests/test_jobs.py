@@ -112,7 +112,11 @@ def test_a_refusal_is_final_and_in_plain_words(job, handler):
     handler.append(refuse)
     jobs.run_job(str(job.pk))
     job.refresh_from_db()
-    assert (job.state, job.message, job.error_code) == ("failed", "The file is empty.", "empty_file")
+    assert (job.state, job.message, job.error_code) == (
+        "failed",
+        "The file is empty.",
+        "empty_file",
+    )
 
 
 def test_a_queued_job_is_cancelled_at_once(job):

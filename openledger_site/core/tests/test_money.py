@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_who_weighs_nothing_gets_nothing(amount, weights):
 def test_splitting_is_monotone_in_the_weights(amount, weights):
     parts = split_wei(amount, weights)
     ranked = sorted(zip(weights, parts, strict=True))
-    for (light, less), (heavy, more) in zip(ranked, ranked[1:], strict=False):
+    for (light, less), (heavy, more) in pairwise(ranked):
         assert light == heavy or less <= more
 
 

@@ -104,6 +104,10 @@ def test_progress_without_a_value_claims_no_percentage():
     assert re.search(r"<progress[^>]*>", html)[0].count("value=") == 0
 
 
+def test_progress_in_thousandths_reads_as_a_percentage():
+    assert "42 %" in render("{% progress 429 1000 'Training' %}")
+
+
 def test_the_stepper_names_its_current_step():
     html = render("{% stepper 2 'Data' 'Base' %}")
     assert 'aria-label="Step 2 of 2"' in html

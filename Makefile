@@ -1,0 +1,85 @@
+# The command contract. Each target does its own set-up; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts bench screenshots clean
+
+SHELL := /bin/bash
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+ANVIL := rewards/contracts/node_modules/.package-lock.json
+# One thread for every numeric library: two cores serve seven processes.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+export TOKENIZERS_PARALLELISM ?= false
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+
+setup: $(VENV)/.ready $(ANVIL) ## virtual environment, dependencies, local chain
+
+$(VENV)/bin/uv:
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+# torch comes first and through pip: by exactly this version it finds the CPU wheel where one is offered.
+$(VENV)/.ready: requirements.txt | $(VENV)/bin/uv
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) -r requirements.txt
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) -r requirements-dev.txt
+	@touch $@
+
+# npm 11 refuses the install script of the binary; the binary itself is inside the package.
+$(ANVIL): rewards/contracts/package-lock.json
+	npm ci --prefix rewards/contracts --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+setup-dev: setup $(VENV)/.ready-dev ## what tests and linters need, Debian's chromium included
+	@bash e2e/setup.sh
+
+run: setup ## the empty site; Ctrl-C stops everything
+	@$(PYTHON) -m openledger_site.core.local.run
+
+demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops after the loop
+	@began=$$(date +%s.%N); $(MAKE) --no-print-directory setup || exit 1; \
+	SETUP_SECONDS=$$(echo "$$(date +%s.%N) - $$began" | bc) EARNINGS_HOLDING_SECONDS=2 \
+	$(PYTHON) -m openledger_site.core.local.run $(if $(ONCE),--once) --drive $(abspath $(PYTHON)) -m e2e.demo
+
+test: setup-dev ## the whole suite
+	$(PYTHON) -m pytest
+
+test-slow: setup-dev ## what needs more than a minute a test
+	$(PYTHON) -m pytest -m slow
+
+check: setup-dev ## format, lint, types, imports, migrations, deploy check, then the suite
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	git ls-files 'templates/**/*.html' | xargs $(VENV)/bin/djade --check --target-version 5.2
+	$(VENV)/bin/lint-imports
+	$(PYTHON) manage.py makemigrations --check --dry-run
+	DEBUG=0 SECRET_KEY=$$(head -c 48 /dev/urandom | base64) $(PYTHON) manage.py check --deploy --fail-level WARNING
+	$(PYTHON) -m mypy .
+	$(MAKE) --no-print-directory test
+
+format: setup-dev ## put the code into shape
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+	git ls-files 'templates/**/*.html' | xargs $(VENV)/bin/djade --target-version 5.2
+
+base-model: setup ## build the embedded base model again from its corpus (about an hour)
+	$(PYTHON) -m modelfactory.training.base_model.build
+
+contracts: setup-dev ## compile the contracts and run their forge tests
+	npm ci --prefix rewards/contracts --ignore-scripts --no-audit --no-fund --loglevel=error
+	npm run --prefix rewards/contracts build
+	npm test --prefix rewards/contracts
+
+bench: setup ## measure the base model; others: python -m bench NAME --json OUT
+	$(PYTHON) -m bench base --json docs/benchmarks/base.json
+
+screenshots: setup-dev ## the pictures in docs/images, from the running demo
+	$(PYTHON) -m e2e.screenshots
+
+clean: ## forget the local database, chain, files and logs (asks first)
+	@read -p "Delete .local with its database and chain? [y/N] " answer && [ "$$answer" = y ] && rm -rf .local

@@ -1,0 +1,133 @@
+"""What people and programs may ask, checked before anything is reserved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+
+from marketplace.services import Sampling
+from marketplace.services.reserve_answer import MAX_TOKENS_DEFAULT, MAX_TOKENS_LIMIT
+from openledger_site.core.errors import DomainError
+
+ROLES = ("system", "developer", "user", "assistant")
+KNOWN = {
+    "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed",
+    "stop", "stream", "stream_options", "n", "user", "store", "metadata",
+}  # fmt: skip
+
+
+class ChatForm(forms.Form):
+    prompt = forms.CharField(
+        max_length=4000,
+        label="Your question",
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "Ask a question…"}),
+    )
+
+
+class RequestInvalid(DomainError):
+    status = 400
+    code = "invalid_request_error"
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A checked body of POST /v1/chat/completions."""
+
+    model: str
+    messages: list[dict[str, str]]
+    sampling: Sampling
+    stream: bool
+    include_usage: bool
+
+
+def parse_chat_request(content: bytes) -> ChatRequest:
+    """Read and check a request body. Unknown parameters are refused by name, not ignored."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise RequestInvalid("The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise RequestInvalid("The body must be a JSON object.")
+    for name in sorted(body.keys() - KNOWN):
+        raise RequestInvalid(f"The parameter {name} is not supported.", where=name[:60])
+    if body.get("n", 1) != 1:
+        raise RequestInvalid("Only n=1 is supported.", where="n")
+    options = body.get("stream_options") or {}
+    return ChatRequest(
+        model=_typed(body, "model", str, None),
+        messages=_messages(body.get("messages")),
+        sampling=_sampling(body),
+        stream=_typed(body, "stream", bool, False),
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _messages(value: Any) -> list[dict[str, str]]:
+    if not isinstance(value, list) or not 1 <= len(value) <= 200:
+        raise RequestInvalid("Send 1 to 200 messages.", where="messages")
+    checked = []
+    for place, message in enumerate(value):
+        where = f"messages[{place}]"
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise RequestInvalid(f"A role is one of {', '.join(ROLES)}.", where=f"{where}.role")
+        role = "system" if message["role"] == "developer" else message["role"]
+        checked.append({"role": role, "content": _text(message.get("content"), where)})
+    return checked
+
+
+def _text(content: Any, where: str) -> str:
+    """A string, or OpenAI's list of text parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
+            content = "".join(parts)
+    if not isinstance(content, str) or "\x00" in content:
+        raise RequestInvalid("The content must be text.", where=f"{where}.content")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in content):
+        raise RequestInvalid("The content has half a surrogate pair.", where=f"{where}.content")
+    return content
+
+
+def _sampling(body: dict[str, Any]) -> Sampling:
+    max_name = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+    stop = body.get("stop") or []
+    stop = [stop] if isinstance(stop, str) else stop
+    if (
+        not isinstance(stop, list)
+        or len(stop) > 4
+        or not all(isinstance(text, str) and 0 < len(text) <= 200 for text in stop)
+    ):
+        raise RequestInvalid("Send up to four stop texts.", where="stop", limit=4)
+    return Sampling(
+        max_tokens=_within(body, max_name, int, MAX_TOKENS_DEFAULT, 1, MAX_TOKENS_LIMIT),
+        temperature=_within(body, "temperature", float, 0.0, 0, 2),
+        top_p=_within(body, "top_p", float, 1.0, 0.01, 1),
+        seed=_within(body, "seed", int, None, -(2**63), 2**63 - 1),
+        stop=tuple(stop),
+    )
+
+
+def _typed(body: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = body.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, kind):
+        raise RequestInvalid(f"{name} must be a {kind.__name__}.", where=name)
+    return value
+
+
+def _within(
+    body: dict[str, Any], name: str, kind: type, default: Any, low: float, high: float
+) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    number = isinstance(value, (int, float) if kind is float else int)
+    if not number or isinstance(value, bool) or not low <= value <= high:
+        raise RequestInvalid(
+            f"{name} is a number from {low} to {high}.", where=name, limit=str(high)
+        )
+    return kind(value)

@@ -1,0 +1,11 @@
+"""Job handlers of this app."""
+
+from __future__ import annotations
+
+from marketplace.services import settle_inference
+from openledger_site.core.jobs import Lease, handles
+
+
+@handles("marketplace.settle_answer")
+def settle_answer(lease: Lease) -> None:
+    settle_inference(lease)

@@ -1,0 +1,170 @@
+"""A receipt as a document: build it, sign it, replay it. No database here.
+
+`{"body": {…}, "digest": sha256, "signature": ed25519, "public_key": …}`. The digest is over the
+canonical JSON of the body (UTF-8, sorted keys, no spaces); wei are strings, since JSON numbers lose
+digits in other languages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from modelfactory.attribution.index import IndexDamagedError
+from modelfactory.attribution.record import Attribution, ReplayMismatchError, replay
+from modelfactory.attribution.shares import compute_shares
+from modelfactory.services.pricing import fee_wei
+from rewards.models import SplitParameters
+from rewards.services import split_fee
+
+SCHEMA = 1
+# `split_fee` names people by number; on a receipt they are numbered in the order they are listed.
+BUILDER = -1
+
+
+def canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(body)).hexdigest()
+
+
+def signing_key(secret: str) -> Ed25519PrivateKey:
+    """The site's receipt key, derived from its secret (SHA-256, domain-separated)."""
+    seed = hashlib.sha256(b"openledger receipt key v1\0" + secret.encode()).digest()
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def sign(digest: str, key: Ed25519PrivateKey) -> str:
+    return key.sign(bytes.fromhex(digest)).hex()
+
+
+@dataclass
+class Verification:
+    """What was recomputed, and what did not come out the same."""
+
+    checked: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def expect(self, name: str, expected: object, found: object) -> None:
+        self.checked.append(name)
+        if expected != found:
+            self.problems.append(f"{name}: the receipt says {expected}, replayed {found}")
+
+
+def verify(
+    receipt: Mapping[str, Any], *, index_folder: Path | None = None, public_key: str | None = None
+) -> Verification:
+    """Recompute a receipt from what it contains, and from the attribution index where one is given.
+
+    Without the index the scores are taken as stated and everything from them on is replayed. Raises
+    `ValueError` when the document is not a receipt.
+    """
+    result = Verification()
+    try:
+        body = receipt["body"]
+        if body["schema"] != SCHEMA:
+            raise ValueError(f"This program reads receipts of schema {SCHEMA}.")
+        _check_seal(receipt, body, public_key, result)
+        _check_fee(body, result)
+        weights = _check_shares(body, result)
+        _check_split(body, weights, result)
+        _check_scores(body, index_folder, result)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise ValueError(
+            f"This is not a receipt: {problem!r} is missing or malformed."
+        ) from problem
+    return result
+
+
+def _check_seal(
+    receipt: Mapping[str, Any],
+    body: Mapping[str, Any],
+    public_key: str | None,
+    result: Verification,
+) -> None:
+    digest = digest_of(body)
+    result.expect("digest", receipt["digest"], digest)
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key or receipt["public_key"]))
+    try:
+        key.verify(bytes.fromhex(receipt["signature"]), bytes.fromhex(digest))
+        result.checked.append("signature")
+    except InvalidSignature:
+        result.problems.append("signature: not by this key over this body")
+
+
+def _check_fee(body: Mapping[str, Any], result: Verification) -> None:
+    usage, price = body["usage"], body["price"]
+    fee = fee_wei(
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        price_prompt_wei=int(price["prompt_wei_per_1000"]),
+        price_completion_wei=int(price["completion_wei_per_1000"]),
+        platform_fee_wei=int(price["platform_fee_wei"]),
+    )
+    result.expect("fee", int(body["fee_wei"]), fee)
+
+
+def _check_shares(body: Mapping[str, Any], result: Verification) -> dict[str, int]:
+    """Parts per billion by contributor, recomputed from the scores."""
+    influence = body["evidence"]["influence"]
+    if influence is None:
+        result.skipped.append("influence: none was computed for this answer")
+        return {}
+    attribution = Attribution.from_json(influence["attribution"])
+    shares = compute_shares(
+        attribution.record_scores(influence["owners"]), attribution.payout_rule()
+    )
+    result.expect("record shares", influence["record_parts"], shares.record_parts)
+    result.expect("contributor shares", influence["owner_parts"], shares.owner_parts)
+    return shares.owner_parts
+
+
+def _check_split(body: Mapping[str, Any], weights: dict[str, int], result: Verification) -> None:
+    people = body["contributors"]
+    result.expect(
+        "contributors", {p["user"]: p["weight"] for p in people}, {p: weights[p] for p in weights}
+    )
+    parameters = {name: value for name, value in body["parameters"].items() if name != "version"}
+    split = split_fee(
+        int(body["fee_wei"]),
+        SplitParameters(**parameters),
+        BUILDER if body["builder"] else None,
+        [(number, person["weight"]) for number, person in enumerate(people)],
+    )
+    for number, person in enumerate(people):
+        paid = split.earnings.get((number, "contributor"), 0)
+        result.expect(f"pay of {person['user']}", int(person["wei"]), paid)
+    stated = {name: int(wei) for name, wei in body["split"].items()}
+    result.expect("contributors' part", stated["contributors_wei"], split.earned_wei("contributor"))
+    result.expect("builder's part", stated["builder_wei"], split.earned_wei("builder"))
+    for name in ("reserve_wei", "stakers_wei", "platform_wei", "dust_wei"):
+        result.expect(name, stated[name], getattr(split, name))
+    result.expect("sum of the parts", int(body["fee_wei"]), sum(stated.values()))
+
+
+def _check_scores(body: Mapping[str, Any], folder: Path | None, result: Verification) -> None:
+    influence = body["evidence"]["influence"]
+    if influence is None:
+        return
+    if folder is None or not folder.exists():
+        result.skipped.append("scores: the attribution index is not here; give --index FOLDER")
+        return
+    try:
+        replay(influence["attribution"], folder)
+        result.checked.append("scores from the index")
+    except (ReplayMismatchError, IndexDamagedError) as problem:
+        result.problems.append(f"scores: {problem}")

@@ -1,0 +1,128 @@
+"""Answers by their consumer; models as a market shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet, Sum
+from django.http import Http404
+
+from datanets.selectors import record_cards
+from marketplace.models import Inference, Receipt
+from modelfactory.models import Model
+from modelfactory.selectors import models_visible_to
+from openledger_site.accounts.models import User
+
+CONVERSATION_LENGTH = 30
+
+
+def listed_models(user: Any, *, search: str = "") -> QuerySet[Model]:
+    """The models this person may use, most asked first."""
+    found = models_visible_to(user).annotate(
+        answers=Count("inferences", filter=Q(inferences__state="settled"))
+    )
+    for word in search.split()[:8]:
+        found = found.filter(Q(name__icontains=word) | Q(card__icontains=word))
+    return found.order_by("-answers", "-published_at")
+
+
+def inference_for(user: Any, public_id: UUID) -> Inference:
+    """The answer, for the person who paid for it; 404 for everybody else."""
+    found = Inference.objects.select_related(
+        "model__owner", "model__base", "job", "receipt", "hold"
+    )
+    inference = found.filter(public_id=public_id, consumer_id=user.pk).first()
+    if inference is None:
+        raise Http404("No such answer.")
+    return inference
+
+
+def receipt_for(user: Any, public_id: UUID) -> Receipt:
+    """The receipt, for its consumer; 404 for everybody else and before it is issued."""
+    receipt = (
+        Receipt.objects.select_related("inference__model__owner", "inference__consumer")
+        .filter(inference__public_id=public_id, inference__consumer_id=user.pk)
+        .first()
+    )
+    if receipt is None:
+        raise Http404("No such receipt.")
+    return receipt
+
+
+def answers_of(user: Any) -> QuerySet[Inference]:
+    """Everything a person asked, newest first."""
+    return (
+        Inference.objects.filter(consumer_id=user.pk)
+        .select_related("model", "receipt")
+        .order_by("-id")
+    )
+
+
+def conversation(user: Any, model: Model) -> list[Inference]:
+    """The last questions of this person to this model, oldest first."""
+    latest = answers_of(user).filter(model=model).exclude(state=Inference.State.FAILED)
+    return list(reversed(latest[:CONVERSATION_LENGTH]))
+
+
+def income_of(model: Model) -> dict[str, int]:
+    """What a model has earned from settled answers: how many, and wei."""
+    totals = Inference.objects.filter(model=model, state=Inference.State.SETTLED).aggregate(
+        answers=Count("pk"), fees=Sum("fee_wei")
+    )
+    return {"answers": totals["answers"], "fees_wei": int(totals["fees"] or 0)}
+
+
+def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
+    """What the receipt page shows: the split, the sources this reader may see, the passages."""
+    body = inference.receipt.body
+    influence = body["evidence"]["influence"]
+    record_parts = influence["record_parts"] if influence else {}
+    retrieved = [passage["record"] for passage in body["evidence"]["retrieval"]]
+    cards = record_cards(user, [*record_parts, *retrieved])
+    people = User.objects.in_bulk(
+        [person["user"] for person in body["contributors"]], field_name="public_id"
+    )
+    names = {str(public_id): person.name for public_id, person in people.items()}
+    lexical = {
+        row["record_id"]: row["lexical_micro"] / 1e6
+        for row in (influence["attribution"]["records"] if influence else [])
+    }
+    return {
+        "body": body,
+        "split": _split_lines(body, names),
+        "shares": [
+            {"label": names.get(person["user"], "contributor"), "value": person["weight"]}
+            for person in body["contributors"]
+        ],
+        "sources": [
+            {
+                "record_id": record_id,
+                "card": cards.get(record_id),
+                "percent": part / 10_000_000,
+                "bm25": lexical.get(record_id, 0.0),
+            }
+            for record_id, part in sorted(record_parts.items(), key=lambda item: -item[1])
+        ],
+        "passages": [cards[record_id] for record_id in retrieved if record_id in cards],
+    }
+
+
+def _split_lines(body: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
+    lines = [
+        {"label": f"Contributor {names.get(person['user'], '')}", "wei": int(person["wei"])}
+        for person in body["contributors"]
+    ]
+    labels = {
+        "reserve_wei": "Contributors' reserve",
+        "builder_wei": "Builder",
+        "stakers_wei": "Stakers",
+        "platform_wei": "Platform",
+        "dust_wei": "Rounding",
+    }
+    lines += [
+        {"label": label, "wei": int(body["split"][name])}
+        for name, label in labels.items()
+        if int(body["split"][name])
+    ]
+    return lines

@@ -1,0 +1,155 @@
+"""Before a word is generated: who asks whom what, and the most that it can cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from marketplace.models import Inference
+from modelfactory.models import Model
+from modelfactory.services import price_wei
+from openledger_site.accounts.models import ApiKey, User
+from openledger_site.core.errors import Conflict, DomainError, Unavailable
+from rewards.services import place_hold
+
+MAX_TOKENS_DEFAULT = 64
+MAX_TOKENS_LIMIT = 1024
+MESSAGE_BYTES_MAX = 32_000
+# What a chat template adds around a message, generously: role marks and line ends.
+TEMPLATE_TOKENS_PER_MESSAGE = 16
+# The retrieved facts are read by the model too, so they are part of the prompt that is paid for.
+CONTEXT_BYTES_MAX = 4_000
+# Attribution may wait behind others; the hold must outlive it. The sweep frees stuck ones earlier.
+HOLD_SECONDS = 86_400
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to generate; temperature 0 is greedy."""
+
+    max_tokens: int = MAX_TOKENS_DEFAULT
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class MessagesInvalid(DomainError):
+    status = 400
+    code = "invalid_messages"
+
+
+class ModelNotReady(Unavailable):
+    code = "model_not_ready"
+    message = "This model's attribution index is still being built. Try again in a minute."
+
+
+class StillAnswering(Conflict):
+    code = "still_answering"
+    message = "The first request with this Idempotency-Key is still being answered."
+
+
+class KeyReusedForAnother(DomainError):
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another question. Send a new key."
+
+
+def reserve_answer(
+    *,
+    consumer: User,
+    model: Model,
+    messages: Sequence[dict[str, str]],
+    sampling: Sampling,
+    channel: str,
+    key: str = "",
+    api_key: ApiKey | None = None,
+) -> tuple[Inference, bool]:
+    """Hold the highest possible fee and open the answer; `(inference, is_new)`.
+
+    The same `key` gives the first answer again. Raises `InsufficientFunds` (402), `ModelNotReady`,
+    `MessagesInvalid`, `KeyReusedForAnother`.
+    """
+    _check_messages(messages)
+    fingerprint = hashlib.sha256(
+        json.dumps([model.slug, list(messages), asdict(sampling)], sort_keys=True).encode()
+    ).hexdigest()
+    existing = _existing(consumer, key, fingerprint)
+    if existing is not None:
+        return existing, False
+    if _index_state(model) != "ready":
+        raise ModelNotReady()
+    public_id = uuid.uuid4()
+    try:
+        with transaction.atomic():
+            hold = place_hold(
+                consumer,
+                max(1, highest_fee_wei(model, messages, sampling.max_tokens)),
+                key=f"answer:{public_id}",
+                reason=f"Answer by {model.slug}",
+                expires_in_seconds=HOLD_SECONDS,
+            )
+            inference = Inference.objects.create(
+                public_id=public_id,
+                consumer=consumer,
+                model=model,
+                api_key=api_key,
+                channel=channel,
+                idempotency_key=key,
+                fingerprint=fingerprint,
+                messages=list(messages),
+                sampling=asdict(sampling),
+                adapter_digest=model.adapter_digest,
+                hold=hold,
+            )
+    except IntegrityError:
+        # Another request with this key was a moment faster; its hold stands, ours is rolled back.
+        first = _existing(consumer, key, fingerprint)
+        if first is None:
+            raise
+        return first, False
+    return inference, True
+
+
+def highest_fee_wei(model: Model, messages: Sequence[dict[str, str]], max_tokens: int) -> int:
+    """The most this can cost. A byte-level tokenizer never makes more tokens than bytes."""
+    prompt = sum(
+        len(message["content"].encode()) + TEMPLATE_TOKENS_PER_MESSAGE for message in messages
+    )
+    prompt += CONTEXT_BYTES_MAX + TEMPLATE_TOKENS_PER_MESSAGE
+    context = model.base.context_tokens or prompt
+    return price_wei(model, min(prompt, context), max_tokens)
+
+
+def _check_messages(messages: Sequence[dict[str, str]]) -> None:
+    if not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise MessagesInvalid("The last message must be a question by the user.", where="messages")
+    if sum(len(message["content"].encode()) for message in messages) > MESSAGE_BYTES_MAX:
+        raise MessagesInvalid(
+            "The conversation is too long. Send fewer or shorter messages.",
+            where="messages",
+            limit=MESSAGE_BYTES_MAX,
+        )
+
+
+def _existing(consumer: User, key: str, fingerprint: str) -> Inference | None:
+    if not key:
+        return None
+    found = Inference.objects.filter(consumer=consumer, idempotency_key=key).first()
+    if found is None:
+        return None
+    if found.fingerprint != fingerprint:
+        raise KeyReusedForAnother(where="Idempotency-Key")
+    if found.state == Inference.State.ANSWERING:
+        raise StillAnswering()
+    return found
+
+
+def _index_state(model: Model) -> Any:
+    index = getattr(model.run, "attribution_index", None)
+    return index.state if index is not None else None

@@ -1,0 +1,157 @@
+"""After the answer: attribution, the split of the fee, and the receipt, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+
+from marketplace import receipts
+from marketplace.models import Inference, Receipt
+from modelfactory.services import AttributedAnswer, attribute_answer
+from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
+from openledger_site.core.jobs import Lease
+from rewards.models import Settlement
+from rewards.services import settle_answer
+
+logger = logging.getLogger(__name__)
+
+
+def settle_inference(lease: Lease) -> None:
+    """Attribute an answer, pay everybody who had a part in it, and issue its receipt."""
+    inference = Inference.objects.select_related(
+        "model__owner", "model__base", "model__run", "hold", "consumer"
+    ).get(pk=lease.job.payload["inference_id"])
+    if inference.state != Inference.State.ANSWERED:
+        return
+    attributed = _attribute(inference, lease)
+    lease.report("attributed", progress=700, message="Splitting the fee.")
+    with lease.fenced():
+        inference = (
+            Inference.objects.select_for_update(of=("self",))
+            .select_related("model__owner", "model__base", "hold", "consumer")
+            .get(pk=inference.pk)
+        )
+        if inference.state != Inference.State.ANSWERED:
+            return
+        weights = _weights(attributed)
+        settlement = settle_answer(
+            hold=inference.hold,
+            key=str(inference.public_id),
+            fee_wei=inference.fee_wei,
+            builder=inference.model.owner,
+            contributor_shares=[(user.pk, weight) for user, weight in weights],
+            reason=f"Answer by {inference.model.slug}",
+            source_url=reverse("marketplace:receipt", args=[inference.public_id]),
+        )
+        inference.state, inference.settled_at = Inference.State.SETTLED, Now()
+        inference.save(update_fields=["state", "settled_at"])
+        _issue_receipt(inference, settlement, attributed, weights)
+
+
+def _attribute(inference: Inference, lease: Lease) -> AttributedAnswer | None:
+    """The attribution; None if it failed every time, so that the fee is split by the base rule."""
+    try:
+        return attribute_answer(
+            inference.model,
+            prompt_ids=inference.prompt_ids,
+            response_ids=inference.response_ids,
+            question=inference.question,
+        )
+    except Exception:
+        if lease.attempt < lease.job.attempts_max:
+            raise
+        logger.exception("attribution given up answer=%s", inference.public_id)
+        return None
+
+
+def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:
+    """Contributors with their parts per billion, in the order of the ledger's tie rule (by id)."""
+    parts = attributed.owner_parts if attributed else {}
+    people = User.objects.filter(public_id__in=parts).order_by("pk")
+    return [(person, parts[str(person.public_id)]) for person in people]
+
+
+def _issue_receipt(
+    inference: Inference,
+    settlement: Settlement,
+    attributed: AttributedAnswer | None,
+    weights: list[tuple[User, int]],
+) -> Receipt:
+    body = _body(inference, settlement, attributed, weights)
+    digest = receipts.digest_of(body)
+    receipt = Receipt.objects.create(
+        inference=inference,
+        body=body,
+        digest=digest,
+        signature=receipts.sign(digest, receipts.signing_key(settings.SECRET_KEY)),
+    )
+    record_audit(
+        "receipt.issued",
+        actor=inference.consumer,
+        subject=f"answer:{inference.public_id}",
+        digest=digest,
+        fee_wei=str(inference.fee_wei),
+    )
+    return receipt
+
+
+def _body(
+    inference: Inference,
+    settlement: Settlement,
+    attributed: AttributedAnswer | None,
+    weights: list[tuple[User, int]],
+) -> dict[str, Any]:
+    model = inference.model
+    paid = {line.user_id: line.amount_wei for line in settlement.lines.filter(role="contributor")}
+    return {
+        "schema": receipts.SCHEMA,
+        "inference": str(inference.public_id),
+        "issued_at": timezone.now().isoformat(),
+        "consumer": str(inference.consumer.public_id),
+        "model": {"slug": model.slug, "id": str(model.public_id)},
+        "adapter_digest": inference.adapter_digest,
+        "base_digest": model.base.digest,
+        "answer_sha256": hashlib.sha256(inference.answer.encode()).hexdigest(),
+        "usage": {
+            "prompt_tokens": inference.prompt_tokens,
+            "completion_tokens": inference.completion_tokens,
+        },
+        "price": {
+            "prompt_wei_per_1000": str(model.price_prompt_wei),
+            "completion_wei_per_1000": str(model.price_completion_wei),
+            "platform_fee_wei": str(model.platform_fee_wei),
+        },
+        "fee_wei": str(settlement.fee_wei),
+        "parameters": settlement.parameters.as_dict(),
+        "split": {
+            name: str(getattr(settlement, name))
+            for name in (
+                "contributors_wei",
+                "reserve_wei",
+                "builder_wei",
+                "stakers_wei",
+                "platform_wei",
+                "dust_wei",
+            )
+        },
+        "builder": str(model.owner.public_id),
+        "contributors": [
+            {
+                "user": str(person.public_id),
+                "weight": weight,
+                "wei": str(paid.get(person.pk, 0)),
+            }
+            for person, weight in weights
+        ],
+        "evidence": {
+            "influence": attributed.as_dict() if attributed else None,
+            "retrieval": inference.passages,
+        },
+    }

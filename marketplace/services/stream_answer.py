@@ -1,0 +1,158 @@
+"""The answer itself: words as they come, metered as they come, recorded however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from datanets.selectors import record_cards
+from marketplace.models import Inference
+from modelfactory.services import price_wei, retrieve_passages
+from modelfactory.serving.client import EngineClient
+from modelfactory.serving.engine import EngineError, Event, GenerationRequest, InvalidRequestError
+from modelfactory.training.chat import context_message
+from openledger_site.core.errors import DomainError, Unavailable
+from openledger_site.core.jobs import start_job
+from rewards.services import void_hold
+
+PASSAGES_MAX = 3
+
+
+class EngineAway(Unavailable):
+    code = "engine_unavailable"
+    message = "The model cannot answer at the moment. You were not charged; try again shortly."
+
+
+class PromptRefused(DomainError):
+    status = 400
+    code = "invalid_request"
+
+
+@dataclass
+class Meter:
+    """What the engine delivered. Its own count wins; a broken stream is billed as delivered."""
+
+    text: list[str] = field(default_factory=list)
+    prompt_ids: list[int] = field(default_factory=list)
+    response_ids: list[int] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: str = "cancelled"
+    error_code: str = ""
+
+    def add(self, event: Event) -> None:
+        self.text.append(event.text_delta)
+        self.response_ids.extend(event.token_ids)
+        if event.prompt_ids is not None:
+            self.prompt_ids = list(event.prompt_ids)
+        self.prompt_tokens = len(self.prompt_ids)
+        self.completion_tokens = len(self.response_ids)
+        if event.finish_reason is not None:
+            self.finish_reason = event.finish_reason
+            self.error_code = event.error_code or ""
+        if event.usage is not None:
+            self.prompt_tokens = event.usage.prompt_tokens
+            self.completion_tokens = event.usage.completion_tokens
+
+
+async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
+    """Generate, yielding the engine's events. Closing the iterator cancels and bills what came.
+
+    Raises `EngineAway` or `PromptRefused` when nothing could be generated; nothing is charged then.
+    """
+    meter = Meter()
+    try:
+        passages = await sync_to_async(_open_book)(inference)
+        async for event in _engine().generate(_request(inference, passages)):
+            meter.add(event)
+            event.raise_error()
+            yield event
+    except InvalidRequestError as problem:
+        meter.finish_reason, meter.error_code = "error", problem.code
+        raise PromptRefused(str(problem), where="messages") from problem
+    except EngineError as problem:
+        meter.finish_reason, meter.error_code = "error", problem.code
+        raise EngineAway() from problem
+    finally:
+        # Shielded: a reader who hangs up must not stop us from writing down what they got.
+        await asyncio.shield(sync_to_async(finish_answer)(inference.pk, meter))
+
+
+def _engine() -> EngineClient:
+    return EngineClient(settings.ENGINE_URL, settings.ENGINE_TOKEN)
+
+
+def _open_book(inference: Inference) -> list[str]:
+    """Texts of the records that help with the question; only those the consumer may read.
+
+    The inference keeps their ids and hashes, not their text.
+    """
+    found = retrieve_passages(inference.model, inference.question, PASSAGES_MAX)
+    cards = record_cards(inference.consumer, [passage.record_id for passage in found])
+    opened = [passage for passage in found if cards[passage.record_id].readable]
+    inference.passages = [
+        {"record": passage.record_id, "content_hash": cards[passage.record_id].content_hash}
+        for passage in opened
+    ]
+    Inference.objects.filter(pk=inference.pk).update(passages=inference.passages)
+    return [passage.text for passage in opened]
+
+
+def _request(inference: Inference, passages: list[str]) -> GenerationRequest:
+    sampling = inference.sampling
+    context = context_message(passages)
+    messages = list(inference.messages)
+    if context:
+        messages.insert(0, {"role": "system", "content": context})
+    return GenerationRequest(
+        request_id=str(inference.public_id),
+        adapter=inference.adapter_digest,
+        messages=tuple(messages),
+        max_tokens=sampling["max_tokens"],
+        temperature=sampling["temperature"],
+        top_p=sampling["top_p"],
+        seed=sampling["seed"],
+        stop=tuple(sampling["stop"]),
+        tenant=f"user:{inference.consumer_id}",
+    )
+
+
+def finish_answer(inference_id: int, meter: Meter) -> None:
+    """Write down what was delivered and start its attribution, or free the hold. Once only."""
+    with transaction.atomic():
+        inference = (
+            Inference.objects.select_for_update(of=("self",))
+            .select_related("model", "hold", "consumer")
+            .get(pk=inference_id)
+        )
+        if inference.state != Inference.State.ANSWERING:
+            return
+        inference.answer = "".join(meter.text)
+        inference.prompt_ids, inference.response_ids = meter.prompt_ids, meter.response_ids
+        inference.prompt_tokens = meter.prompt_tokens
+        inference.completion_tokens = meter.completion_tokens
+        inference.finish_reason, inference.error_code = meter.finish_reason, meter.error_code
+        inference.answered_at = Now()
+        if not meter.completion_tokens:
+            inference.state = Inference.State.FAILED
+            inference.error_code = meter.error_code or "nothing_delivered"
+            void_hold(inference.hold)
+        else:
+            inference.state = Inference.State.ANSWERED
+            # Never above what the consumer agreed to, whatever the meter says.
+            fee = price_wei(inference.model, meter.prompt_tokens, meter.completion_tokens)
+            inference.fee_wei = min(fee, inference.hold.amount_wei)
+            inference.job = start_job(
+                "marketplace.settle_answer",
+                queue="attribution",
+                subject=f"answer:{inference.public_id}",
+                owner=inference.consumer,
+                payload={"inference_id": inference.pk},
+            )
+        inference.save()
