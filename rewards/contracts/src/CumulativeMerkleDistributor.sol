@@ -124,7 +124,9 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
     ) external onlyRole(PROPOSER_ROLE) {
         require(proposal.activatableAt == 0, ProposalPending(proposal.root));
         require(root != 0 && epoch > currentEpoch, InvalidProposal());
-        _checkTotal(total);
+        // Checked once: until activation {funded} cannot fall and {cumulativeTotal} cannot change.
+        require(total >= cumulativeTotal, TotalDecreased(total, cumulativeTotal));
+        require(total <= funded(), TotalNotFunded(total, funded()));
         uint64 activatableAt = uint64(block.timestamp) + challengeDelay;
         proposal = Proposal(root, leafFileHash, total, epoch, activatableAt);
         emit RootProposed(root, epoch, total, leafFileHash, activatableAt);
@@ -142,7 +144,6 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
     function activate(bytes32 root) external {
         Proposal memory waiting = _waiting(root);
         require(block.timestamp >= waiting.activatableAt, ChallengeDelayRunning(waiting.activatableAt));
-        _checkTotal(waiting.total);
         delete proposal;
         currentRoot = root;
         cumulativeTotal = waiting.total;
@@ -206,10 +207,5 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
     function _waiting(bytes32 root) private view returns (Proposal memory waiting) {
         waiting = proposal;
         require(waiting.activatableAt != 0 && waiting.root == root, ProposalUnknown(root));
-    }
-
-    function _checkTotal(uint256 total) private view {
-        require(total >= cumulativeTotal, TotalDecreased(total, cumulativeTotal));
-        require(total <= funded(), TotalNotFunded(total, funded()));
     }
 }
