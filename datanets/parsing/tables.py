@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RawRow = dict[str, Any] | BadValueError
 """A row by column name, or why this one row could not be taken apart."""
 
-PARQUET_BATCH_ROWS = 64
+PARQUET_BATCH_ROWS = 256
 
 
 def _too_many_columns(count: int, limits: Limits, where: str) -> UploadRejectedError:
@@ -180,7 +180,7 @@ def read_parquet(
             columns=_wanted_columns(parquet.schema_arrow, mapping),
             use_threads=False,
         ):
-            charge_bytes(batch.nbytes)
+            charge_bytes(_unshared_bytes(batch))
             columns = [(value.as_py() for value in column) for column in batch.columns]
             for cells in zip(*columns, strict=True):
                 charge_bytes(sum(len(cell) for cell in cells if isinstance(cell, str)))
@@ -193,6 +193,13 @@ def read_parquet(
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise _broken_parquet(reason, done, entry) from None
+
+
+def _unshared_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of the columns that are not dictionaries: those are shared by many batches."""
+    import pyarrow.types as types
+
+    return sum(column.nbytes for column in batch.columns if not types.is_dictionary(column.type))
 
 
 def _broken_parquet(reason: str, done: int, entry: str) -> UploadRejectedError:

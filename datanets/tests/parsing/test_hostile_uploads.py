@@ -97,6 +97,14 @@ def test_a_parquet_file_that_unfolds_to_100_gigabytes_is_refused(parse: Parse) -
     refused(parse("a.parquet", bomb), 413, "unpacked_too_large")
 
 
+def test_a_parquet_file_is_charged_for_its_texts_and_not_for_its_dictionaries(
+    parse: Parse,
+) -> None:
+    questions = [f"what is {at}?" for at in range(20_000)]
+    content = hostile_files.parquet_of({"question": questions, "answer": questions})
+    assert len(rows_of(parse("a.parquet", content, unpacked_bytes=1_000_000))) == 20_000
+
+
 def test_a_parquet_cell_larger_than_the_memory_is_refused(parse: Parse) -> None:
     bomb = hostile_files.parquet_cell_bomb(rows=10, cell_bytes=120_000_000)
     result = parse("a.parquet", bomb, memory_bytes=400_000_000)
