@@ -16,6 +16,8 @@ export async function claim(root, wallet, status) {
   const { signer } = await signerFor(wallet, root.dataset);
   const contract = new Contract(distributor, DISTRIBUTOR_ABI, signer);
   const steps = proof.split(",").filter(Boolean);
-  const transaction = await contract.claim(account, BigInt(cumulativeWei), merkleRoot, steps);
+  const claimed = [account, BigInt(cumulativeWei), merkleRoot, steps];
+  await contract.claim.staticCall(...claimed); // says why not, before the wallet asks for a fee
+  const transaction = await contract.claim(...claimed);
   await follow(root, status, transaction, "Claimed. The OPEN is in your wallet.");
 }
