@@ -83,12 +83,12 @@ def read_config(folder: Path) -> AdapterConfig:
     alphas = [alpha, *pattern.values()]
     if type(rank) is not int or not 0 < rank <= MAXIMUM_RANK:
         raise AdapterInvalidError(f"the rank is not between 1 and {MAXIMUM_RANK}")
-    if not all(type(value) in (int, float) and 0 < value < 1e6 for value in alphas):
+    if not all(isinstance(value, int | float) and 0 < value < 1e6 for value in alphas):
         raise AdapterInvalidError("an alpha is not a positive number")
     # A pattern is a regular expression in PEFT; a stranger's expression is not run here.
     if not all(_PLAIN_PATTERN.fullmatch(key) for key in pattern):
         raise AdapterInvalidError("an alpha pattern is not a plain module name")
-    return AdapterConfig(rank, float(alpha), bool(config.get("use_rslora")), dict(pattern))
+    return AdapterConfig(rank, float(alpha or 0), bool(config.get("use_rslora")), dict(pattern))
 
 
 def adapter_digest(folder: Path) -> str:

@@ -265,7 +265,8 @@ class TorchEngine:
             return
         adapters = {item.digest: item for item in map(_adapter, self._running) if item is not None}
         self._lora.activate(adapters)
-        reading, budget = [], self._settings.prefill_step_tokens
+        reading: list[Sequence] = []
+        budget = self._settings.prefill_step_tokens
         for sequence in self._running:
             chunk = min(len(sequence.pending), self._settings.prefill_chunk_tokens)
             if not sequence.generated and (budget >= chunk or not reading):
