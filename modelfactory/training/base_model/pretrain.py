@@ -1,0 +1,219 @@
+"""Pretraining of the embedded base: one thread, bf16 arithmetic, fp32 master weights, documents made on the fly."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from modelfactory.training.base_model.documents import Document, DocumentMaker, Mix
+from modelfactory.training.base_model.initial import plant_induction
+from modelfactory.training.base_model.optimizer import MasterOptimizer
+from modelfactory.training.base_model.words import Words
+
+WARM_MIX = Mix(reading=4, paraphrase=2, closed_book=0, prose=0, induction=8, most_facts=2)
+MAIN_MIX = Mix(reading=5, paraphrase=2, closed_book=1.5, prose=0.5, induction=0.3, most_facts=6)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the weights, besides the Python version (words) and the arithmetic of the CPU."""
+
+    seed: int = 7
+    steps: int = 12_000
+    warm_mix_steps: int = 500
+    tokens_per_step: int = 6_144
+    decay_fraction: float = 0.25
+    matrix_rate: float = 0.02
+    other_rate: float = 3e-3
+    closed_book_facts: int = 1_500
+    vocabulary: int = 4_096
+    hidden_size: int = 256
+    layers: int = 5
+    heads: int = 4
+    key_value_heads: int = 4
+    feed_forward: int = 640
+    warm_mix: Mix = field(default=WARM_MIX)
+    main_mix: Mix = field(default=MAIN_MIX)
+
+
+def grouped_matmul_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    **unused: object,
+) -> tuple[Tensor, None]:
+    """Causal attention of (rows, heads, length, size) without padding: on this CPU 1.6 times as fast as SDPA in bf16,
+    whose backward pass takes half of a step at lengths near 100. Query heads that share keys share one product."""
+    rows, heads, length, size = query.shape
+    groups, shared = key.shape[1], heads // key.shape[1]
+    scores = query.reshape(rows, groups, shared * length, size) @ key.transpose(2, 3) * scaling
+    causal = torch.full((length, length), float("-inf"), dtype=query.dtype).triu_(1)
+    weights = torch.softmax(scores.view(rows, groups, shared, length, length) + causal, -1)
+    mixed = weights.view(rows, groups, shared * length, length) @ value
+    return mixed.view(rows, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("grouped_matmul", grouped_matmul_attention)
+
+
+def new_model(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A seeded Llama with tied embeddings, fp32."""
+    torch.manual_seed(plan.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=plan.hidden_size,
+            intermediate_size=plan.feed_forward,
+            num_hidden_layers=plan.layers,
+            num_attention_heads=plan.heads,
+            num_key_value_heads=plan.key_value_heads,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            attn_implementation="grouped_matmul",
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        )
+    )
+    plant_induction(model)
+    return model
+
+
+def pretrain(
+    plan: Plan,
+    tokenizer: PreTrainedTokenizerFast,
+    words: Words,
+    report: Callable[[dict[str, float]], None],
+    keep: Path | None = None,
+    start_from: LlamaForCausalLM | None = None,
+    first_step: int = 0,
+) -> LlamaForCausalLM:
+    """Train for `plan.steps` steps and return the model in bf16; `keep` gets bf16 weights every 500 steps."""
+    model = (start_from or new_model(plan, tokenizer)).bfloat16()
+    live = dict(model.named_parameters())
+    matrices = [p for name, p in live.items() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in live.items() if p.ndim != 2 or "embed" in name]
+    optimizer = MasterOptimizer(matrices, others)
+    makers = DocumentMaker(tokenizer, words, plan.seed + first_step, plan.closed_book_facts)
+    checks = _checks(
+        DocumentMaker(tokenizer, words, plan.seed + 1_000_003, plan.closed_book_facts), plan
+    )
+    batches = _batches(makers, plan, first_step)
+    began, losses, tokens = time.monotonic(), [], 0
+    for step in range(first_step, plan.steps):
+        documents = next(batches)
+        loss = _loss(model, documents)
+        loss.backward()
+        rate = _schedule(step, plan)
+        optimizer.step(plan.matrix_rate * rate, plan.other_rate * rate)
+        losses.append(loss.item())
+        tokens += sum(len(document.ids) for document in documents)
+        if (step + 1) % 100 == 0:
+            figures = {
+                "step": step + 1,
+                "tokens": tokens,
+                "seconds": round(time.monotonic() - began),
+            }
+            figures["loss"] = sum(losses) / len(losses)
+            losses = []
+            figures |= {name: round(_exact(model, docs), 3) for name, docs in checks.items()}
+            if keep is not None and (step + 1) % 500 == 0:
+                model.save_pretrained(keep)
+                (keep / "progress.json").write_text(json.dumps(figures))
+            report(figures)
+    return model
+
+
+def _schedule(step: int, plan: Plan) -> float:
+    """Warm up, stay, then fall to zero in a straight line over the last `decay_fraction`."""
+    left = (plan.steps - step) / (plan.steps * plan.decay_fraction)
+    return min(1.0, (step + 1) / 100, left)
+
+
+def _batches(maker: DocumentMaker, plan: Plan, first_step: int) -> Iterator[list[Document]]:
+    """Batches of about `tokens_per_step` padded tokens, each of documents of similar length."""
+    order = random.Random(plan.seed)
+    step = first_step
+    while True:
+        mix = plan.warm_mix if step < plan.warm_mix_steps else plan.main_mix
+        pool: list[Document] = []
+        while sum(len(document.ids) for document in pool) < 12 * plan.tokens_per_step:
+            pool.append(maker.document(mix))
+        pool.sort(key=lambda document: len(document.ids))
+        batches: list[list[Document]] = [[]]
+        for document in pool:
+            if (len(batches[-1]) + 1) * len(document.ids) > plan.tokens_per_step:
+                batches.append([])
+            batches[-1].append(document)
+        order.shuffle(batches)
+        step += len(batches)
+        yield from batches
+
+
+def _inputs(documents: list[Document]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids (documents, longest) and, for the weighted predictions, their flat positions and weights."""
+    longest = max(len(document.ids) for document in documents)
+    ids = torch.zeros(len(documents), longest, dtype=torch.long)
+    weights = torch.zeros(len(documents), longest)
+    for row, document in enumerate(documents):
+        ids[row, : len(document.ids)] = torch.tensor(document.ids)
+        weights[row, : len(document.ids)] = torch.tensor(document.weights)
+    ahead = functional.pad(weights[:, 1:], (0, 1)).reshape(-1)
+    positions = ahead.nonzero().squeeze(1)
+    return ids, positions, ahead[positions]
+
+
+def _predicted(model: LlamaForCausalLM, ids: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (positions, vocabulary) in fp32 and the ids they should give. Right padding needs no mask."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = functional.linear(hidden.flatten(0, 1)[positions], model.lm_head.weight).float()
+    return logits, functional.pad(ids[:, 1:], (0, 1)).reshape(-1)[positions]
+
+
+def _loss(model: LlamaForCausalLM, documents: list[Document]) -> Tensor:
+    ids, positions, weights = _inputs(documents)
+    logits, targets = _predicted(model, ids, positions)
+    return (
+        functional.cross_entropy(logits, targets, reduction="none") * weights
+    ).sum() / weights.sum()
+
+
+def _checks(maker: DocumentMaker, plan: Plan) -> dict[str, list[Document]]:
+    mixes = {
+        "reading": Mix(1, 0, 0, 0, 0, plan.main_mix.most_facts),
+        "paraphrase": Mix(0, 1, 0, 0, 0, plan.main_mix.most_facts),
+        "induction": Mix(0, 0, 0, 0, 1, 1),
+        "closed_book": Mix(0, 0, 1, 0, 0, 1),
+    }
+    return {name: [maker.document(mix) for _ in range(40)] for name, mix in mixes.items()}
+
+
+@torch.no_grad()
+def _exact(model: LlamaForCausalLM, documents: list[Document]) -> float:
+    """Share of answers (runs of weighted tokens) of which every token is the likeliest one."""
+    right = total = 0
+    for document in documents:
+        ids, positions, _ = _inputs([document])
+        logits, targets = _predicted(model, ids, positions)
+        hits = (logits.argmax(-1) == targets).tolist()
+        runs: list[list[bool]] = []
+        for index, position in enumerate(positions.tolist()):
+            if index == 0 or position != positions[index - 1] + 1:
+                runs.append([])
+            runs[-1].append(hits[index])
+        right += sum(all(run) for run in runs)
+        total += len(runs)
+    return right / total
