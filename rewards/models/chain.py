@@ -49,7 +49,8 @@ class ChainEvent(models.Model):
     @property
     def place_key(self) -> str:
         """Names this application of this event in ledger keys."""
-        return f"{self.chain_id}:{self.transaction_hash}:{self.log_index}:{self.block_hash}:{self.applications}"
+        place = f"{self.chain_id}:{self.transaction_hash}:{self.log_index}"
+        return f"{place}:{self.block_hash}:{self.applications}"
 
 
 class Deposit(ChainEvent):

@@ -14,7 +14,7 @@ from rewards.models import triggers
 
 
 class Account(models.Model):
-    """Where wei are. Amounts owed to somebody are positive; `custody` mirrors the chain below zero."""
+    """Where wei are. Amounts owed to somebody are positive; `custody` mirrors the chain below 0."""
 
     class Kind(models.TextChoices):
         SPENDABLE = "spendable", "Balance to spend"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import pgtrigger
 
-_REFUSE = "USING ERRCODE = '23514'"
-
 
 def append_only(name: str) -> pgtrigger.Trigger:
     """Rows can be added, never changed or removed, in raw SQL too."""
@@ -18,7 +16,7 @@ def append_only(name: str) -> pgtrigger.Trigger:
         name=name,
         operation=pgtrigger.Update | pgtrigger.Delete,
         when=pgtrigger.Before,
-        func=f"RAISE EXCEPTION '% is append-only', TG_TABLE_NAME {_REFUSE};",
+        func="RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = '23514';",
     )
 
 
@@ -27,7 +25,7 @@ def never_deleted(name: str) -> pgtrigger.Trigger:
         name=name,
         operation=pgtrigger.Delete,
         when=pgtrigger.Before,
-        func=f"RAISE EXCEPTION 'rows of % are kept', TG_TABLE_NAME {_REFUSE};",
+        func="RAISE EXCEPTION 'rows of % are kept', TG_TABLE_NAME USING ERRCODE = '23514';",
     )
 
 
@@ -36,9 +34,9 @@ ACCOUNT_TRIGGERS = [
         name="account_opens_empty",
         operation=pgtrigger.Insert,
         when=pgtrigger.Before,
-        func=f"""
+        func="""
             IF NEW.balance_wei <> 0 OR NEW.held_wei <> 0 THEN
-                RAISE EXCEPTION 'an account opens empty' {_REFUSE};
+                RAISE EXCEPTION 'an account opens empty' USING ERRCODE = '23514';
             END IF;
             RETURN NEW;
         """,
@@ -47,14 +45,14 @@ ACCOUNT_TRIGGERS = [
         name="account_moves_by_entries_only",
         operation=pgtrigger.Update,
         when=pgtrigger.Before,
-        func=f"""
+        func="""
             IF (NEW.balance_wei, NEW.held_wei) IS DISTINCT FROM (OLD.balance_wei, OLD.held_wei)
                AND pg_trigger_depth() < 2 THEN
-                RAISE EXCEPTION 'balances move by entries and holds only' {_REFUSE};
+                RAISE EXCEPTION 'balances move by entries and holds only' USING ERRCODE = '23514';
             END IF;
             IF (NEW.id, NEW.code, NEW.kind, NEW.owner_id)
                IS DISTINCT FROM (OLD.id, OLD.code, OLD.kind, OLD.owner_id) THEN
-                RAISE EXCEPTION 'an account keeps its name and owner' {_REFUSE};
+                RAISE EXCEPTION 'an account keeps its name and owner' USING ERRCODE = '23514';
             END IF;
             RETURN NEW;
         """,
@@ -77,12 +75,12 @@ TRANSACTION_TRIGGERS = [
         when=pgtrigger.After,
         timing=pgtrigger.Deferred,
         declare=[("legs", "bigint"), ("total", "numeric")],
-        func=f"""
+        func="""
             SELECT count(*), coalesce(sum(amount_wei), 0) INTO legs, total
               FROM rewards_entry WHERE transaction_id = NEW.id;
             IF legs < 2 OR total <> 0 THEN
                 RAISE EXCEPTION 'transaction % has % legs that sum to %', NEW.id, legs, total
-                    {_REFUSE};
+                    USING ERRCODE = '23514';
             END IF;
             RETURN NULL;
         """,
@@ -95,12 +93,13 @@ ENTRY_TRIGGERS = [
         name="entry_moves_the_balance",
         operation=pgtrigger.Insert,
         when=pgtrigger.After,
-        func=f"""
+        func="""
             IF NOT EXISTS (
                 SELECT 1 FROM rewards_transaction
                  WHERE id = NEW.transaction_id AND written_by = txid_current()
             ) THEN
-                RAISE EXCEPTION 'transaction % is sealed', NEW.transaction_id {_REFUSE};
+                RAISE EXCEPTION 'transaction % is sealed', NEW.transaction_id
+                    USING ERRCODE = '23514';
             END IF;
             UPDATE rewards_account SET balance_wei = balance_wei + NEW.amount_wei
              WHERE id = NEW.account_id;
@@ -114,9 +113,9 @@ HOLD_TRIGGERS = [
         name="hold_reserves_its_amount",
         operation=pgtrigger.Insert,
         when=pgtrigger.After,
-        func=f"""
+        func="""
             IF NEW.state <> 'pending' THEN
-                RAISE EXCEPTION 'a hold begins pending' {_REFUSE};
+                RAISE EXCEPTION 'a hold begins pending' USING ERRCODE = '23514';
             END IF;
             UPDATE rewards_account SET held_wei = held_wei + NEW.amount_wei
              WHERE id = NEW.account_id;
@@ -127,10 +126,10 @@ HOLD_TRIGGERS = [
         name="hold_is_resolved_once",
         operation=pgtrigger.Update,
         when=pgtrigger.After,
-        func=f"""
+        func="""
             IF OLD.state <> 'pending' OR (NEW.account_id, NEW.amount_wei, NEW.key)
                IS DISTINCT FROM (OLD.account_id, OLD.amount_wei, OLD.key) THEN
-                RAISE EXCEPTION 'hold % is already %', OLD.id, OLD.state {_REFUSE};
+                RAISE EXCEPTION 'hold % is already %', OLD.id, OLD.state USING ERRCODE = '23514';
             END IF;
             IF NEW.state <> 'pending' THEN
                 UPDATE rewards_account SET held_wei = held_wei - OLD.amount_wei

@@ -1,18 +1,33 @@
-"""Money to test with: funded people, and a chain with the contracts on it."""
+"""Money to test with: funded people, and a real chain with the contracts on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from eth_account import Account as KeyAccount
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.models import User, Wallet
+from rewards.chain.calls import ContractCall, approve_call, claim_call, deposit_call
+from rewards.chain.client import ChainClient
+from rewards.chain.contracts import Addresses, send_and_wait
+from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
+from rewards.chain.local import LocalChain, LocalChainSettings, free_port
+from rewards.chain.records import Receipt
+from rewards.chain.transactions import Signer
 from rewards.models import Account
+from rewards.selectors import ClaimArguments
+from rewards.services.dev_chain import deploy_contracts, give_test_open
 from rewards.services.ledger import post, system_account, user_account
+
+OPEN = 10**18
+Fund = Callable[[User, int], None]
 
 
 @pytest.fixture
-def fund() -> Callable[[User, int], None]:
+def fund() -> Fund:
     """Give a person wei to spend, as a deposit would."""
     count = iter(range(1_000_000))
 
@@ -28,3 +43,57 @@ def fund() -> Callable[[User, int], None]:
         )
 
     return give
+
+
+@dataclass
+class Wallets:
+    """Wallets of people on the test's chain, each with a key of its own."""
+
+    chain: LocalChain
+    client: ChainClient
+    addresses: Addresses
+
+    def new(self, amount_open: int = 0) -> Signer:
+        signer = Signer(KeyAccount.create().key, DEVELOPMENT_CHAIN_ID)
+        give_test_open(signer.address, amount_open * OPEN + 1)
+        return signer
+
+    def link(self, user: User, signer: Signer) -> None:
+        Wallet.objects.create(user=user, address=signer.address, chain_id=DEVELOPMENT_CHAIN_ID)
+
+    def send(self, signer: Signer, call: ContractCall) -> Receipt:
+        return send_and_wait(self.client, signer, call)
+
+    def deposit(self, signer: Signer, amount_wei: int) -> Receipt:
+        token, escrow = self.addresses.token, self.addresses.escrow
+        self.send(signer, approve_call(token, escrow, amount_wei))
+        return self.send(signer, deposit_call(escrow, amount_wei))
+
+    def claim(self, signer: Signer, claim: ClaimArguments) -> Receipt:
+        proof = [bytes.fromhex(sibling[2:]) for sibling in claim.proof]
+        root = bytes.fromhex(claim.root[2:])
+        at = self.addresses.distributor
+        return self.send(signer, claim_call(at, claim.account, claim.cumulative_wei, root, proof))
+
+    def finalize(self) -> None:
+        self.chain.mine(3)
+
+
+@pytest.fixture(scope="session")
+def local_chain() -> Iterator[LocalChain]:
+    with LocalChain(LocalChainSettings(port=free_port())) as chain:
+        yield chain
+
+
+@pytest.fixture
+def wallets(local_chain: LocalChain, settings: Settings, tmp_path: Path) -> Iterator[Wallets]:
+    """The contracts, freshly deployed; whatever the test does to the chain is undone after it."""
+    settings.CHAIN_RPC_URL = local_chain.url
+    settings.CHAIN_ADDRESSES_FILE = tmp_path / "addresses.json"
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.EPOCH_CHALLENGE_SECONDS = 1
+    client = ChainClient(local_chain.url, DEVELOPMENT_CHAIN_ID)
+    snapshot = client.request("evm_snapshot")
+    addresses, _ = deploy_contracts()
+    yield Wallets(local_chain, client, addresses)
+    client.request("evm_revert", snapshot)

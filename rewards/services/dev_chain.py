@@ -1,0 +1,87 @@
+"""What only the development chain may do: deploy the contracts, and hand out test OPEN."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+from django.conf import settings
+
+from openledger_site.core.errors import DomainError
+from rewards.chain.contracts import Addresses, DeploymentPlan, addresses_are_live, deploy_all
+from rewards.chain.errors import ReceiptTimeout
+from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
+from rewards.models import ChainTransaction
+from rewards.services.chain import (
+    SENDER_LOCK,
+    ContractsMissing,
+    chain_client,
+    contract_addresses,
+    only_runner,
+    operator_signer,
+)
+from rewards.services.sender import queue_transaction, send_transactions
+
+WEI_FOR_GAS = 10**18
+State = ChainTransaction.State
+
+
+class NotTheDevelopmentChain(DomainError):
+    code = "not_the_development_chain"
+    message = "This works on the development chain only."
+
+
+def deploy_contracts() -> tuple[Addresses, bool]:
+    """The contracts, and whether this call deployed them; calling again changes nothing."""
+    _refuse_elsewhere()
+    client, signer = chain_client(), operator_signer()
+    with only_runner(SENDER_LOCK, wait=True):  # deploying takes nonces from the node
+        try:
+            addresses = contract_addresses()
+            if addresses_are_live(client, addresses):
+                return addresses, False
+        except ContractsMissing:
+            pass
+        plan = DeploymentPlan(
+            operator=signer.address,
+            guardian=signer.address,
+            treasury=signer.address,
+            challenge_delay_seconds=settings.EPOCH_CHALLENGE_SECONDS,
+        )
+        addresses = deploy_all(client, signer, plan)
+        addresses.save(settings.CHAIN_ADDRESSES_FILE)
+    return addresses, True
+
+
+def give_test_open(account: str, amount_wei: int, *, timeout_seconds: float = 30.0) -> list[str]:
+    """Mint OPEN and send coin for gas to `account`; return the transaction hashes once mined.
+
+    Raises `ReceiptTimeout` when the chain does not mine in time.
+    """
+    _refuse_elsewhere()
+    subject = f"faucet:{uuid4()}"
+    rows = [
+        queue_transaction("mint", subject=subject, account=account, amount_wei=str(amount_wei)),
+        queue_transaction("native", subject=subject, account=account, amount_wei=str(WEI_FOR_GAS)),
+    ]
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        send_transactions()
+        for row in rows:
+            row.refresh_from_db()
+        if all(row.state in (State.MINED, *ChainTransaction.ENDED) for row in rows):
+            return [_hash_of(row) for row in rows]
+        if time.monotonic() > deadline:
+            raise ReceiptTimeout(f"{subject} was not mined in {timeout_seconds} s")
+        time.sleep(0.1)
+
+
+def _hash_of(row: ChainTransaction) -> str:
+    if row.state == State.FAILED:
+        raise DomainError(row.problem, code="transaction_failed")
+    return row.transaction_hash
+
+
+def _refuse_elsewhere() -> None:
+    if settings.CHAIN_ID != DEVELOPMENT_CHAIN_ID:
+        raise NotTheDevelopmentChain()

@@ -1,0 +1,252 @@
+"""Our own transactions: queued in the books' transaction, signed, stored, sent, followed.
+
+One process at a time signs for a key. A row gets its nonce and its signed bytes in one commit and
+is broadcast after it, so a crash at any point leads to the same bytes being sent again. Nothing
+is ever signed twice for one nonce except a replacement with higher fees, of which one can be mined.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+from eth_utils.crypto import keccak
+
+from rewards.chain import calls
+from rewards.chain.calls import ContractCall
+from rewards.chain.client import ChainClient
+from rewards.chain.contracts import Addresses
+from rewards.chain.errors import CallReverted, RejectionReason, TransactionRejected
+from rewards.chain.records import Receipt
+from rewards.chain.transactions import Fees, SignedTransaction, Signer
+from rewards.models import ChainTransaction
+from rewards.services.chain import (
+    SENDER_LOCK,
+    chain_client,
+    contract_addresses,
+    only_runner,
+    operator_signer,
+)
+
+logger = logging.getLogger(__name__)
+State = ChainTransaction.State
+
+STUCK_SECONDS = 60
+REPLACEMENTS_MAX = 5
+SIGNED_AT_ONCE = 20
+GAS_LIMITS = {
+    # Estimated against the newest block, whose time on an idle chain is before the delay's end.
+    "activate": 250_000,
+}
+# The contracts take each of these once: an earlier try of ours went through.
+ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
+DONE_BEFORE = "Done before by an earlier transaction."
+
+
+def on_chain_id(subject: str) -> bytes:
+    """The 32 bytes that stand for a subject in our contracts: keccak-256 of its UTF-8 text."""
+    return bytes(keccak(text=subject))
+
+
+def _root(arguments: dict[str, Any]) -> bytes:
+    return bytes.fromhex(arguments["root"].removeprefix("0x"))
+
+
+# What each purpose calls, from arguments that JSON can hold (wei as text).
+CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
+    "anchor": lambda at, subject, given: calls.anchor_call(
+        at.anchors, _root(given), on_chain_id(subject.rpartition(":")[0]), given["count"]
+    ),
+    "fund": lambda at, subject, given: calls.fund_call(
+        at.escrow, int(given["amount_wei"]), on_chain_id(subject)
+    ),
+    "propose": lambda at, subject, given: calls.propose_call(
+        at.distributor,
+        _root(given),
+        int(given["total_wei"]),
+        bytes.fromhex(given["leaf_file"]),
+        given["epoch"],
+    ),
+    "activate": lambda at, subject, given: calls.activate_call(at.distributor, _root(given)),
+    "mint": lambda at, subject, given: calls.mint_call(
+        at.token, given["account"], int(given["amount_wei"])
+    ),
+    "native": lambda at, subject, given: calls.transfer_native_call(
+        given["account"], int(given["amount_wei"])
+    ),
+}
+
+
+def queue_transaction(purpose: str, *, subject: str, **arguments: Any) -> ChainTransaction:
+    """Queue a transaction, once per purpose and subject; a failed one may be queued again."""
+    if purpose not in CALLS:
+        raise LookupError(f"No call for the purpose {purpose}.")
+    same = {"chain_id": settings.CHAIN_ID, "purpose": purpose, "subject": subject}
+    try:
+        with transaction.atomic():
+            return ChainTransaction.objects.create(arguments=arguments, **same)
+    except IntegrityError:
+        return ChainTransaction.objects.exclude(state=State.FAILED).get(**same)
+
+
+def send_transactions() -> int | None:
+    """One round: follow what is out, sign what is queued, send it. Returns how many are unfinished.
+
+    None when another process is at it. Raises `ChainError` when the chain is away.
+    """
+    with only_runner(SENDER_LOCK) as alone:
+        return send_round() if alone else None
+
+
+def send_round() -> int:
+    """As `send_transactions`; the caller holds the sender's lock."""
+    client, signer, addresses = chain_client(), operator_signer(), contract_addresses()
+    _send_again_what_the_chain_lost(client, signer)
+    _follow(client, signer)
+    mine = ChainTransaction.objects.filter(chain_id=signer.chain_id)
+    for row in mine.filter(state=State.SIGNED).order_by("nonce"):
+        _broadcast(client, row)
+    for row in mine.filter(state=State.QUEUED).order_by("pk")[:SIGNED_AT_ONCE]:
+        if _sign(client, signer, addresses, row):
+            _broadcast(client, row)
+    return mine.exclude(state__in=ChainTransaction.ENDED).count()
+
+
+def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainTransaction) -> bool:
+    try:
+        call = CALLS[row.purpose](addresses, row.subject, row.arguments)
+        gas_limit = GAS_LIMITS.get(row.purpose) or client.estimate_gas(signer.address, call)
+    except CallReverted as refusal:
+        done = refusal.error_name in ALREADY_DONE
+        _end(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))
+        return False
+    signed = signer.sign(
+        call,
+        nonce=_next_nonce(client, signer),
+        gas_limit=gas_limit,
+        fees=client.estimate_fees(),
+    )
+    _store(row, signed)
+    return True
+
+
+def _next_nonce(client: ChainClient, signer: Signer) -> int:
+    ours = ChainTransaction.objects.filter(chain_id=signer.chain_id, sender=signer.address)
+    last = ours.aggregate(last=Max("nonce"))["last"]
+    on_chain = client.transaction_count(signer.address, "latest")
+    return max(on_chain, -1 if last is None else last + 1)
+
+
+def _store(row: ChainTransaction, signed: SignedTransaction) -> None:
+    """Commit the signed bytes; only then may they leave."""
+    if row.transaction_hash:
+        row.earlier_hashes = [*row.earlier_hashes, row.transaction_hash]
+    row.state, row.sender, row.nonce = State.SIGNED, signed.sender, signed.nonce
+    row.raw, row.transaction_hash = signed.raw, signed.transaction_hash
+    row.fields = {
+        "to": signed.to,
+        "data": signed.data.hex(),
+        "value_wei": str(signed.value_wei),
+        "gas_limit": signed.gas_limit,
+        "max_fee_per_gas_wei": str(signed.fees.max_fee_per_gas_wei),
+        "max_priority_fee_per_gas_wei": str(signed.fees.max_priority_fee_per_gas_wei),
+    }
+    row.save()
+
+
+def _signed(row: ChainTransaction) -> SignedTransaction:
+    fields = row.fields
+    return SignedTransaction(
+        chain_id=row.chain_id,
+        sender=row.sender,
+        nonce=int(row.nonce or 0),
+        to=fields["to"],
+        data=bytes.fromhex(fields["data"]),
+        value_wei=int(fields["value_wei"]),
+        gas_limit=fields["gas_limit"],
+        fees=Fees(int(fields["max_fee_per_gas_wei"]), int(fields["max_priority_fee_per_gas_wei"])),
+        raw=bytes(row.raw),
+        transaction_hash=row.transaction_hash,
+    )
+
+
+def _broadcast(client: ChainClient, row: ChainTransaction) -> None:
+    try:
+        client.send_raw(bytes(row.raw))
+    except TransactionRejected as refusal:
+        # A used nonce means that this row or a replacement of it was mined: `_follow` will see it.
+        if refusal.reason is not RejectionReason.NONCE_TOO_LOW:
+            logger.warning("transaction refused by the node: %s %s", row.pk, refusal)
+            ChainTransaction.objects.filter(pk=row.pk).update(problem=str(refusal)[:200])
+            return
+    if row.state != State.FAILED:  # a failed one is only sent again to fill its nonce
+        ChainTransaction.objects.filter(pk=row.pk).update(
+            state=State.SENT, sent_at=Now(), problem=""
+        )
+
+
+def _follow(client: ChainClient, signer: Signer) -> None:
+    rows = ChainTransaction.objects.filter(
+        chain_id=signer.chain_id, state__in=[State.SENT, State.MINED]
+    )
+    final_number = client.finalized_block().number
+    stuck_before = rows.filter(sent_at__lt=Now() - timedelta(seconds=STUCK_SECONDS))
+    stuck = set(stuck_before.values_list("pk", flat=True))
+    for row in rows.order_by("nonce"):
+        receipt = _receipt(client, row)
+        if receipt is not None:
+            _book_receipt(row, receipt, final_number)
+        elif row.pk in stuck and row.sender == signer.address:
+            _replace(client, signer, row)
+
+
+def _receipt(client: ChainClient, row: ChainTransaction) -> Receipt | None:
+    for transaction_hash in (row.transaction_hash, *row.earlier_hashes):
+        receipt = client.receipt(transaction_hash)
+        if receipt is not None:
+            return receipt
+    return None
+
+
+def _book_receipt(row: ChainTransaction, receipt: Receipt, final_number: int) -> None:
+    row.transaction_hash = receipt.transaction_hash
+    row.block_number, row.block_hash = receipt.block_number, receipt.block_hash
+    row.gas_used = receipt.gas_used
+    if receipt.block_number > final_number:
+        _end(row, State.MINED)
+    elif receipt.is_success:
+        _end(row, State.FINAL)
+    else:
+        _end(row, State.FAILED, problem="The contract refused it in its block.")
+
+
+def _end(row: ChainTransaction, state: State, problem: str = "") -> None:
+    row.state, row.problem = state, problem[:200]
+    row.save()
+
+
+def _replace(client: ChainClient, signer: Signer, row: ChainTransaction) -> None:
+    """Raise the fees of a stuck transaction, or send the same bytes again when raised enough."""
+    if len(row.earlier_hashes) < REPLACEMENTS_MAX:
+        _store(row, signer.replace(_signed(row), client.estimate_fees()))
+    _broadcast(client, row)
+
+
+def _send_again_what_the_chain_lost(client: ChainClient, signer: Signer) -> None:
+    """After a dev chain lost its last blocks, our stored bytes fit its nonces again: send them."""
+    on_chain = client.transaction_count(signer.address, "latest")
+    lost = ChainTransaction.objects.filter(
+        chain_id=signer.chain_id,
+        sender=signer.address,
+        nonce__gte=on_chain,
+        state__in=[State.MINED, State.FINAL, State.FAILED],
+    )
+    for row in lost.order_by("nonce"):
+        logger.warning("transaction left the chain, sending it again: %s", row.pk)
+        _broadcast(client, row)

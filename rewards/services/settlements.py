@@ -1,0 +1,277 @@
+"""One paid answer: its fee leaves the payer's hold and reaches everybody who had a part in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import Conflict, DomainError
+from openledger_site.core.money import split_wei
+from rewards.models import Account, EarningLine, Epoch, Hold, Settlement, SplitParameters
+from rewards.models.settlements import PARTS_PER_MILLION
+from rewards.services.ledger import (
+    HoldResolved,
+    Leg,
+    PostingDiffers,
+    post,
+    system_account,
+    user_account,
+    void_hold,
+)
+
+Kind = Account.Kind
+Role = EarningLine.Role
+Shares = Sequence[tuple[int, int]]  # (user id, weight)
+
+
+class RefundTooLate(Conflict):
+    code = "refund_too_late"
+    message = "The refund window of this answer is over: its earnings are payable."
+
+
+@dataclass(frozen=True)
+class FeeSplit:
+    """A fee in wei, cut. `earnings` has one amount a (user id, role), none of them zero."""
+
+    earnings: dict[tuple[int, str], int]
+    reserve_wei: int
+    stakers_wei: int
+    platform_wei: int
+    dust_wei: int
+
+    def earned_wei(self, role: str) -> int:
+        return sum(amount for (_, earner), amount in self.earnings.items() if earner == role)
+
+
+def split_parameters() -> SplitParameters:
+    """The parameters of the epoch under way."""
+    last = Epoch.objects.order_by("-number").values_list("number", flat=True).first() or 0
+    chosen = (
+        SplitParameters.objects.filter(effective_from_epoch__lte=last + 1)
+        .order_by("-version")
+        .first()
+    )
+    return chosen or SplitParameters.objects.get_or_create(version=1)[0]
+
+
+def split_fee(
+    fee_wei: int, parameters: SplitParameters, builder_id: int | None, shares: Shares
+) -> FeeSplit:
+    """Cut a fee by the parameters; what the parts per million leave over (≤ 3 wei) is dust.
+
+    The contributors' part goes by largest remainder over the weights, in order of user id; without
+    any weight it goes to the contributors' reserve. Without a builder (a base model) the builder's
+    part stays with the platform.
+    """
+    contributors_wei, builder_wei, stakers_wei, platform_wei = (
+        fee_wei * ppm // PARTS_PER_MILLION
+        for ppm in (
+            parameters.contributors_ppm,
+            parameters.builder_ppm,
+            parameters.stakers_ppm,
+            parameters.platform_ppm,
+        )
+    )
+    dust_wei = fee_wei - contributors_wei - builder_wei - stakers_wei - platform_wei
+    weights: dict[int, int] = defaultdict(int)
+    for user_id, weight in shares:
+        weights[user_id] += weight
+    people = sorted(weights)
+    parts = split_wei(contributors_wei, [weights[user_id] for user_id in people])
+    earnings = {
+        (user_id, str(Role.CONTRIBUTOR)): part
+        for user_id, part in zip(people, parts, strict=True)
+        if part
+    }
+    if builder_id is None:
+        platform_wei += builder_wei
+    elif builder_wei:
+        earnings[builder_id, str(Role.BUILDER)] = builder_wei
+    return FeeSplit(
+        earnings=earnings,
+        reserve_wei=contributors_wei - sum(parts),
+        stakers_wei=stakers_wei,
+        platform_wei=platform_wei,
+        dust_wei=dust_wei,
+    )
+
+
+def settle_answer(
+    *,
+    hold: Hold,
+    key: str,
+    fee_wei: int,
+    builder: User | None,
+    contributor_shares: Shares,
+    reason: str,
+    source_url: str,
+) -> Settlement:
+    """Charge `fee_wei` of a pending hold and free the rest; earnings wait in *holding*.
+
+    `contributor_shares` are (user id, integer weight ≥ 0). Exactly once per `key`: a repeat returns
+    the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
+    `DomainError` for a fee below zero or above the hold.
+    """
+    with transaction.atomic():
+        # Only the hold is locked here; accounts are locked by the posting, in id order.
+        held = (
+            Hold.objects.select_for_update(of=("self",))
+            .select_related("account__owner")
+            .get(pk=hold.pk)
+        )
+        existing = Settlement.objects.filter(key=key).first()
+        if existing is not None:
+            if (existing.hold_id, existing.fee_wei) != (held.pk, fee_wei):
+                raise PostingDiffers(where=key)
+            return existing
+        if held.state != Hold.State.PENDING:
+            raise HoldResolved()
+        if not 0 <= fee_wei <= held.amount_wei:
+            raise DomainError(
+                "The fee is not within the reserved amount.", code="fee_invalid", where="fee_wei"
+            )
+        parameters = split_parameters()
+        split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
+        people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
+        posted = None
+        if fee_wei == 0:
+            void_hold(held)
+        else:
+            legs = [(held.account, -fee_wei), *_income_legs(split, people)]
+            posted = post(
+                key=f"answer:{key}",
+                kind="answer",
+                legs=legs,
+                reason=reason,
+                source_url=source_url,
+                hold=held,
+            )
+        settlement = Settlement.objects.create(
+            key=key,
+            hold=held,
+            transaction=posted,
+            payer=held.account.owner,
+            parameters=parameters,
+            fee_wei=fee_wei,
+            contributors_wei=split.earned_wei(Role.CONTRIBUTOR),
+            reserve_wei=split.reserve_wei,
+            builder_wei=split.earned_wei(Role.BUILDER),
+            stakers_wei=split.stakers_wei,
+            platform_wei=split.platform_wei,
+            dust_wei=split.dust_wei,
+            reason=reason,
+            source_url=source_url,
+        )
+        _write_lines(settlement, split)
+        record_audit(
+            "answer.settle",
+            actor=held.account.owner,
+            subject=f"settlement:{settlement.pk}",
+            fee_wei=str(fee_wei),
+            parameters=parameters.version,
+        )
+    return settlement
+
+
+def _income_legs(split: FeeSplit, people: dict[int, User]) -> list[Leg]:
+    legs = [
+        (user_account(people[user_id], Kind.HOLDING), amount)
+        # One order for everybody: opening accounts in circles would be a deadlock.
+        for (user_id, _), amount in sorted(split.earnings.items())
+    ]
+    legs += [
+        (system_account(kind), amount)
+        for kind, amount in (
+            (Kind.RESERVE, split.reserve_wei),
+            (Kind.STAKERS, split.stakers_wei),
+            (Kind.FEES, split.platform_wei),
+            (Kind.DUST, split.dust_wei),
+        )
+        if amount
+    ]
+    return legs
+
+
+def _write_lines(settlement: Settlement, split: FeeSplit) -> None:
+    matures_at = Now() + timedelta(seconds=settings.EARNINGS_HOLDING_SECONDS)
+    EarningLine.objects.bulk_create(
+        EarningLine(
+            settlement=settlement,
+            user_id=user_id,
+            role=role,
+            amount_wei=amount,
+            matures_at=matures_at,
+        )
+        for (user_id, role), amount in split.earnings.items()
+    )
+
+
+def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
+    """Give the whole fee of an answer back, while all of its earnings are still held back.
+
+    Refunding twice changes nothing. Raises `RefundTooLate` once a part is payable.
+    """
+    with transaction.atomic():
+        settlement = (
+            Settlement.objects.select_for_update(of=("self",))
+            .select_related("transaction", "payer")
+            .get(key=key)
+        )
+        if settlement.refund_id is not None or settlement.transaction is None:
+            return settlement
+        lines = EarningLine.objects.select_for_update().filter(settlement=settlement).order_by("pk")
+        if any(line.state != EarningLine.State.HOLDING for line in lines):
+            raise RefundTooLate()
+        entries = settlement.transaction.entries.select_related("account")
+        settlement.refund = post(
+            key=f"refund:{key}",
+            kind="refund",
+            legs=[(entry.account, -entry.amount_wei) for entry in entries],
+            reason=reason,
+            source_url=settlement.source_url,
+        )
+        lines.update(state=EarningLine.State.REFUNDED, moved_by=settlement.refund)
+        settlement.save(update_fields=["refund"])
+        record_audit(
+            "answer.refund",
+            actor=settlement.payer,
+            subject=f"settlement:{settlement.pk}",
+            fee_wei=str(settlement.fee_wei),
+        )
+    return settlement
+
+
+def release_earnings(limit: int = 1_000) -> int:
+    """Move earnings whose refund window is over from holding to payable; return how many lines."""
+    with transaction.atomic():
+        lines = list(
+            EarningLine.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("user")
+            .filter(state=EarningLine.State.HOLDING, matures_at__lte=Now())
+            .order_by("pk")[:limit]
+        )
+        if not lines:
+            return 0
+        legs: list[Leg] = []
+        for line in lines:
+            legs.append((user_account(line.user, Kind.HOLDING), -line.amount_wei))
+            legs.append((user_account(line.user, Kind.PAYABLE), line.amount_wei))
+        # The rows' own state makes this once only; the key only has to be new.
+        released = post(
+            key=f"release:{lines[0].pk}-{lines[-1].pk}:{len(lines)}",
+            kind="release",
+            legs=legs,
+            reason="Refund window over",
+        )
+        EarningLine.objects.filter(pk__in=[line.pk for line in lines]).update(
+            state=EarningLine.State.PAYABLE, moved_by=released
+        )
+    return len(lines)

@@ -1,0 +1,45 @@
+"""Doors for Celery, called by the clock: one service each, safe to run twice."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from openledger_site.core.errors import DomainError
+from rewards import services
+from rewards.chain.errors import ChainError
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="rewards.watch_chain", queue="chain", expires=2)
+def watch_chain() -> None:
+    try:
+        services.watch_chain()
+    except (ChainError, DomainError) as problem:
+        logger.warning("chain not watched: %s", problem)
+
+
+@shared_task(name="rewards.send_transactions", queue="chain", expires=2)
+def send_transactions() -> None:
+    try:
+        services.advance_epochs()
+        services.send_transactions()
+    except (ChainError, DomainError) as problem:
+        logger.warning("nothing sent to the chain: %s", problem)
+
+
+@shared_task(name="rewards.release_earnings", expires=10)
+def release_earnings() -> None:
+    services.release_earnings()
+
+
+@shared_task(name="rewards.expire_holds", expires=60)
+def expire_holds() -> None:
+    services.expire_holds()
+
+
+@shared_task(name="rewards.reconcile", queue="chain", expires=600)
+def reconcile() -> None:
+    services.reconcile()

@@ -1,0 +1,106 @@
+"""Deposits on a real chain: credited once, voided with their block, credited again with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from openledger_site.accounts.models import User
+from rewards.models import Account, ChainCursor, Deposit
+from rewards.selectors import spendable_wei
+from rewards.services import place_hold, settle_answer, watch_chain
+from rewards.services.ledger import system_account
+from rewards.tests.conftest import OPEN, Wallets
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+
+
+def custody_wei() -> int:
+    return int(system_account(Account.Kind.CUSTODY).balance_wei)
+
+
+def test_a_final_deposit_is_credited_once(wallets: Wallets, consumer: User) -> None:
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    wallets.deposit(signer, 3 * OPEN)
+    watch_chain()
+    assert spendable_wei(consumer) == 0  # mined, not final
+    wallets.finalize()
+    watch_chain()
+    watch_chain()
+    assert (spendable_wei(consumer), custody_wei()) == (3 * OPEN, -3 * OPEN)
+
+
+def test_a_range_read_twice_credits_once(wallets: Wallets, consumer: User) -> None:
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    wallets.deposit(signer, OPEN)
+    wallets.finalize()
+    watch_chain()
+    ChainCursor.objects.update(block_number=0, block_hash="")  # a crash before the cursor moved
+    watch_chain()
+    assert spendable_wei(consumer) == OPEN
+
+
+def test_a_deposit_of_an_unlinked_wallet_waits_for_its_owner(
+    wallets: Wallets, consumer: User
+) -> None:
+    signer = wallets.new(5)
+    wallets.deposit(signer, OPEN)
+    wallets.finalize()
+    watch_chain()
+    assert system_account(Account.Kind.UNASSIGNED).balance_wei == OPEN
+    wallets.link(consumer, signer)
+    watch_chain()
+    assert spendable_wei(consumer) == OPEN
+    assert system_account(Account.Kind.UNASSIGNED).balance_wei == 0
+
+
+def test_a_reorganisation_voids_and_credits_again(wallets: Wallets, consumer: User) -> None:
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    before = wallets.client.latest_block().number
+    wallets.deposit(signer, OPEN)
+    wallets.finalize()
+    watch_chain()
+    depth = wallets.client.latest_block().number - before
+    wallets.client.request("anvil_reorg", depth, [])
+    wallets.finalize()
+    result = watch_chain()
+    assert result is not None
+    assert result.voided == 1
+    assert spendable_wei(consumer) == 0
+    wallets.deposit(signer, OPEN)  # the same bytes: anvil's accounts went back too
+    wallets.finalize()
+    watch_chain()
+    assert spendable_wei(consumer) == OPEN
+    assert set(Deposit.objects.values_list("state", flat=True)) == {"voided", "credited"}
+
+
+def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
+    wallets: Wallets, consumer: User
+) -> None:
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    snapshot = wallets.client.request("evm_snapshot")
+    wallets.deposit(signer, OPEN)
+    wallets.finalize()
+    watch_chain()
+    hold = place_hold(consumer, OPEN, key="a", reason="Answer")
+    settle_answer(
+        hold=hold,
+        key="a",
+        fee_wei=OPEN,
+        builder=None,
+        contributor_shares=[],
+        reason="Answer",
+        source_url="",
+    )
+    wallets.client.request("evm_revert", snapshot)  # as after a kill -9: the chain is behind
+    wallets.finalize()
+    watch_chain()
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == -OPEN
+    wallets.deposit(signer, 2 * OPEN)
+    wallets.finalize()
+    watch_chain()
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert (spendable_wei(consumer), custody_wei()) == (OPEN, -2 * OPEN)

@@ -1,0 +1,167 @@
+"""A whole epoch on a real chain: earned, closed, funded, proposed, active, claimed, reconciled."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from openledger_site.accounts.models import User
+from rewards.models import ChainTransaction, Epoch, PayoutFreeze
+from rewards.selectors import claims_open_for, earnings_summary
+from rewards.services import (
+    advance_epochs,
+    anchor_root,
+    close_epoch,
+    place_hold,
+    reconcile,
+    register_reconcile_check,
+    release_earnings,
+    send_transactions,
+    settle_answer,
+    watch_chain,
+)
+from rewards.services.epochs import EpochUnderWay, NothingToPay, PayoutsFrozen
+from rewards.services.reconcile import _more_checks
+from rewards.tests.conftest import OPEN, Wallets
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(autouse=True)
+def _no_holding(settings: Settings) -> None:
+    settings.EARNINGS_HOLDING_SECONDS = 0
+
+
+def pay_answer(consumer: User, builder: User, contributor: User, key: str) -> None:
+    settle_answer(
+        hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
+        key=key,
+        fee_wei=OPEN // 2,
+        builder=builder,
+        contributor_shares=[(contributor.pk, 1)],
+        reason="Answer",
+        source_url="/receipts/1/",
+    )
+    release_earnings()
+
+
+def until_active(wallets: Wallets, epoch: Epoch) -> None:
+    deadline = time.monotonic() + 30
+    while epoch.state not in ("active", "failed") and time.monotonic() < deadline:
+        advance_epochs()
+        send_transactions()
+        epoch.refresh_from_db()
+    assert epoch.state == "active", epoch.problem
+
+
+@pytest.fixture
+def funded(wallets: Wallets, consumer: User) -> Wallets:
+    signer = wallets.new(10)
+    wallets.link(consumer, signer)
+    wallets.deposit(signer, 10 * OPEN)
+    wallets.finalize()
+    watch_chain()
+    return wallets
+
+
+def test_two_epochs_are_claimed_and_the_books_are_clean(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    signer = funded.new()
+    funded.link(contributor, signer)
+    for number in (1, 2):
+        pay_answer(consumer, builder, contributor, f"answer-{number}")
+        until_active(funded, close_epoch(actor=None))
+        (claim,) = claims_open_for(contributor)
+        before = funded.client.balance_of(funded.addresses.token, signer.address)
+        funded.claim(signer, claim)
+        after = funded.client.balance_of(funded.addresses.token, signer.address)
+        assert after - before == claim.amount_wei == OPEN // 2 * 70 // 100
+        funded.finalize()
+        watch_chain()
+        assert earnings_summary(contributor).claimable_wei == 0
+    assert earnings_summary(contributor).claimed_wei == OPEN * 70 // 100
+    assert earnings_summary(builder).payable_wei == OPEN * 20 // 100  # no wallet yet
+    report = reconcile()
+    assert report.ok, report.as_dict()
+    assert set(report.problems) >= {"I1", "I2", "I3", "I4", "I5", "I6", "I7"}
+
+
+def test_an_epoch_waits_for_the_one_before_and_for_something_to_pay(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    with pytest.raises(NothingToPay):
+        close_epoch(actor=None)
+    funded.link(contributor, funded.new())
+    pay_answer(consumer, builder, contributor, "answer")
+    close_epoch(actor=None)
+    with pytest.raises(EpochUnderWay):
+        close_epoch(actor=None)
+
+
+def test_a_planted_wei_is_found_and_freezes_payouts(funded: Wallets, consumer: User) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE rewards_account DISABLE TRIGGER USER")
+        cursor.execute(
+            "UPDATE rewards_account SET balance_wei = balance_wei + 1 WHERE kind = 'spendable'"
+        )
+        cursor.execute("ALTER TABLE rewards_account ENABLE TRIGGER USER")
+    report = reconcile()
+    assert (report.ok, report.unexplained_wei) == (False, 1)
+    assert report.problems["I2"]
+    assert PayoutFreeze.objects.count() == 1
+    with pytest.raises(PayoutsFrozen):
+        close_epoch(actor=None)
+
+
+def test_a_claim_or_deposit_the_books_do_not_have_is_found(funded: Wallets) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE rewards_deposit DISABLE TRIGGER USER")
+        cursor.execute("UPDATE rewards_deposit SET amount_wei = amount_wei - 7")
+        cursor.execute("ALTER TABLE rewards_deposit ENABLE TRIGGER USER")
+    assert any("deposit" in problem for problem in reconcile().problems["I4"])
+
+
+def test_without_the_chain_reconcile_says_so_and_freezes_nothing(
+    funded: Wallets, settings: Settings
+) -> None:
+    settings.CHAIN_RPC_URL = "http://127.0.0.1:9"
+    report = reconcile()
+    assert (report.ok, report.reason) == (False, "chain_unavailable")
+    assert not PayoutFreeze.objects.exists()
+
+
+def test_a_check_of_an_app_above_counts(funded: Wallets) -> None:
+    register_reconcile_check("receipts", lambda: ["receipt 7 is missing"])
+    try:
+        assert not reconcile().ok
+    finally:
+        del _more_checks["receipts"]
+
+
+def test_an_anchor_is_sent_once_and_becomes_final(wallets: Wallets) -> None:
+    anchor = anchor_root(subject="version:1", root=b"\1" * 32, count=3)
+    assert anchor_root(subject="version:1", root=b"\1" * 32, count=3) == anchor
+    send_transactions()
+    wallets.finalize()
+    send_transactions()
+    anchor.chain_transaction.refresh_from_db()
+    assert (anchor.state, ChainTransaction.objects.filter(purpose="anchor").count()) == ("final", 1)
+    assert anchor.tx_hash.startswith("0x")
+
+
+def test_transactions_the_chain_lost_are_sent_again_with_the_same_bytes(wallets: Wallets) -> None:
+    snapshot = wallets.client.request("evm_snapshot")
+    anchor = anchor_root(subject="version:1", root=b"\1" * 32, count=3)
+    send_transactions()
+    wallets.finalize()
+    send_transactions()
+    first_hash = ChainTransaction.objects.get(pk=anchor.chain_transaction_id).transaction_hash
+    wallets.client.request("evm_revert", snapshot)
+    send_transactions()
+    receipt = wallets.client.receipt(first_hash)
+    assert receipt is not None
+    assert receipt.is_success
