@@ -4,7 +4,6 @@
 useless.
 """
 
-# ruff: noqa: N818 - the names say what happened; all derive from ChainError
 from __future__ import annotations
 
 from enum import StrEnum

@@ -34,7 +34,7 @@ class Rpc:
     def request(self, method: str, *parameters: object) -> Any:
         """The ``result`` of one request."""
         try:
-            answer = self._provider.make_request(RPCEndpoint(method), list(parameters))
+            answer: Any = self._provider.make_request(RPCEndpoint(method), list(parameters))
         except (requests.RequestException, OSError, ValueError) as error:
             raise ChainUnavailable(f"{method}: {type(error).__name__}: {error}") from error
         if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):

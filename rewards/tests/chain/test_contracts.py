@@ -108,7 +108,9 @@ def test_the_contract_and_python_agree_on_leaves(
 def test_every_account_of_a_tree_can_claim_and_the_distributor_is_empty_after(
     client: ChainClient, addresses: Addresses, cast: Cast, count: int
 ) -> None:
-    amounts = {development_account(10 + i).address: (i + 1) * OPEN + i for i in range(count)}
+    amounts: dict[str, int] = {
+        development_account(10 + i).address: (i + 1) * OPEN + i for i in range(count)
+    }
     tree = payout_tree(addresses, amounts)
     activate(client, addresses, cast, tree, epoch=1)
     for account, amount_wei in amounts.items():
