@@ -136,6 +136,7 @@ class EvaluationResult(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="evaluation_results")
     position = models.PositiveIntegerField()
     record_id = models.CharField(max_length=36, help_text="Public id of the record asked about.")
+    retrieved = models.BooleanField(help_text="Asked with the best-fitting rows at hand.")
     question = models.TextField()
     expected = models.TextField()
     base_answer = models.TextField(blank=True)

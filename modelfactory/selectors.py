@@ -103,7 +103,7 @@ def run_events(run: Run) -> RunEvents:
 
 def loss_curve(run: Run) -> list[tuple[int, float]]:
     """The whole curve of a settled run, or what its events tell so far."""
-    stored = run.metrics.get("loss_curve")
+    stored = run.metrics.get("losses")
     if stored:
         return thin([(int(step), float(loss)) for step, loss in stored])
     return run_events(run).curve
@@ -116,8 +116,8 @@ def thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How many held-out questions were answered right, by the base and by the tuned model."""
+class Score:
+    """How many questions were answered right, by the base and by the tuned model."""
 
     questions: int
     base_correct: int
@@ -136,16 +136,50 @@ class Verdict:
         return self.tuned_correct > self.base_correct
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """The held-out questions asked from memory, and with the best-fitting rows at hand."""
+
+    memory: Score
+    rows_at_hand: Score | None
+
+    @property
+    def better(self) -> bool:
+        return self.memory.better or (self.rows_at_hand is not None and self.rows_at_hand.better)
+
+    @property
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Label, value and help of each figure."""
+        shown = [("from memory", self.memory)]
+        shown += [("with rows at hand", self.rows_at_hand)] if self.rows_at_hand else []
+        return [
+            (f"{who}, {how}", f"{percent} %", f"{correct} of {score.questions} right")
+            for how, score in shown
+            for who, percent, correct in (
+                ("Base", score.base_percent, score.base_correct),
+                ("Tuned", score.tuned_percent, score.tuned_correct),
+            )
+        ]
+
+
 def verdict_of(run: Run) -> Verdict | None:
     """The verdict; None when nothing was held out, or before the run is settled."""
-    rows = run.evaluation_results.values_list("base_correct", "tuned_correct")
+    rows = run.evaluation_results.values_list("retrieved", "base_correct", "tuned_correct")
     marks = list(rows)
-    if not marks:
+    memory, at_hand = (
+        [(base, tuned) for with_rows, base, tuned in marks if with_rows is wanted]
+        for wanted in (False, True)
+    )
+    if not memory:
         return None
-    return Verdict(len(marks), sum(base for base, _ in marks), sum(tuned for _, tuned in marks))
+    return Verdict(_score(memory), _score(at_hand) if at_hand else None)
+
+
+def _score(marks: list[tuple[bool, bool]]) -> Score:
+    return Score(len(marks), sum(base for base, _ in marks), sum(tuned for _, tuned in marks))
 
 
 def evaluation_table(run: Run, limit: int = 24) -> list[EvaluationResult]:
-    """What the tuned model got wrong first, then what it learnt, then what the base knew too."""
+    """Answers from memory: what the tuned model got wrong first, then what it learnt."""
     order = ("tuned_correct", "base_correct", "position")
-    return list(run.evaluation_results.order_by(*order)[:limit])
+    return list(run.evaluation_results.filter(retrieved=False).order_by(*order)[:limit])

@@ -102,11 +102,10 @@ def read_base_folder(folder: Path) -> BaseFolder:
     if not weights:
         raise UnreadableBase(where=folder.name)
     card = _read_card(folder / "MODEL_CARD.md")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return BaseFolder(
         digest=base_folder_digest(folder),
         parameter_count=parameters,
-        size_bytes=sum(path.stat().st_size for path in files),
+        size_bytes=sum(path.stat().st_size for path in _visible_files(folder)),
         context_tokens=_number(config, "max_position_embeddings", "n_positions"),
         hidden_size=_number(config, "hidden_size", "n_embd"),
         layer_count=_number(config, "num_hidden_layers", "n_layer"),
@@ -116,13 +115,22 @@ def read_base_folder(folder: Path) -> BaseFolder:
 
 
 def base_folder_digest(folder: Path) -> str:
-    """SHA-256 over name and content of each file, in name order."""
+    """The digest of `modelfactory.training.base.base_digest`, without importing torch: SHA-256 over
+    name, size and content of each file in name order, hidden files left out.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    for path in _visible_files(folder):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
 
 
 def _parameter_count(path: Path) -> int:

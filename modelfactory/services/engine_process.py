@@ -26,7 +26,6 @@ def engine_command() -> EngineCommand:
     arguments += ["--base", resolve_source(settings.BASE_MODEL)]
     arguments += ["--adapters", str(settings.ADAPTERS_DIR)]
     arguments += ["--listen", f"{address.hostname}:{address.port}"]
-    arguments += ["--attribution-root", str(settings.ATTRIBUTION_DIR)]
     threads = str(settings.TORCH_THREADS)
     return EngineCommand(
         arguments,

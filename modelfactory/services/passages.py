@@ -36,7 +36,8 @@ def _corpus(version_id: int) -> _Corpus:
     ids, texts = [], []
     for row in training_rows(Version.objects.get(pk=version_id)):
         ids.append(row.record_id)
-        texts.append(record_passage(row.question, row.answer) if row.question else row.text)
+        text = record_passage(row.question, row.answer) if row.question else row.text
+        texts.append(" ".join(text.split()))  # one line: passages are handed over line by line
     return _Corpus(ids, texts, LexicalIndex.from_texts(texts))
 
 
@@ -45,9 +46,14 @@ def retrieve_passages(model: Model, question: str, k: int) -> list[Passage]:
 
     Hand their texts, in this order, to `modelfactory.training.chat.messages_for`.
     """
+    return passages_of(model.run.version, question, k)
+
+
+def passages_of(version: Version, question: str, k: int) -> list[Passage]:
+    """As `retrieve_passages`, for a version."""
     if k < 1:
         return []
-    corpus = _corpus(model.run.version_id)
+    corpus = _corpus(version.pk)
     hits = corpus.index.retrieve(question, 2 * k)
     found = [
         Passage(corpus.record_ids[h.position], corpus.texts[h.position], h.score) for h in hits

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+
 from datanets.models import Version
 from datanets.selectors import readable_by, training_rows
 from modelfactory.models import BaseModel, Run
@@ -47,7 +49,8 @@ def recipe_of(base: BaseModel, effort: str, chosen: Mapping[str, Any]) -> Recipe
 
     `base` is named by its source; the trainer's copy gets the folder of its machine.
     """
-    changes = {name: value for name, value in chosen.items() if value is not None}
+    changes: dict[str, Any] = {"threads": settings.TORCH_THREADS}
+    changes |= {name: value for name, value in chosen.items() if value is not None}
     if "rank" in changes:
         changes["alpha"] = 2 * changes["rank"]  # the presets' ratio: the same step for any rank
     return recipe_for(effort, base.source, **changes)
@@ -98,8 +101,8 @@ def _round(value: float, step: int) -> int:
 def make_plan(user: Any, chosen: Mapping[str, Any]) -> Plan:
     """The plan of a filled-in form. Example text is in it only for who may read the rows."""
     version, base, effort = chosen["version"], chosen["base"], chosen["effort"]
-    settings = {name: chosen.get(name) for name in ("rank", "learning_rate", "epochs", "seed")}
-    recipe = recipe_of(base, effort, settings)
+    own = {name: chosen.get(name) for name in ("rank", "learning_rate", "epochs", "seed")}
+    recipe = recipe_of(base, effort, own)
     fit = fit_for(base, recipe)
     rows = list(training_rows(version))
     people = rows_by_contributor(version)

@@ -93,8 +93,9 @@ def suggested_card(run: Run, verdict: Any) -> str:
     )
     if verdict is not None:
         lines.append(
-            f"On {verdict.questions} questions worded differently from the training rows it "
-            f"answered {verdict.tuned_percent} % exactly right; its base {verdict.base_percent} %."
+            f"On {verdict.memory.questions} questions worded differently from the training rows "
+            f"it answered {verdict.memory.tuned_percent} % exactly right from memory; its base "
+            f"{verdict.memory.base_percent} %."
         )
     lines.append("## What it gets wrong\n\nAsk only about what its data covers.")
     return "\n\n".join(lines)

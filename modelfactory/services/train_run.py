@@ -25,6 +25,20 @@ INDEX_JOB = "modelfactory.index"
 REPORT_SECONDS = 0.4
 # Thousandths of the job: reading files and weights, the steps, the questions.
 LOADED, TRAINED = 30, 850
+ANSWER_FIELDS = (
+    "record_id",
+    "question",
+    "expected",
+    "base_answer",
+    "tuned_answer",
+    "retrieved",
+    "base_correct",
+    "tuned_correct",
+)
+REFUSALS = {
+    "BaseError": "The base model could not be loaded. Choose another one, or tell the operator.",
+    "RecipeError": "These settings cannot be trained with. Start a new run with other settings.",
+}
 
 
 def train_run(lease: Lease, run: Run) -> None:
@@ -78,8 +92,11 @@ class Reporter:
             self.lease.report("checkpoint", step=int(event["step"]))
         elif kind == "resumed":
             self.lease.report("resumed", step=int(event["step"]))
-        elif kind in ("evaluating", "evaluated"):
-            self.lease.report(kind, progress=TRAINED, message="Asking the held-out questions")
+        elif kind == "evaluated":
+            self.lease.report("evaluated", progress=960, message="Comparing with its base")
+        elif kind == "failed":
+            code = str(event.get("error"))
+            raise JobFailed(REFUSALS.get(code, "The trainer refused this run."), code=code)
 
     def _step(self, event: Event) -> None:
         now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
@@ -96,10 +113,11 @@ class Reporter:
             rates["remaining_seconds"] = round(
                 (steps - step) * (now - started) / (step - first_step)
             )
+        done = step == steps
         self.lease.report(
             "step",
             progress=LOADED + (TRAINED - LOADED) * step // max(1, steps),
-            message=f"Step {step} of {steps}",
+            message="Asking the held-out questions" if done else f"Step {step} of {steps}",
             step=step,
             steps=steps,
             loss=round(float(event["loss"]), 4),
@@ -111,7 +129,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
     """Copy the adapter to its place, then store everything in one transaction of this lease."""
     result = json.loads((folder / "result.json").read_text())
     digest = str(result["adapter_digest"])
-    keep_adapter(folder / "adapter", digest)
+    keep_adapter(folder / str(result["adapter_folder"]), digest)
     answers = _evaluation(run, folder)
     with lease.fenced():
         locked = Run.objects.select_for_update().get(pk=run.pk)
@@ -134,7 +152,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
 
 
 def _metrics(result: dict[str, Any]) -> dict[str, Any]:
-    names = ("steps", "seconds", "loss_curve", "exact_match", "tokens", "trainable_parameters")
+    names = ("steps", "tokens", "seconds", "losses", "evaluated")
     return {name: result[name] for name in names if name in result}
 
 
@@ -148,13 +166,7 @@ def _evaluation(run: Run, folder: Path) -> list[EvaluationResult]:
         EvaluationResult(
             run=run,
             position=position,
-            record_id=row["record_id"],
-            question=row["question"],
-            expected=row["expected"],
-            base_answer=row["base_answer"],
-            tuned_answer=row["tuned_answer"],
-            base_correct=row["base_correct"],
-            tuned_correct=row["tuned_correct"],
+            **{name: row[name] for name in ANSWER_FIELDS},
         )
         for position, row in enumerate(rows)
     ]

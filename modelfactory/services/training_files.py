@@ -6,6 +6,7 @@ soon as a run ends, however it ends; checkpoints of an unfinished run stay, so t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from datanets.models import Version
 from datanets.selectors import TrainingRow, evaluation_rows, training_rows
 from modelfactory.models import Run
 from modelfactory.services.base_models import base_source
+from modelfactory.services.passages import passages_of
 
 PRIVATE_FILES = (
     "examples.jsonl",
@@ -28,6 +30,9 @@ PRIVATE_FILES = (
     "phantoms.jsonl",
 )
 OPENING_WORDS = 12
+QUESTIONS_MAX = 200
+PASSAGES = 3
+"""What an answer reads at most; see `marketplace`."""
 
 
 def run_folder(run: Run) -> Path:
@@ -39,10 +44,21 @@ def run_folder(run: Run) -> Path:
 
 
 def write_training_files(run: Run) -> Path:
-    """Write recipe, examples and evaluation questions; the same version gives the same bytes."""
+    """Write recipe, examples and evaluation questions; the same version gives the same bytes.
+
+    Rows withdrawn since the run began change the examples: its checkpoints learnt from those rows,
+    so they are deleted and the run starts over.
+    """
     folder = run_folder(run)
+    examples = [json.dumps(row, ensure_ascii=False) + "\n" for row in examples_of(run.version)]
+    digest = hashlib.sha256("".join(examples).encode()).hexdigest()
+    seal = folder / "examples.sha256"
+    if seal.is_file() and seal.read_text() != digest:
+        remove_folder(folder)
+        folder = run_folder(run)
+    _write(seal, [digest])
     write_json(folder / "recipe.json", run.recipe | {"base": base_source(run.base)})
-    write_lines(folder / "examples.jsonl", examples_of(run.version))
+    _write(folder / "examples.jsonl", examples)
     write_lines(folder / "evaluation.jsonl", evaluation_questions(run.version))
     return folder
 
@@ -66,10 +82,18 @@ def row_examples(row: TrainingRow) -> Iterator[dict[str, str]]:
 
 
 def evaluation_questions(version: Version) -> Iterator[dict[str, str]]:
-    """The held-out questions of a version with the answers expected, in its order."""
-    for row in evaluation_rows(version):
-        if row.answer:
-            yield {"record_id": row.record_id, "prompt": row.question, "response": row.answer}
+    """The held-out questions with the answers expected: each from memory, then with rows at hand.
+
+    A version with more than `QUESTIONS_MAX` is asked an even choice of them.
+    """
+    rows = [row for row in evaluation_rows(version) if row.answer]
+    stride = -(-len(rows) // QUESTIONS_MAX) or 1
+    for row in rows[::stride]:
+        asked = {"record_id": row.record_id, "prompt": row.question, "response": row.answer}
+        yield asked
+        passages = passages_of(version, row.question, PASSAGES)
+        if passages:
+            yield asked | {"context": "\n".join(passage.text for passage in passages)}
 
 
 def remove_private_text(folder: Path) -> None:
