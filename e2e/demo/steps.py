@@ -134,15 +134,14 @@ def cut_version(stage: Stage) -> dict[str, Any]:
     stage.version = page.url.path
 
     def anchored() -> dict[str, Any] | None:
-        versions = stage.curator.get(f"/datanets/api{stage.datanet}versions/").json()
-        newest = versions["versions"][0] if isinstance(versions, dict) else versions[0]
-        return newest if newest["anchor_state"] in ("mined", "final", "anchored") else None
+        newest = stage.curator.get(f"/datanets/api{stage.datanet}versions/").json()[0]
+        return newest if newest["anchor"]["state"] in ("mined", "final") else None
 
     version = wait_for("the Merkle root to be on chain", anchored, 60)
     return {
         "records": version["record_count"],
         "root": version["merkle_root"],
-        "anchor": version["anchor_transaction"],
+        "anchored by": version["anchor"]["transaction"],
     }
 
 
@@ -298,18 +297,18 @@ def close_epoch(stage: Stage) -> dict[str, Any]:
         return all(int(row["payable_wei"]) for row in rows)
 
     wait_for("the refund window to pass", payable, 60)
-    closed = json.loads(_manage("close_epoch", "--json"))
+    closed = json.loads(_manage("close_epoch"))
 
     def active() -> bool:
         return all(_claim(person) is not None for person in stage.contributors)
 
     wait_for("the root to be active on chain", active, 90)
-    return {"epoch": closed["number"], "root": closed["root"], "payees": closed["leaves"]}
+    return {"epoch": closed["epoch"], "root": closed["root"], "wei": closed["amount_wei"]}
 
 
 def _claim(person: Person) -> dict[str, Any] | None:
-    claim = person.get("/rewards/api/claim").json()
-    return claim if claim.get("proof") is not None else None
+    claims = person.get("/rewards/api/claim").json()["claims"]
+    return claims[0] if claims else None
 
 
 def claim(stage: Stage) -> dict[str, Any]:
