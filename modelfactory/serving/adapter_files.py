@@ -1,13 +1,10 @@
 """What an adapter folder may contain, and the digest that names it. Torch-free.
 
-A folder holds ``adapter_config.json`` and ``adapter_model.safetensors`` in PEFT's format. The
-digest is the sha256 of the weights file's sha256 and of the canonical config: only the settings
-that change what the adapter computes, so a path or a library version in the config does not.
+A folder holds ``adapter_config.json`` and ``adapter_model.safetensors`` in PEFT's format.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -15,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from modelfactory.serving.engine import AdapterInvalidError
+from modelfactory.training.adapter import CONFIG as CONFIG_FILE
+from modelfactory.training.adapter import WEIGHTS as WEIGHTS_FILE
+from modelfactory.training.adapter import adapter_digest as trained_adapter_digest
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-DIGEST_VERSION = "openledger-adapter-1"
 MAXIMUM_CONFIG_BYTES = 1_000_000
 MAXIMUM_RANK = 256
 
 _PLAIN_PATTERN = re.compile(r"[\w.]+")
-_MEANINGFUL = ("peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern",
-               "bias", "use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication",
-               "init_lora_weights")  # fmt: skip
 _UNSUPPORTED = ("use_dora", "modules_to_save", "layer_replication", "lora_bias", "use_bdlora",
                 "use_qalora", "alora_invocation_tokens", "arrow_config", "target_parameters",
                 "trainable_token_indices", "velora_config", "kasa_config",
@@ -92,17 +86,12 @@ def read_config(folder: Path) -> AdapterConfig:
 
 
 def adapter_digest(folder: Path) -> str:
-    """The sha256 hex digest that is the adapter's identity.
+    """The adapter's identity, as ``training.adapter`` defines it.
 
     Raises ``AdapterInvalidError`` when a file is missing or the config cannot be read.
     """
-    config = _read_config(folder)
-    meaningful = {name: config[name] for name in _MEANINGFUL if config.get(name) is not None}
-    canonical = json.dumps(meaningful, sort_keys=True, separators=(",", ":")).encode()
+    _read_config(folder)
     try:
-        with (folder / WEIGHTS_FILE).open("rb") as stream:
-            weights = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
+        return trained_adapter_digest(folder)
+    except (OSError, ValueError) as error:
         raise AdapterInvalidError(f"{WEIGHTS_FILE} cannot be read") from error
-    lines = (DIGEST_VERSION, hashlib.sha256(canonical).hexdigest(), weights)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
