@@ -71,6 +71,14 @@ class Version(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("datanets:version-detail", args=[self.public_id])
 
+    @property
+    def title(self) -> str:
+        return f"Version {self.number}"
+
+    @property
+    def held_out_count(self) -> int:
+        return self.record_count - self.train_count
+
 
 class VersionRecord(models.Model):
     """One record's place in a version. `held_out_wordings` are the questions never trained on."""

@@ -1,0 +1,145 @@
+"""JSON for programs: make a Datanet, give rows, ask what became of them, cut versions.
+
+Bodies are those of the forms; refusals are the site's error envelope with the same statuses.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from datanets import selectors, services
+from datanets.forms import ContributeForm, DatanetForm, VersionForm
+from datanets.models import Datanet
+from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
+from datanets.services import UploadTooLarge
+from datanets.uploads import refuse_long_body, upload_on_disk
+from openledger_site.accounts.authentication import HasScope
+from openledger_site.core.errors import DomainError, NotAllowed
+
+ROWS_MAX = 100
+
+
+def _valid(form: forms.BaseForm) -> dict[str, Any]:
+    """The clean fields. Raises `DomainError` (422) naming the first field that is wrong."""
+    if form.is_valid():
+        return form.cleaned_data
+    field, problems = next(iter(form.errors.items()))
+    where = "" if field == "__all__" else field
+    raise DomainError(str(problems[0]), where=where, code="invalid")
+
+
+def _limits_body(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Answer 413 from Content-Length, before session authentication reads the body for CSRF."""
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            refuse_long_body(request)
+        except UploadTooLarge as refusal:
+            return JsonResponse(refusal.envelope(), status=refusal.status)
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+class HasDataScope(HasScope):
+    """A key may come here with the scope `data`; a signed-in session may always."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        view.required_scope = "data"  # type: ignore[attr-defined] # what HasScope reads
+        return super().has_permission(request, view)
+
+
+# DRF answers 401 or 403 itself; the site's login redirect is for pages.
+@extend_schema(request=DatanetSerializer, responses=DatanetSerializer(many=True))
+@login_not_required
+@api_view(["GET", "POST"])
+@permission_classes([HasDataScope])
+def datanet_collection(request: Request) -> HttpResponse:
+    if request.method == "POST":
+        data = _valid(DatanetForm(request.data))
+        datanet = services.create_datanet(owner=request.user, **data)
+        return Response(DatanetSerializer(datanet).data, status=201)
+    search = request.query_params.get("search", "")[:200]
+    rows = selectors.datanet_list(request.user, search)[:ROWS_MAX]
+    return Response(DatanetSerializer(rows, many=True).data)
+
+
+@extend_schema(responses=DatanetSerializer)
+@login_not_required
+@api_view(["GET"])
+@permission_classes([HasDataScope])
+def datanet_item(request: Request, slug: str) -> HttpResponse:
+    return Response(DatanetSerializer(selectors.datanet_for(request.user, slug)).data)
+
+
+@extend_schema(
+    request={"multipart/form-data": OpenApiTypes.OBJECT},
+    responses=ContributionSerializer(many=True),
+)
+@login_not_required
+@_limits_body
+@api_view(["GET", "POST"])
+@permission_classes([HasDataScope])
+def contribution_collection(request: Request, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for(request.user, slug)
+    if request.method == "POST":
+        return _contribute(request, datanet)
+    rows = selectors.contributions_of(request.user).filter(datanet=datanet)[:ROWS_MAX]
+    return Response(ContributionSerializer(rows, many=True).data)
+
+
+def _contribute(request: Request, datanet: Datanet) -> Response:
+    if not selectors.rights_of(request.user, datanet).contribute:
+        raise NotAllowed("Only members give rows here. Ask the owner to add you.")
+    data = _valid(ContributeForm(request.data, request.FILES))
+    with upload_on_disk(data) as upload:
+        contribution = services.submit_contribution(
+            datanet=datanet,
+            contributor=request.user,
+            upload=upload,
+            licence=data["licence"],
+            agreed=data["agree"],
+            title=data["title"] or data["question"][:120],
+        )
+    status = 202 if contribution.waiting else 201
+    return Response(ContributionSerializer(contribution).data, status=status)
+
+
+@extend_schema(responses=ContributionSerializer)
+@login_not_required
+@api_view(["GET"])
+@permission_classes([HasDataScope])
+def contribution_item(request: Request, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for(request.user, contribution_id)
+    return Response(ContributionSerializer(contribution).data)
+
+
+@extend_schema(request=VersionSerializer, responses=VersionSerializer(many=True))
+@login_not_required
+@api_view(["GET", "POST"])
+@permission_classes([HasDataScope])
+def version_collection(request: Request, slug: str) -> HttpResponse:
+    if request.method == "POST":
+        datanet = selectors.datanet_for_reviewer(request.user, slug)
+        data = _valid(VersionForm(request.data))
+        version = services.cut_version(datanet=datanet, actor=request.user, **data)
+        return Response(VersionSerializer(version).data, status=201)
+    datanet = selectors.datanet_for(request.user, slug)
+    rows = datanet.versions.select_related("datanet", "anchor__chain_transaction")[:ROWS_MAX]
+    return Response(VersionSerializer(rows, many=True).data)

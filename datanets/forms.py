@@ -1,0 +1,169 @@
+"""What people fill in. Field names are part of the site's contract with scripts: they stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from datanets.licences import AGREEMENT, licence_choices
+from datanets.models import AccessGrant, Datanet, Membership, Review
+from datanets.parsing.shapes import SYNONYMS
+
+PASTE_CHARACTERS_MAX = 1_000_000
+
+
+class DatanetForm(forms.ModelForm[Datanet]):
+    class Meta:
+        model = Datanet
+        fields = ["name", "description", "guidelines", "visibility", "licence"]
+        widgets = {
+            "visibility": forms.RadioSelect,
+            "description": forms.Textarea(attrs={"rows": 3}),
+            "guidelines": forms.Textarea(attrs={"rows": 6}),
+        }
+        help_texts = {
+            "name": "What it is about, in a few words.",
+            "description": "What a model that learned from it could answer.",
+            "licence": "Offered first to contributors; each may choose another.",
+        }
+
+
+class ContributeForm(forms.Form):
+    """A file, a pasted text, or one question with its answer: exactly one of the three."""
+
+    file = forms.FileField(required=False)
+    paste = forms.CharField(
+        required=False,
+        max_length=PASTE_CHARACTERS_MAX,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+        label="Paste rows",
+        help_text="CSV with a header, JSON Lines, a JSON list, or plain text.",
+    )
+    question = forms.CharField(required=False, max_length=20_000, widget=forms.Textarea)
+    answer = forms.CharField(required=False, max_length=20_000, widget=forms.Textarea)
+    title = forms.CharField(required=False, max_length=120, help_text="How you will find it again.")
+    licence = forms.ChoiceField(
+        choices=licence_choices, help_text="The terms under which you give these rows."
+    )
+    agree = forms.BooleanField(
+        label="I accept the contributor agreement",
+        help_text=AGREEMENT,
+        error_messages={"required": "Accept the agreement to go on."},
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        row = bool(data.get("question") or data.get("answer"))
+        given = [bool(data.get("file")), bool((data.get("paste") or "").strip()), row]
+        if sum(given) != 1 and "file" not in self.errors:
+            message = "Give one thing: a file, pasted rows, or one question with its answer."
+            self.add_error("file" if not sum(given) else None, message)
+        for name, other in (("question", "answer"), ("answer", "question")):
+            if row and not data.get(name) and name not in self.errors:
+                self.add_error(name, f"The {other} needs its {name}.")
+        return data
+
+
+class MappingForm(forms.Form):
+    """One choice of column for each role that a row can have."""
+
+    ROLES = {
+        "instruction": "Question",
+        "response": "Answer",
+        "context": "Context",
+        "chosen": "Preferred answer",
+        "rejected": "Worse answer",
+        "messages": "Conversation",
+        "text": "Plain text",
+        "wordings": "Other wordings",
+    }
+
+    def __init__(self, *args: Any, columns: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [("", "—"), *((column, column[:80]) for column in columns[:500])]
+        for role in SYNONYMS:
+            self.fields[role] = forms.ChoiceField(
+                choices=choices, required=False, label=self.ROLES[role]
+            )
+
+    def mapping(self) -> dict[str, str]:
+        return {role: column for role, column in self.cleaned_data.items() if column}
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        chosen = [column for column in data.values() if column]
+        if not chosen:
+            raise forms.ValidationError("Choose at least the question and the answer, or the text.")
+        if len(chosen) != len(set(chosen)):
+            raise forms.ValidationError("A column can play one role only.")
+        return data
+
+
+class ReviewForm(forms.Form):
+    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    reason = forms.ChoiceField(
+        choices=[("", "Why reject?"), *Review.Reason.choices], required=False
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("verdict") == "reject" and not data.get("reason"):
+            self.add_error("reason", "Say why: choose a reason.")
+        return data
+
+
+class QueueFilterForm(forms.Form):
+    """The filter of the review queue; an unknown value filters nothing out."""
+
+    flag = forms.ChoiceField(
+        required=False,
+        label="Flag",
+        choices=[
+            ("", "Every row"),
+            ("none", "Without a flag"),
+            ("duplicate", "Duplicates"),
+            ("same_question", "Same question, other answer"),
+        ],
+    )
+    contribution = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    search = forms.CharField(required=False, max_length=200, label="Words")
+
+    def filters(self) -> dict[str, Any]:
+        self.is_valid()
+        return {name: value for name, value in self.cleaned_data.items() if value}
+
+
+class VersionForm(forms.Form):
+    note = forms.CharField(required=False, max_length=500, help_text="What changed, for readers.")
+    held_out_percent = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=50,
+        label="Hold out whole prompts (percent)",
+        help_text="Usually 0: every fact is trained, and asked again in wordings never trained.",
+    )
+
+    def clean_held_out_percent(self) -> int:
+        return self.cleaned_data["held_out_percent"] or 0
+
+
+class MemberForm(forms.Form):
+    email = forms.EmailField()
+    role = forms.ChoiceField(
+        choices=[choice for choice in Membership.Role.choices if choice[0] != "owner"]
+    )
+
+
+class AccessRequestForm(forms.Form):
+    right = forms.ChoiceField(choices=AccessGrant.Right.choices, widget=forms.RadioSelect)
+    purpose = forms.CharField(
+        max_length=500, widget=forms.Textarea(attrs={"rows": 3}), help_text="The owner reads this."
+    )
+
+
+class GrantDecisionForm(forms.Form):
+    decision = forms.ChoiceField(choices=[("grant", "Grant"), ("refuse", "Refuse")])
+    days = forms.IntegerField(required=False, min_value=1, max_value=3_650)
+    answer = forms.CharField(required=False, max_length=500)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from datanets import api
+from datanets.views import contributions, datanets, reviews, versions
+
+app_name = "datanets"
+urlpatterns = [
+    path("", datanets.datanet_list, name="datanet-list"),
+    path("new/", datanets.datanet_create, name="datanet-create"),
+    path("contributions/", contributions.contribution_list, name="contribution-list"),
+    path(
+        "contributions/<uuid:contribution_id>/",
+        contributions.contribution_detail,
+        name="contribution-detail",
+    ),
+    path(
+        "contributions/<uuid:contribution_id>/progress/",
+        contributions.contribution_progress,
+        name="contribution-progress",
+    ),
+    path(
+        "contributions/<uuid:contribution_id>/columns/",
+        contributions.contribution_map,
+        name="contribution-map",
+    ),
+    path(
+        "contributions/<uuid:contribution_id>/withdraw/",
+        contributions.contribution_withdraw,
+        name="contribution-withdraw",
+    ),
+    path(
+        "contributions/<uuid:contribution_id>/bad-rows/",
+        contributions.contribution_bad_rows,
+        name="contribution-bad-rows",
+    ),
+    path("records/<uuid:record_id>/", versions.record_detail, name="record-detail"),
+    path("records/<uuid:record_id>/review/", reviews.record_review, name="record-review"),
+    path("versions/<uuid:version_id>/", versions.version_detail, name="version-detail"),
+    path(
+        "versions/<uuid:version_id>/manifest/", versions.version_manifest, name="version-manifest"
+    ),
+    path(
+        "versions/<uuid:version_id>/proofs/<uuid:record_id>/",
+        versions.version_proof,
+        name="version-proof",
+    ),
+    path("grants/<uuid:grant_id>/", datanets.grant_decide, name="grant-decide"),
+    path("api/datanets/", api.datanet_collection, name="api-datanet-list"),
+    path("api/datanets/<slug:slug>/", api.datanet_item, name="api-datanet-detail"),
+    path(
+        "api/datanets/<slug:slug>/contributions/",
+        api.contribution_collection,
+        name="api-contribution-list",
+    ),
+    path("api/datanets/<slug:slug>/versions/", api.version_collection, name="api-version-list"),
+    path(
+        "api/contributions/<uuid:contribution_id>/",
+        api.contribution_item,
+        name="api-contribution-detail",
+    ),
+    path("<slug:slug>/", datanets.datanet_detail, name="datanet-detail"),
+    path("<slug:slug>/contribute/", contributions.contribution_create, name="contribution-create"),
+    path("<slug:slug>/review/", reviews.review_queue, name="review-queue"),
+    path("<slug:slug>/review/all/", reviews.review_all, name="review-all"),
+    path("<slug:slug>/review/undo/<uuid:batch>/", reviews.review_undo, name="review-undo"),
+    path("<slug:slug>/versions/", versions.version_create, name="version-create"),
+    path("<slug:slug>/members/", datanets.member_list, name="member-list"),
+    path(
+        "<slug:slug>/members/<int:membership_id>/remove/",
+        datanets.member_remove,
+        name="member-remove",
+    ),
+    path("<slug:slug>/access/", datanets.access_request, name="access-request"),
+]

@@ -1,0 +1,151 @@
+"""Give rows, follow what became of them, take them back."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from datanets import selectors, services
+from datanets.forms import ContributeForm, MappingForm
+from datanets.models import Contribution, Datanet
+from datanets.parsing import WORKING_FORMATS
+from datanets.services import UploadRejected, UploadTooLarge
+from datanets.uploads import limits_body, upload_on_disk
+from openledger_site.core.errors import NotAllowed
+from openledger_site.core.idempotency import idempotent
+from openledger_site.core.middleware import wants_json
+
+PAGE_ROWS = 20
+
+
+@require_http_methods(["GET", "POST"])
+@limits_body
+@idempotent
+def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for(request.user, slug)
+    if not selectors.rights_of(request.user, datanet).contribute:
+        raise NotAllowed("Only members give rows here. Ask the owner to add you.")
+    if request.method == "GET":
+        form = ContributeForm(initial={"licence": datanet.licence})
+        return _contribute_page(request, datanet, form, 200)
+    form = ContributeForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _contribute_page(request, datanet, form, 422)
+    try:
+        return redirect(_submit(request, datanet, form))
+    except (UploadRejected, UploadTooLarge) as refusal:
+        if wants_json(request):
+            raise
+        form.add_error("paste" if form.cleaned_data["paste"] else "file", refusal.message)
+        return _contribute_page(request, datanet, form, refusal.status, refusal)
+
+
+def _submit(request: HttpRequest, datanet: Datanet, form: ContributeForm) -> Contribution:
+    data = form.cleaned_data
+    with upload_on_disk(data) as upload:
+        title = data["title"] or data["question"][:120]
+        return services.submit_contribution(
+            datanet=datanet,
+            contributor=request.user,
+            upload=upload,
+            licence=data["licence"],
+            agreed=data["agree"],
+            title=title,
+        )
+
+
+def _contribute_page(
+    request: HttpRequest,
+    datanet: Datanet,
+    form: ContributeForm,
+    status: int,
+    refusal: UploadRejected | UploadTooLarge | None = None,
+) -> HttpResponse:
+    context = {
+        "datanet": datanet,
+        "form": form,
+        "refusal": refusal,
+        "formats": ", ".join(WORKING_FORMATS),
+        "idempotency_key": uuid.uuid4(),
+    }
+    return render(request, "datanets/contribution_form.html", context, status=status)
+
+
+@require_GET
+def contribution_list(request: HttpRequest) -> HttpResponse:
+    rows = selectors.contributions_of(request.user)
+    page = Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
+    return render(request, "datanets/contribution_list.html", {"page": page})
+
+
+@require_GET
+def contribution_detail(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for(request.user, contribution_id)
+    wanted = contribution.report.get("needs_mapping") or {}
+    rows = contribution.records.prefetch_related("reviews").order_by("position")
+    context = {
+        "contribution": contribution,
+        "datanet": contribution.datanet,
+        "mine": contribution.contributor_id == request.user.pk,
+        "page": Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page")),
+        "mapping_form": MappingForm(columns=wanted.get("columns", [])),
+        "sample": wanted.get("sample", []),
+        "columns": wanted.get("columns", []),
+    }
+    return render(request, "datanets/contribution_detail.html", context)
+
+
+@require_GET
+def contribution_progress(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for(request.user, contribution_id)
+    context = {"contribution": contribution}
+    return render(request, "datanets/contribution_detail.html#progress", context)
+
+
+@require_POST
+@idempotent
+def contribution_map(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for_contributor(request.user, contribution_id)
+    wanted = contribution.report.get("needs_mapping") or {}
+    form = MappingForm(request.POST, columns=wanted.get("columns", []))
+    if not form.is_valid():
+        for problem in form.non_field_errors() or ["Choose from the columns of the file."]:
+            messages.error(request, problem)
+        return redirect(contribution)
+    services.choose_mapping(contribution=contribution, actor=request.user, mapping=form.mapping())
+    return redirect(contribution)
+
+
+@require_POST
+@idempotent
+def contribution_withdraw(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for_contributor(request.user, contribution_id)
+    services.withdraw_contribution(contribution=contribution, actor=request.user)
+    messages.success(request, "Withdrawn: the text is destroyed and later versions leave it out.")
+    return redirect(contribution)
+
+
+@require_GET
+def contribution_bad_rows(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    """The rows that were left out, as CSV; cells cannot start a formula in a spreadsheet."""
+    contribution = selectors.contribution_for(request.user, contribution_id)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="rows-left-out.csv"'
+    names = ["entry", "row", "column", "cause", "remedy"]
+    writer = csv.writer(response)
+    writer.writerow(names)
+    for bad in contribution.report.get("bad_rows", []):
+        writer.writerow([_plain_cell(bad[name]) for name in names])
+    return response
+
+
+def _plain_cell(value: object) -> str:
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

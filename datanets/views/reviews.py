@@ -1,0 +1,101 @@
+"""The review queue: one row at a time, many at once, and undo."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from datanets import selectors, services
+from datanets.content import answer_of, prompt_of
+from datanets.differences import Piece, word_differences
+from datanets.forms import QueueFilterForm, ReviewForm
+from datanets.models import Datanet, Record
+from datanets.selectors import content_of
+
+
+@require_GET
+def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    filter_form = QueueFilterForm(request.GET)
+    filters = filter_form.filters()
+    queue = selectors.review_queue(request.user, datanet, **filters)
+    after = request.GET.get("after", "")
+    record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
+    context = {
+        "datanet": datanet,
+        "filter_form": filter_form,
+        "query": urlencode(filters),
+        "record": record,
+        "waiting": queue.count(),
+        "skipped": after.isdecimal(),
+        "last": selectors.last_batch_of(request.user, datanet),
+        "review_form": ReviewForm(),
+        "differences": _differences(record),
+    }
+    part = "#card" if request.htmx else ""  # type: ignore[attr-defined] # set by django-htmx
+    return render(request, f"datanets/review_queue.html{part}", context)
+
+
+def _differences(record: Record | None) -> list[Piece]:
+    """How this row differs from the one it repeats."""
+    if record is None or record.duplicate_of is None:
+        return []
+    return word_differences(_whole(record.duplicate_of), _whole(record))
+
+
+def _whole(record: Record) -> str:
+    content = content_of(record)
+    turns = " ".join(message["content"] for message in record.messages)
+    return turns or f"{prompt_of(content)} {answer_of(content)}"
+
+
+def _queue_url(datanet: Datanet, request: HttpRequest, **more: Any) -> str:
+    filters = QueueFilterForm(request.GET).filters()
+    query = urlencode({**filters, **more})
+    url = reverse("datanets:review-queue", args=[datanet.slug])
+    return f"{url}?{query}" if query else url
+
+
+@require_POST
+def record_review(request: HttpRequest, record_id: UUID) -> HttpResponse:
+    record = selectors.record_for_reviewer(request.user, record_id)
+    form = ReviewForm(request.POST)
+    if form.is_valid():
+        services.review_record(record=record, reviewer=request.user, **form.cleaned_data)
+    else:
+        messages.error(request, "Choose a reason to reject.")
+    return redirect(_queue_url(record.datanet, request))
+
+
+@require_POST
+def review_all(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    filters = QueueFilterForm(request.GET).filters()
+    form = ReviewForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose a reason to reject.")
+        return redirect(_queue_url(datanet, request))
+    decision = services.review_all(
+        records=selectors.review_queue(request.user, datanet, **filters),
+        datanet=datanet,
+        reviewer=request.user,
+        **form.cleaned_data,
+    )
+    done = "approved" if form.cleaned_data["verdict"] == "approve" else "rejected"
+    messages.success(request, f"{decision.count} rows {done}.")
+    return redirect(_queue_url(datanet, request))
+
+
+@require_POST
+def review_undo(request: HttpRequest, slug: str, batch: UUID) -> HttpResponse:
+    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    decision = services.undo_review(datanet=datanet, reviewer=request.user, batch=batch)
+    messages.success(request, f"{decision.count} rows are back in the queue.")
+    return redirect(_queue_url(datanet, request))

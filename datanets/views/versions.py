@@ -1,0 +1,82 @@
+"""Versions, their manifests and proofs, and the page of one record."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from datanets import selectors, services
+from datanets.forms import VersionForm
+from openledger_site.core.idempotency import idempotent
+from openledger_site.core.storage import blob_path
+
+PAGE_ROWS = 50
+
+
+@require_POST
+@idempotent
+def version_create(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    form = VersionForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Hold out 0 to 50 percent; a note has at most 500 characters.")
+        return redirect(datanet)
+    version = services.cut_version(datanet=datanet, actor=request.user, **form.cleaned_data)
+    return redirect(version)
+
+
+@login_not_required
+@require_GET
+def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
+    version = selectors.version_for(request.user, version_id)
+    rows = version.entries.select_related("record__contribution__contributor")
+    context = {
+        "version": version,
+        "datanet": version.datanet,
+        "rights": selectors.rights_of(request.user, version.datanet),
+        "page": Paginator(rows.order_by("position"), PAGE_ROWS).get_page(request.GET.get("page")),
+    }
+    return render(request, "datanets/version_detail.html", context)
+
+
+@login_not_required
+@require_GET
+def version_manifest(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
+    version = selectors.version_for(request.user, version_id)
+    name = f"{version.datanet.slug}-{version.number}-manifest.json"
+    return FileResponse(
+        blob_path(version.manifest_digest).open("rb"),
+        as_attachment=True,
+        filename=name,
+        content_type="application/json",
+    )
+
+
+@login_not_required
+@require_GET
+def version_proof(request: HttpRequest, version_id: UUID, record_id: UUID) -> HttpResponse:
+    version = selectors.version_for(request.user, version_id)
+    entry = selectors.entry_for(request.user, version, record_id)
+    entry.version = version
+    response = JsonResponse(services.inclusion_proof(entry), json_dumps_params={"indent": 2})
+    response["Content-Disposition"] = f'attachment; filename="proof-{record_id}.json"'
+    return response
+
+
+@login_not_required
+@require_GET
+def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
+    record = selectors.record_for(request.user, record_id)
+    context = {
+        "record": record,
+        "datanet": record.datanet,
+        "entries": record.version_entries.select_related("version").order_by("-version__number"),
+        "reviews": record.reviews.select_related("reviewer"),
+    }
+    return render(request, "datanets/record_detail.html", context)
