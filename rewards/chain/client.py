@@ -1,8 +1,8 @@
 """``ChainClient``: everything the site reads from a chain, and the door for signed transactions.
 
-Every request has a time limit, is tried once and fails with a type from ``errors``. Before the
-first answer is used the node's chain id is compared with the configured one; ``check()`` compares
-it again. The node is not trusted to filter: logs are matched to our contract addresses here too.
+Every request has a time limit, is tried once and fails with a type from ``errors``. The node's
+chain id is compared with the configured one before its first answer is used and then once a
+minute. The node is not trusted to filter: logs are matched to our contract addresses here too.
 
     client = ChainClient(settings.CHAIN_RPC_URL, expected_chain_id=31337, timeout_seconds=5)
     head = client.finalized_block()
@@ -16,6 +16,7 @@ import time
 from typing import Any, Literal
 
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
@@ -50,6 +51,7 @@ CLAIMED = "Claimed(address,uint256,uint256,bytes32)"
 # Public nodes refuse wide log queries; 2,000 blocks is accepted by all we know of.
 LOG_RANGE_BLOCKS = 2_000
 GAS_MARGIN_PERCENT = 20
+CHECK_INTERVAL_SECONDS = 60.0
 
 
 class ChainClient:
@@ -65,19 +67,20 @@ class ChainClient:
         self.expected_chain_id = expected_chain_id
         self._log_range_blocks = log_range_blocks
         self._rpc = Rpc(rpc_url, timeout_seconds)
-        self._is_checked = False
+        self._checked_at_seconds: float | None = None
 
     def check(self) -> None:
         """Raises ``WrongChain`` unless the node serves the configured chain."""
         actual = _number(self._rpc.request("eth_chainId"))
         if actual != self.expected_chain_id:
-            self._is_checked = False
+            self._checked_at_seconds = None
             raise WrongChain(self.expected_chain_id, actual)
-        self._is_checked = True
+        self._checked_at_seconds = time.monotonic()
 
     def request(self, method: str, *parameters: object) -> Any:
-        """One raw JSON-RPC request, after the chain id check."""
-        if not self._is_checked:
+        """One raw JSON-RPC request; the chain id was checked at most a minute ago."""
+        checked = self._checked_at_seconds
+        if checked is None or time.monotonic() > checked + CHECK_INTERVAL_SECONDS:
             self.check()
         return self._rpc.request(method, *parameters)
 
@@ -213,7 +216,8 @@ class ChainClient:
         fields = {"from": sender, "data": Web3.to_hex(call.data), "value": hex(call.value_wei)}
         if call.to is not None:
             fields["to"] = call.to
-        estimate = _number(self.request("eth_estimateGas", fields))
+        # Against the next block: a delay that has passed since the newest one counts as over.
+        estimate = _number(self.request("eth_estimateGas", fields, "pending"))
         return estimate + estimate * GAS_MARGIN_PERCENT // 100
 
     def estimate_fees(self) -> Fees:
@@ -297,7 +301,10 @@ class ChainClient:
         answer = bytes.fromhex(str(self.request("eth_call", fields, _tag(block)))[2:])
         if not answer:
             raise RpcFailure(f"There is no contract with {signature} at {contract}.")
-        return decode(returns, answer)
+        try:
+            return decode(returns, answer)
+        except DecodingError as error:
+            raise RpcFailure(f"{contract} answers {signature} in another form.") from error
 
     def _logs(
         self, contract: str, event: str, from_block: int, to_block: int

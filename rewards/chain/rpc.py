@@ -6,10 +6,12 @@ once, and fails as ``ChainUnavailable`` (try later), ``CallReverted`` or ``RpcFa
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import requests
 from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint
 
@@ -22,17 +24,25 @@ PANIC_SELECTOR = bytes.fromhex("4e487b71")
 
 
 class Rpc:
-    """One HTTP JSON-RPC endpoint. Safe to share between threads."""
+    """One HTTP JSON-RPC endpoint. Safe to share between threads and across a fork."""
 
     def __init__(self, rpc_url: str, timeout_seconds: float) -> None:
+        self._rpc_url = rpc_url
+        self._timeout_seconds = timeout_seconds
+        self._connect()
+
+    def _connect(self) -> None:
+        self._process_id = os.getpid()
         self._provider = HTTPProvider(
-            rpc_url,
-            request_kwargs={"timeout": timeout_seconds},
+            self._rpc_url,
+            request_kwargs={"timeout": self._timeout_seconds},
             exception_retry_configuration=None,
         )
 
     def request(self, method: str, *parameters: object) -> Any:
         """The ``result`` of one request."""
+        if self._process_id != os.getpid():  # a forked child may not write to its parent's socket
+            self._connect()
         try:
             answer: Any = self._provider.make_request(RPCEndpoint(method), list(parameters))
         except (requests.RequestException, OSError, ValueError) as error:
@@ -53,7 +63,10 @@ def _typed_failure(method: str, failure: object) -> CallReverted | RpcFailure:
     if isinstance(data, dict):  # some nodes wrap the revert data once more
         data = data.get("data")
     if isinstance(data, str) and data.startswith("0x") and len(data) >= 10:
-        return decode_revert(bytes.fromhex(data[2:]))
+        try:
+            return decode_revert(bytes.fromhex(data[2:]))
+        except (DecodingError, ValueError):  # another contract's error under the same selector
+            return CallReverted("UnknownError", (data,))
     if "revert" in message.lower():
         return CallReverted("Reverted", (message,))
     return RpcFailure(f"{method}: {message}")

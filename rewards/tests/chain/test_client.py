@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +14,7 @@ from rewards.chain.contracts import Addresses, send_and_wait
 from rewards.chain.errors import CallReverted, ChainUnavailable, RpcFailure, WrongChain
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.local import LocalChain, free_port
+from rewards.chain.rpc import _typed_failure, decode_revert
 from rewards.tests.chain.conftest import OPEN, Cast
 
 NOBODY = "0x00000000000000000000000000000000000000A1"
@@ -29,6 +32,33 @@ def test_a_node_of_another_chain_is_refused(chain: LocalChain) -> None:
     with pytest.raises(WrongChain) as caught:
         ChainClient(chain.url, expected_chain_id=1).latest_block()
     assert (caught.value.expected_chain_id, caught.value.actual_chain_id) == (1, 31337)
+
+
+def test_a_node_that_changes_its_chain_is_refused_within_a_minute(
+    chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ChainClient(chain.url, DEVELOPMENT_CHAIN_ID)
+    client.latest_block()
+    monkeypatch.setattr("rewards.chain.client.CHECK_INTERVAL_SECONDS", 0.0)
+    client.request("anvil_setChainId", 1)
+    try:
+        with pytest.raises(WrongChain):
+            client.latest_block()
+    finally:
+        ChainClient(chain.url, 1).request("anvil_setChainId", DEVELOPMENT_CHAIN_ID)
+
+
+def test_a_forked_child_talks_over_a_connection_of_its_own(client: ChainClient) -> None:
+    client.latest_block()  # opens the parent's connection
+    before = client._rpc._provider
+    child = os.fork()
+    if child == 0:
+        with suppress(Exception):
+            client.latest_block()
+            os._exit(0 if client._rpc._provider is not before else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert client.latest_block().number >= 0
 
 
 def test_a_closed_port_is_unavailable() -> None:
@@ -124,6 +154,14 @@ def test_a_refused_call_names_the_contracts_own_error_before_it_is_sent(
     with pytest.raises(CallReverted) as caught:
         client.estimate_gas(cast.depositor.address, call)
     assert caught.value.error_name == "AccessControlUnauthorizedAccount"
+
+
+def test_revert_data_of_unknown_contracts_is_kept_not_guessed() -> None:
+    assert decode_revert(bytes.fromhex("deadbeef")).arguments == ("0xdeadbeef",)
+    cut = {"message": "execution reverted", "data": "0x08c379a0ff"}
+    assert (
+        _typed_failure("eth_call", cut).args == CallReverted("UnknownError", ("0x08c379a0ff",)).args
+    )
 
 
 def test_an_address_without_a_contract_is_an_error_not_a_zero_balance(

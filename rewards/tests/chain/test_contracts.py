@@ -166,6 +166,17 @@ def test_a_proposal_can_be_read_vetoed_and_then_not_activated(
         send_and_wait(client, cast.operator, activate_call(distributor, root))
 
 
+def test_gas_is_estimated_for_the_next_block_so_that_a_delay_on_an_idle_chain_can_end(
+    client: ChainClient, addresses: Addresses, cast: Cast
+) -> None:
+    root, distributor = b"\x01" * 32, addresses.distributor
+    send_and_wait(client, cast.depositor, transfer_call(addresses.token, distributor, OPEN))
+    send_and_wait(client, cast.operator, propose_call(distributor, root, OPEN, LEAF_FILE_HASH, 1))
+    client.request("evm_increaseTime", 60)  # time passes, no block is mined
+    send_and_wait(client, cast.guardian, activate_call(distributor, root))
+    assert client.is_root_accepted(distributor, root)
+
+
 def test_an_anchor_is_read_back_with_the_time_of_its_block(
     client: ChainClient, addresses: Addresses, cast: Cast
 ) -> None:
