@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account as KeyAccount
+from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
 from rewards.chain.calls import ContractCall, approve_call, claim_call, deposit_call

@@ -1,0 +1,119 @@
+"""The books to look at. Nothing here can be added, changed or deleted by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from rewards import models
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    actions: Any = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class EntryInline(admin.TabularInline[Any, Any]):
+    model = models.Entry
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(models.Account)
+class AccountAdmin(ReadOnlyAdmin):
+    list_display = ["code", "kind", "balance_wei", "held_wei"]
+    list_filter = ["kind"]
+    search_fields = ["code", "owner__email"]
+
+
+@admin.register(models.Transaction)
+class TransactionAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "kind", "key", "reason"]
+    list_filter = ["kind"]
+    search_fields = ["key", "reason"]
+    inlines = [EntryInline]
+
+
+@admin.register(models.Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    list_display = ["key", "account", "amount_wei", "state", "expires_at"]
+    list_filter = ["state"]
+    search_fields = ["key"]
+
+
+@admin.register(models.Settlement)
+class SettlementAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "key", "payer", "fee_wei", "contributors_wei", "builder_wei"]
+    search_fields = ["key"]
+
+
+@admin.register(models.EarningLine)
+class EarningLineAdmin(ReadOnlyAdmin):
+    list_display = ["settlement", "user", "role", "amount_wei", "state", "matures_at"]
+    list_filter = ["state", "role"]
+
+
+@admin.register(models.Deposit)
+class DepositAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "address", "amount_wei", "state", "user"]
+    list_filter = ["state"]
+    search_fields = ["address", "transaction_hash"]
+
+
+@admin.register(models.Claim)
+class ClaimAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "address", "amount_wei", "state"]
+    list_filter = ["state"]
+    search_fields = ["address", "transaction_hash"]
+
+
+@admin.register(models.ChainTransaction)
+class ChainTransactionAdmin(ReadOnlyAdmin):
+    list_display = ["purpose", "subject", "state", "nonce", "transaction_hash", "problem"]
+    list_filter = ["state", "purpose"]
+    search_fields = ["subject", "transaction_hash"]
+
+
+@admin.register(models.Epoch)
+class EpochAdmin(ReadOnlyAdmin):
+    list_display = ["number", "state", "amount_wei", "total_wei", "leaves", "problem"]
+    list_filter = ["state"]
+
+
+@admin.register(models.ReconcileRun)
+class ReconcileRunAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "ok", "unexplained_wei"]
+    list_filter = ["ok"]
+
+
+@admin.register(models.PayoutFreeze)
+class PayoutFreezeAdmin(ReadOnlyAdmin):
+    """The one thing a person decides here: payouts go on after somebody looked."""
+
+    list_display = ["created_at", "reason", "lifted_at"]
+    actions = ["lift"]
+
+    @admin.action(description="Lift the freeze: the difference is explained")
+    def lift(self, request: HttpRequest, queryset: QuerySet[models.PayoutFreeze]) -> None:
+        queryset.filter(lifted_at__isnull=True).update(lifted_at=Now())
+
+
+admin.site.register([models.SplitParameters, models.ChainCursor, models.Anchor], ReadOnlyAdmin)

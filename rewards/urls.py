@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from rewards import api, views
+
+app_name = "rewards"
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("statement.csv", views.statement_export, name="statement-export"),
+    path("deposits/", views.deposit_state, name="deposit-state"),
+    path("claims/", views.claim_state, name="claim-state"),
+    path("earnings/", views.earnings, name="earnings"),
+    path("epochs/", views.epoch_list, name="epoch-list"),
+    path("epochs/close/", views.epoch_close, name="epoch-close"),
+    path("epochs/<int:number>/", views.epoch_detail, name="epoch-detail"),
+    path("epochs/<int:number>/leaves.json", views.epoch_leaves, name="epoch-leaves"),
+    path("status/", views.status, name="status"),
+    path("api/balance", api.BalanceView.as_view(), name="api-balance"),
+    path("api/claim", api.ClaimView.as_view(), name="api-claim"),
+    path("api/contracts", api.ContractsView.as_view(), name="api-contracts"),
+]

@@ -1,0 +1,170 @@
+"""Balance, earnings, epochs and the state of the books."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import uuid4
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from openledger_site.accounts.models import User
+from openledger_site.core.idempotency import idempotent
+from rewards import selectors, services
+from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
+from rewards.forms import DepositForm
+from rewards.services.chain import ContractsMissing, contract_addresses
+
+ROWS_A_PAGE = 25
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _person(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+def _contracts() -> dict[str, Any] | None:
+    """What a wallet needs to know; None before deployment."""
+    try:
+        addresses = contract_addresses()
+    except ContractsMissing:
+        return None
+    # A public RPC address may carry an access key: only the local one is told.
+    is_local = settings.CHAIN_ID == DEVELOPMENT_CHAIN_ID
+    return {"addresses": addresses, "rpc_url": settings.CHAIN_RPC_URL if is_local else ""}
+
+
+@require_GET
+def overview(request: HttpRequest) -> HttpResponse:
+    user = _person(request)
+    entries = Paginator(selectors.statement_of(user), ROWS_A_PAGE)
+    context = {
+        "balance": selectors.balance_of(user),
+        "addresses": selectors.wallet_addresses_of(user),
+        "deposits": selectors.deposits_of(user)[:5],
+        "page": entries.get_page(request.GET.get("page")),
+        "contracts": _contracts(),
+        "form": DepositForm(),
+    }
+    return render(request, "rewards/overview.html", context)
+
+
+@require_GET
+def deposit_state(request: HttpRequest) -> HttpResponse:
+    """The newest deposits; `?transaction=` says whether that one is credited."""
+    deposits = selectors.deposits_of(_person(request))
+    sought = request.GET.get("transaction", "")
+    context = {
+        "deposits": deposits[:5],
+        "done": _is_hash(sought)
+        and deposits.filter(transaction_hash=sought, state="credited").exists(),
+    }
+    return render(request, "rewards/_deposits.html", context)
+
+
+@require_GET
+def claim_state(request: HttpRequest) -> HttpResponse:
+    """The newest claims; `?transaction=` says whether that one is booked."""
+    claims = selectors.claims_of(_person(request))
+    sought = request.GET.get("transaction", "")
+    context = {
+        "claims": claims[:5],
+        "done": _is_hash(sought) and claims.filter(transaction_hash=sought, state="paid").exists(),
+    }
+    return render(request, "rewards/_claims.html", context)
+
+
+def _is_hash(text: str) -> bool:
+    return re.fullmatch(r"0x[0-9a-f]{64}", text) is not None
+
+
+@require_GET
+def statement_export(request: HttpRequest) -> HttpResponseBase:
+    rows = selectors.statement_rows(_person(request))
+    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="openledger-statement.csv"'
+    return response
+
+
+class _Line:
+    """Hands each line that the csv module writes straight on."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _csv_lines(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    writer = csv.writer(_Line())
+    for row in rows:
+        yield writer.writerow([_inert(cell) for cell in row])
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet runs as a formula (OWASP: CSV injection); numbers stay numbers."""
+    is_harmless = re.fullmatch(r"-?\d+", cell) or not cell.startswith(FORMULA_STARTS)
+    return cell if is_harmless else "'" + cell
+
+
+@require_GET
+def earnings(request: HttpRequest) -> HttpResponse:
+    user = _person(request)
+    lines = Paginator(selectors.earning_lines_of(user), ROWS_A_PAGE)
+    claims_open = selectors.claims_open_for(user)
+    context = {
+        "summary": selectors.earnings_summary(user),
+        "claims_open": [claim for claim in claims_open if claim.amount_wei > 0],
+        "claims": selectors.claims_of(user)[:5],
+        "addresses": selectors.wallet_addresses_of(user),
+        "page": lines.get_page(request.GET.get("page")),
+        "contracts": _contracts(),
+        "freeze": selectors.payout_freeze(),
+    }
+    return render(request, "rewards/earnings.html", context)
+
+
+@login_not_required
+@require_GET
+def epoch_list(request: HttpRequest) -> HttpResponse:
+    page = Paginator(selectors.epochs(), ROWS_A_PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "freeze": selectors.payout_freeze(), "idempotency_key": uuid4()}
+    return render(request, "rewards/epoch_list.html", context)
+
+
+@login_not_required
+@require_GET
+def epoch_detail(request: HttpRequest, number: int) -> HttpResponse:
+    epoch = selectors.epoch_by(number)
+    context = {"epoch": epoch, "transactions": selectors.epoch_transactions(epoch)}
+    return render(request, "rewards/epoch_detail.html", context)
+
+
+@login_not_required
+@require_GET
+def epoch_leaves(request: HttpRequest, number: int) -> HttpResponse:
+    """The very bytes whose SHA-256 is on chain."""
+    content = selectors.leaf_file_of(selectors.epoch_by(number))
+    return HttpResponse(content, content_type="application/json")
+
+
+@require_POST
+@idempotent
+def epoch_close(request: HttpRequest) -> HttpResponse:
+    if not _person(request).is_staff:
+        raise Http404
+    epoch = services.close_epoch(actor=_person(request))
+    return redirect(reverse("rewards:epoch-detail", args=[epoch.number]))
+
+
+@login_not_required
+@require_GET
+def status(request: HttpRequest) -> HttpResponse:
+    context = {"run": selectors.last_reconcile(), "freeze": selectors.payout_freeze()}
+    return render(request, "rewards/status.html", context)
