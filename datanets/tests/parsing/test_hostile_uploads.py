@@ -19,6 +19,7 @@ def test_text_that_is_not_utf8_names_line_and_byte(parse: Parse) -> None:
 def test_the_byte_named_after_a_byte_order_mark_is_the_byte_of_the_file(parse: Parse) -> None:
     result = parse("a.jsonl", b'\xef\xbb\xbf{"text": "a"}\n{"text": "\xff"}\n')
     refused(result, 422, "not_utf8", "line 2, byte 27")
+    refused(parse("a.txt", b"\xef\xbb\xbfa\xff"), 422, "not_utf8", "line 1, byte 4")
 
 
 def test_broken_utf8_in_a_json_array_names_line_and_byte(parse: Parse) -> None:
@@ -46,6 +47,11 @@ def test_a_line_of_300_megabytes_is_refused_at_its_first_megabyte(
 def test_long_lines_are_refused_in_every_text_format(parse: Parse, name: str) -> None:
     result = parse(name, b'[{"text": "' + b"x" * 3_000_000 + b'"}]')
     refused(result, 413, "row_too_long" if name != "a.txt" else "line_too_long")
+
+
+def test_a_line_just_over_the_limit_is_refused_by_its_number(parse: Parse) -> None:
+    content = b"question,answer\nq," + b"a" * 2_000 + b"\nq,a\n"
+    refused(parse("a.csv", content, line_bytes=1_000), 413, "line_too_long", "Line 2", "byte 16")
 
 
 def test_a_file_over_the_size_limit_is_never_read(parse: Parse, tmp_path: Path) -> None:
