@@ -9,7 +9,9 @@ Torch-free (a web process and an offline verifier may import them):
 * ``lexical.py``     BM25: the baseline beside every score, and retrieval at answer time
 * ``duplicates.py``  clusters of near-duplicate records
 * ``phantoms.py``    never-trained records that teach the noise gate
+* ``method.py``      the one place where signals become the score that pays
 * ``record.py``      the attribution of one answer as data, and its offline ``replay``
+* ``job.py``         what a build reads from its folder
 
 Needs torch:
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
@@ -108,8 +107,3 @@ def build_index(
         phantoms=rows[len(records) :],
         texts=texts,
     )
-
-
-def limit_threads(threads: int) -> None:
-    """Fixed thread counts make two builds of the same input equal."""
-    torch.set_num_threads(threads)

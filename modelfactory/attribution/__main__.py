@@ -1,0 +1,102 @@
+"""Attribution in its own process.
+
+``python -m modelfactory.attribution build FOLDER`` builds ``FOLDER/index`` (see ``job`` for what it
+reads) and prints one JSON event a line: loading, progress, then done with ``index_digest``, or
+failed. Exit status 0 done, 2 the folder cannot be used.
+
+``python -m modelfactory.attribution worker --base PATH --adapters FOLDER --indexes FOLDER`` reads
+one JSON request a line on stdin (``request_id`` and what ``AttributionWorker.attribute`` takes) and
+answers each with one line: ``{"event": "attribution", "request_id", "attribution"}`` or
+``{"event": "failed", "request_id", "code", "message"}``. It ends with its input.
+
+Both end when their parent does, and neither prints a record's text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from modelfactory.attribution.job import JobError, read_job
+from modelfactory.parent import exit_with_parent
+
+UNUSABLE_STATUS = 2
+
+
+def emit(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def limit_threads(threads: int) -> None:
+    """To be called before torch is loaded: OpenMP reads its settings then."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def build(folder: Path) -> int:
+    started = time.monotonic()
+    try:
+        job = read_job(folder)
+        limit_threads(job.spec.threads)
+        emit(event="loading", records=len(job.records), phantoms=len(job.phantoms))
+        from modelfactory.attribution.worker import run_build
+        from modelfactory.training.base import BaseError
+    except JobError as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    try:
+        digest = run_build(
+            job, folder, lambda done, total: emit(event="progress", examples=done, of=total)
+        )
+    except (JobError, BaseError, ValueError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", index_digest=digest, seconds=round(time.monotonic() - started, 3))
+    return 0
+
+
+def work(base: str, adapters: Path, indexes: Path, threads: int) -> int:
+    limit_threads(threads)
+    from modelfactory.attribution.worker import AttributionWorker
+
+    worker = AttributionWorker(base, adapters, indexes)
+    emit(event="ready", pid=os.getpid())
+    for line in sys.stdin:
+        request_id = None
+        try:
+            request = json.loads(line)
+            request_id = request["request_id"]
+            found = worker.attribute(request)
+            emit(event="attribution", request_id=request_id, attribution=found.to_json())
+        except Exception as error:  # one bad request must not end the worker
+            code = type(error).__name__
+            emit(event="failed", request_id=request_id, code=code, message=str(error))
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m modelfactory.attribution")
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="build FOLDER/index")
+    building.add_argument("folder", type=Path)
+    working = commands.add_parser("worker", help="answer requests from standard input")
+    working.add_argument("--base", required=True)
+    working.add_argument("--adapters", required=True, type=Path)
+    working.add_argument("--indexes", required=True, type=Path)
+    working.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    exit_with_parent()
+    if options.command == "build":
+        return build(options.folder)
+    return work(options.base, options.adapters, options.indexes, options.threads)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
