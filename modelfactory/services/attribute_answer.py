@@ -1,13 +1,15 @@
 """Ask which rows moved an answer, and turn their scores into shares. Attribution worker only.
 
-The function that needs torch is reached by its dotted path in `settings.ATTRIBUTOR`, so that the
+The class that needs torch is reached by its dotted path in `settings.ATTRIBUTOR`, so that the
 processes which merely import this package never load it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,10 +20,10 @@ from modelfactory.attribution.record import Attribution
 from modelfactory.attribution.shares import compute_shares
 from modelfactory.models import Model
 from modelfactory.selectors import index_of
-from modelfactory.services.adapters import adapter_folder
 from modelfactory.services.base_models import base_source
-from modelfactory.services.build_index import index_folder
 from openledger_site.core.errors import Unavailable
+
+BASES_LOADED = 1  # a base can take most of a worker's memory
 
 
 class IndexNotReady(Unavailable):
@@ -59,22 +61,25 @@ def attribute_answer(
 ) -> AttributedAnswer:
     """Attribute the answer `response_ids` to `prompt_ids`; BM25 stands beside it for `question`.
 
-    Raises `IndexNotReady` while the index of the model's adapter is not there. The attributor keeps
-    bases, adapters and indexes loaded between calls.
+    Raises `IndexNotReady` while the index of the model's adapter is not there.
     """
     index = index_of(model.adapter_digest)
     if index is None or index.ready_at is None:
         raise IndexNotReady()
-    attribute: Callable[..., Attribution] = import_string(settings.ATTRIBUTOR)
-    attribution = attribute(
-        base=base_source(model.base),
-        adapter_folder=adapter_folder(model.adapter_digest),
-        index_folder=index_folder(model.adapter_digest),
-        prompt_ids=tuple(prompt_ids),
-        response_ids=tuple(response_ids),
-        question=question,
-    )
-    return share_out(attribution)
+    request = {
+        "adapter_digest": model.adapter_digest,
+        "prompt_ids": list(prompt_ids),
+        "response_ids": list(response_ids),
+        "question": question,
+    }
+    folders = (str(settings.ADAPTERS_DIR), str(settings.ATTRIBUTION_DIR))
+    return share_out(_attributor(base_source(model.base), *folders).attribute(request))
+
+
+@lru_cache(maxsize=BASES_LOADED)
+def _attributor(base: str, adapters: str, indexes: str) -> Any:
+    """The base with its adapters and indexes, kept loaded between jobs."""
+    return import_string(settings.ATTRIBUTOR)(base, Path(adapters), Path(indexes))
 
 
 def share_out(attribution: Attribution) -> AttributedAnswer:

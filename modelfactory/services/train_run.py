@@ -51,12 +51,21 @@ def train_run(lease: Lease, run: Run) -> None:
     if run.settled_at is None:
         try:
             write_training_files(run)
-            _train(lease, folder)
+            if not _is_finished(folder):
+                _train(lease, folder)
             _settle(lease, run, folder)
         except BaseException:
             remove_private_text(folder)
             raise
     remove_folder(folder)
+
+
+def _is_finished(folder: Path) -> bool:
+    """The child of an earlier attempt got to the end, and only settling is missing."""
+    if not (folder / "result.json").is_file():
+        return False
+    scored = (folder / "evaluation_result.jsonl").is_file()
+    return scored or (folder / "evaluation.jsonl").stat().st_size == 0
 
 
 def _train(lease: Lease, folder: Path) -> None:
@@ -166,10 +175,15 @@ def _evaluation(run: Run, folder: Path) -> list[EvaluationResult]:
         EvaluationResult(
             run=run,
             position=position,
-            **{name: row[name] for name in ANSWER_FIELDS},
+            **{name: _storable(row[name]) for name in ANSWER_FIELDS},
         )
         for position, row in enumerate(rows)
     ]
+
+
+def _storable(value: Any) -> Any:
+    """A model can say anything, a NUL too, which PostgreSQL's text cannot hold."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def _queue_index(run: Run, digest: str) -> None:

@@ -26,8 +26,6 @@ PRIVATE_FILES = (
     "examples.jsonl",
     "evaluation.jsonl",
     "evaluation_result.jsonl",
-    "records.jsonl",
-    "phantoms.jsonl",
 )
 OPENING_WORDS = 12
 QUESTIONS_MAX = 200
@@ -37,7 +35,12 @@ PASSAGES = 3
 
 def run_folder(run: Run) -> Path:
     """The folder of a run, made on first use with access for this user only."""
-    folder = Path(settings.RUNS_DIR) / str(run.public_id)
+    return private_folder(str(run.public_id))
+
+
+def private_folder(name: str) -> Path:
+    """A working folder below RUNS_DIR that only this user can open."""
+    folder = Path(settings.RUNS_DIR) / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return folder
@@ -56,8 +59,9 @@ def write_training_files(run: Run) -> Path:
     if seal.is_file() and seal.read_text() != digest:
         remove_folder(folder)
         folder = run_folder(run)
-    _write(seal, [digest])
-    write_json(folder / "recipe.json", run.recipe | {"base": base_source(run.base)})
+    write_text(seal, digest)
+    recipe = run.recipe | {"base": base_source(run.base)}
+    write_text(folder / "recipe.json", json.dumps(recipe, sort_keys=True))
     _write(folder / "examples.jsonl", examples)
     write_lines(folder / "evaluation.jsonl", evaluation_questions(run.version))
     return folder
@@ -107,8 +111,8 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    _write(path, [json.dumps(document, sort_keys=True)])
+def write_text(path: Path, text: str) -> None:
+    _write(path, [text])
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

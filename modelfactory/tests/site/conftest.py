@@ -27,7 +27,7 @@ FACTS = {
 def local_folders(settings: LazySettings, tmp_path: Path) -> Iterator[None]:
     """Runs, adapters and indexes of a test live in its own folder."""
     for name in ("RUNS_DIR", "ADAPTERS_DIR", "ATTRIBUTION_DIR"):
-        setattr(settings, name, tmp_path / name.lower())
+        setattr(settings, name, tmp_path / "media" / name.removesuffix("_DIR").lower())
     return None
 
 
