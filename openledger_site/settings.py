@@ -298,7 +298,7 @@ ENGINE_URL = env.str("ENGINE_URL", default="http://127.0.0.1:8600")
 ENGINE_TOKEN = env.str("ENGINE_TOKEN", default="") or local_secret(LOCAL_DIR, "engine")
 TORCH_THREADS = env.int("TORCH_THREADS", default=1)
 # Needs torch; named by path so that only the attribution worker imports it.
-ATTRIBUTOR = "modelfactory.attribution.worker.attribute_answer"
+ATTRIBUTOR = "modelfactory.attribution.worker.AttributionWorker"
 
 LOGGING = {
     "version": 1,
