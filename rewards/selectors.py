@@ -97,14 +97,14 @@ def earnings_summary(user: User) -> EarningsSummary:
     balances = dict(Account.objects.filter(owner=user).values_list("kind", "balance_wei"))
     claimed = EpochPayout.objects.filter(user=user, claim__isnull=False)
     return EarningsSummary(
-        holding_wei=balances.get(Kind.HOLDING, 0),
-        payable_wei=balances.get(Kind.PAYABLE, 0),
-        claimable_wei=balances.get(Kind.CLAIMABLE, 0),
+        holding_wei=int(balances.get(Kind.HOLDING, 0)),
+        payable_wei=int(balances.get(Kind.PAYABLE, 0)),
+        claimable_wei=int(balances.get(Kind.CLAIMABLE, 0)),
         claimed_wei=claimed.aggregate(total=Sum("amount_wei"))["total"] or 0,
     )
 
 
-def statement_of(user: User) -> QuerySet[Entry]:
+def statement_of(user: User) -> QuerySet[Any]:
     """Entries on the balance to spend, newest first, each with `balance_after_wei`."""
     return (
         Entry.objects.filter(account__owner=user, account__kind=Kind.SPENDABLE)

@@ -28,7 +28,8 @@ class ClaimSerializer(serializers.Serializer[Any]):
     account = serializers.CharField()
     cumulative_wei = serializers.CharField()
     amount_wei = serializers.CharField()
-    root = serializers.CharField()
+    # The metaclass takes declared fields off the class, so `Serializer.root` stays what it is.
+    root = serializers.CharField()  # type: ignore[assignment]
     proof = serializers.ListField(child=serializers.CharField())
     distributor = serializers.CharField()
     chain_id = serializers.IntegerField()

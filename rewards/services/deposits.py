@@ -208,7 +208,7 @@ def _take_over_debt(deposit: Deposit) -> int:
         left -= paid
     own = min(left, deposit.debt_wei)
     deposit.debt_wei -= own
-    return deposit.amount_wei - left + own
+    return int(deposit.amount_wei - left + own)
 
 
 def void_deposit(deposit: Deposit) -> None:

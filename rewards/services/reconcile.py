@@ -23,6 +23,7 @@ from rewards.services.chain import (
     only_runner,
 )
 from rewards.services.deposits import catch_up
+from rewards.services.ledger import system_account
 
 PROBLEMS_SHOWN = 20
 Check = Callable[[], list[str]]
@@ -207,13 +208,12 @@ def _custody(report: Report) -> list[str]:
         withdrawals = client.withdrawal_events(addresses.escrow, addresses.deployed_block, block)
         in_escrow = client.balance_of(addresses.token, addresses.escrow, block)
         in_distributor = client.balance_of(addresses.token, addresses.distributor, block)
-        mirror = -sum(
-            Account.objects.filter(kind=Account.Kind.CUSTODY).values_list("balance_wei", flat=True)
-        )
+        mirror = -system_account(Account.Kind.CUSTODY).balance_wei
         owed = _owed_wei()
         problems = _unmatched("deposit", deposits, Deposit) + _unmatched("claim", claims, Claim)
     by_events = sum(event.amount_wei for event in deposits)
-    by_events -= sum(event.amount_wei for event in (*claims, *withdrawals))
+    by_events -= sum(event.amount_wei for event in claims)
+    by_events -= sum(event.amount_wei for event in withdrawals)
     custody = in_escrow + in_distributor
     report.figures = {
         "block": block,
@@ -234,7 +234,7 @@ def _custody(report: Report) -> list[str]:
 
 def _owed_wei() -> int:
     accounts = Account.objects.exclude(kind__in=Account.BELOW_ZERO)
-    return sum(accounts.values_list("balance_wei", flat=True))
+    return sum(int(balance) for balance in accounts.values_list("balance_wei", flat=True))
 
 
 def _unmatched(name: str, events: Iterable[Any], model: type[Deposit] | type[Claim]) -> list[str]:

@@ -132,7 +132,8 @@ def settle_answer(
             if (existing.hold_id, existing.fee_wei) != (held.pk, fee_wei):
                 raise PostingDiffers(where=key)
             return existing
-        if held.state != Hold.State.PENDING:
+        payer = held.account.owner
+        if held.state != Hold.State.PENDING or payer is None:
             raise HoldResolved()
         if not 0 <= fee_wei <= held.amount_wei:
             raise DomainError(
@@ -158,7 +159,7 @@ def settle_answer(
             key=key,
             hold=held,
             transaction=posted,
-            payer=held.account.owner,
+            payer=payer,
             parameters=parameters,
             fee_wei=fee_wei,
             contributors_wei=split.earned_wei(Role.CONTRIBUTOR),
@@ -173,7 +174,7 @@ def settle_answer(
         _write_lines(settlement, split)
         record_audit(
             "answer.settle",
-            actor=held.account.owner,
+            actor=payer,
             subject=f"settlement:{settlement.pk}",
             fee_wei=str(fee_wei),
             parameters=parameters.version,

@@ -34,10 +34,10 @@ def spendable(user: User) -> Account:
     return user_account(user, Kind.SPENDABLE)
 
 
-def sql(statement: str, *parameters: object) -> None:
+def sql(statement: str) -> None:
     """Run raw SQL to the end of its own transaction, deferred checks included."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 

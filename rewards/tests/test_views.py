@@ -131,7 +131,7 @@ def test_the_statement_exports_every_entry_and_no_formula(client: Client, consum
     ]
     post(key="k", kind="deposit", legs=legs, reason="=HYPERLINK(1)")
     client.force_login(consumer)
-    content = b"".join(client.get("/rewards/statement.csv")).decode()  # type: ignore[arg-type]
+    content = b"".join(client.get("/rewards/statement.csv")).decode()
     (row,) = csv.DictReader(content.splitlines())
     assert (row["amount_wei"], row["balance_after_wei"]) == ("5", "5")
     assert row["reason"] == "'=HYPERLINK(1)"
