@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from datanets.models import Contribution, Datanet, Membership, Record, Version
 from datanets.services import Upload, create_datanet, cut_version, review_all, submit_contribution
@@ -27,13 +29,13 @@ def jsonl(rows: list[dict[str, object]]) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def media(settings: object, tmp_path: Path) -> Iterator[Path]:
+def media(settings: object, tmp_path: Path) -> Path:
     """Every test has its own content store."""
     folder = tmp_path / "media"
     storages = {**settings.STORAGES}
     storages["default"] = {**storages["default"], "OPTIONS": {"location": str(folder)}}
     settings.MEDIA_ROOT, settings.STORAGES = folder, storages
-    yield folder
+    return folder
 
 
 @pytest.fixture
@@ -106,3 +108,15 @@ def as_user() -> Callable[[User], Client]:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def measured() -> Callable[[Client, str], int]:
+    """How many queries a page costs; the page must be there."""
+
+    def count(client: Client, url: str) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(url).status_code == 200
+        return len(queries)
+
+    return count

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.django_db
 def test_a_version_holds_the_approved_rows_and_anchors_their_root(version):
     assert (version.number, version.record_count, version.train_count) == (1, 3, 3)
     anchor = Anchor.objects.get(subject=f"version:{version.public_id}")
-    assert version.anchor == anchor and anchor.root == "0x" + version.merkle_root
+    assert version.anchor == anchor
+    assert anchor.root == "0x" + version.merkle_root
 
 
 def test_the_manifest_lists_every_leaf_and_no_text(version):
@@ -36,12 +37,14 @@ def test_the_manifest_lists_every_leaf_and_no_text(version):
 def test_a_version_needs_an_approved_row(datanet, pending, owner):
     with pytest.raises(NothingToCut):
         cut_version(datanet=datanet, actor=owner)
-    assert not Version.objects.exists() and not Anchor.objects.exists()
+    assert not Version.objects.exists()
+    assert not Anchor.objects.exists()
 
 
 def test_the_next_version_counts_on(version, owner):
     second = cut_version(datanet=version.datanet, actor=owner)
-    assert second.number == 2 and second.merkle_root == version.merkle_root
+    assert second.number == 2
+    assert second.merkle_root == version.merkle_root
 
 
 def test_no_evaluation_question_is_ever_trained_on(version):
@@ -51,7 +54,8 @@ def test_no_evaluation_question_is_ever_trained_on(version):
         for text in (row.question, *row.wordings)
     }
     asked = [row.question for row in evaluation_rows(version)]
-    assert len(asked) >= 3 and not trained & {plain_words(question) for question in asked}
+    assert len(asked) >= 3
+    assert not trained & {plain_words(question) for question in asked}
 
 
 def test_a_held_out_prompt_is_measured_and_not_trained(datanet, contributor, owner, give):
@@ -62,14 +66,17 @@ def test_a_held_out_prompt_is_measured_and_not_trained(datanet, contributor, own
     trained = {row.question for row in training_rows(version)}
     measured = {row.question for row in evaluation_rows(version)}
     held_out = {row["question"] for row in rows} - trained
-    assert 0 < len(held_out) < 60 and held_out <= measured
+    assert 0 < len(held_out) < 60
+    assert held_out <= measured
 
 
 def test_training_rows_carry_owner_wordings_and_answer(version, contributor):
     rows = {row.question: row for row in training_rows(version)}
     row = rows["What does KeyError mean?"]
-    assert row.answer == "Mapping key not found." and len(row.wordings) >= 3
-    assert row.contributor_id == str(contributor.public_id) and row.question not in row.wordings
+    assert row.answer == "Mapping key not found."
+    assert len(row.wordings) >= 3
+    assert row.contributor_id == str(contributor.public_id)
+    assert row.question not in row.wordings
 
 
 @pytest.mark.parametrize("change", [{"merkle_root": "0" * 64}, {"record_count": 2}, {"number": 9}])
@@ -114,8 +121,10 @@ def test_withdrawal_destroys_text_and_leaves_later_versions(version, pending, co
     withdraw_contribution(contribution=pending, actor=contributor)
     record = pending.records.first()
     assert (record.state, record.instruction, bytes(record.salt)) == ("withdrawn", "", b"")
-    assert record.content_hash and not list(training_rows(version)) + list(evaluation_rows(version))
-    assert version.entries.count() == 3 and digest
+    assert record.content_hash
+    assert not list(training_rows(version)) + list(evaluation_rows(version))
+    assert version.entries.count() == 3
+    assert digest
     with pytest.raises(DomainError, match="withdrawn"):
         inclusion_proof(version.entries.first())
     with pytest.raises(NothingToCut):

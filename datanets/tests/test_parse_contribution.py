@@ -42,7 +42,8 @@ def queued(datanet, contributor, give):
 
 
 def test_a_large_upload_goes_on_as_a_job_and_is_stored_once(queued):
-    assert queued.state == "received" and not Record.objects.exists()
+    assert queued.state == "received"
+    assert not Record.objects.exists()
     jobs.run_job(str(queued.job_id))
     jobs.run_job(str(queued.job_id))
     queued.refresh_from_db()
@@ -54,15 +55,19 @@ def test_a_file_found_bad_by_the_job_leaves_no_row_and_no_file(queued):
     blob_path(queued.file_digest).write_bytes(b'{"question": "Why?"')
     jobs.run_job(str(queued.job_id))
     queued.refresh_from_db()
-    assert queued.state == "rejected" and queued.report["rejection"]["where"]
-    assert not Record.objects.exists() and not blob_path(queued.file_digest).exists()
-    assert Job.objects.get().state == "failed" and Job.objects.get().message
+    assert queued.state == "rejected"
+    assert queued.report["rejection"]["where"]
+    assert not Record.objects.exists()
+    assert not blob_path(queued.file_digest).exists()
+    assert Job.objects.get().state == "failed"
+    assert Job.objects.get().message
 
 
 def test_a_contribution_withdrawn_while_it_waits_is_never_stored(queued, contributor):
     withdraw_contribution(contribution=queued, actor=contributor)
     jobs.run_job(str(queued.job_id))
-    assert not Record.objects.exists() and Job.objects.get().state == "cancelled"
+    assert not Record.objects.exists()
+    assert Job.objects.get().state == "cancelled"
 
 
 def test_killing_the_worker_in_mid_parse_leaves_nothing_half_stored(queued, media):
@@ -70,19 +75,21 @@ def test_killing_the_worker_in_mid_parse_leaves_nothing_half_stored(queued, medi
     wait_until(lambda: Contribution.objects.get().state == "parsing", worker)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    assert not Record.objects.exists() and Contribution.objects.get().rows_read == 0
+    assert not Record.objects.exists()
+    assert Contribution.objects.get().rows_read == 0
     Job.objects.update(lease_until=Now() - jobs.timedelta(seconds=1))
     jobs.sweep()
     jobs.run_job(str(queued.job_id))
-    assert Record.objects.count() == ROWS and Job.objects.get().attempt == 2
+    assert Record.objects.count() == ROWS
+    assert Job.objects.get().attempt == 2
 
 
 def start_worker(job_id, media) -> subprocess.Popen[bytes]:
     """A process of its own on the test's database and content store."""
-    host, name = connection.settings_dict["HOST"], connection.settings_dict["NAME"]
+    to = connection.get_connection_params()
     environment = {
         **os.environ,
-        "DATABASE_URL": f"postgresql://postgres:@/{name}?host={host}",
+        "DATABASE_URL": f"postgresql://{to['user']}:@/{to['dbname']}?host={to['host']}",
         "OPENLEDGER_LOCAL_DIR": str(media.parent),
     }
     command = [sys.executable, "-c", WORKER.format(job=str(job_id))]

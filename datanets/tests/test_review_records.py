@@ -75,7 +75,8 @@ def test_one_undo_takes_back_one_press(datanet, pending, curator):
     press = review_all(records=queue, datanet=datanet, reviewer=curator, verdict="approve")
     assert undo_review(datanet=datanet, reviewer=curator, batch=press.batch).count == 3
     pending.refresh_from_db()
-    assert pending.state == "in_review" and Review.objects.count() == 6
+    assert pending.state == "in_review"
+    assert Review.objects.count() == 6
     with pytest.raises(Conflict):
         undo_review(datanet=datanet, reviewer=curator, batch=press.batch)
 

@@ -46,7 +46,8 @@ def test_a_trainer_trains_without_reading(private_version, private, owner, build
         selectors.record_for(builder, private.records.first().public_id)
     card = only_card(builder, private)
     assert (card.readable, card.question, card.datanet_name) == (False, "", "")
-    assert card.contributor_name == "Carla" and card.content_hash
+    assert card.contributor_name == "Carla"
+    assert card.content_hash
 
 
 def only_card(user, datanet):
@@ -57,7 +58,8 @@ def only_card(user, datanet):
 def test_a_reader_sees_the_text_on_a_card(private_version, private, owner, builder):
     set_member(datanet=private, actor=owner, email=builder.email, role="reader")
     card = only_card(builder, private)
-    assert card.readable and card.question == "What does ZeroDivisionError mean?"
+    assert card.readable
+    assert card.question == "What does ZeroDivisionError mean?"
 
 
 def test_a_grant_gives_its_right_until_it_ends(private_version, private, owner, builder):
@@ -85,4 +87,5 @@ def test_cards_cost_one_query(version, stranger, django_assert_num_queries):
     ids = list(version.datanet.records.values_list("public_id", flat=True))
     with django_assert_num_queries(1):
         cards = selectors.record_cards(stranger, ids)
-    assert len(cards) == 3 and all(card.readable for card in cards.values())
+    assert len(cards) == 3
+    assert all(card.readable for card in cards.values())
