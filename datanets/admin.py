@@ -18,6 +18,7 @@ from datanets.models import (
     Review,
     Version,
 )
+from openledger_site.accounts.requests import signed_in_user
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -112,7 +113,7 @@ class RecordAdmin(admin.ModelAdmin[Record]):
             decided += services.review_all(
                 records=queryset,
                 datanet=datanet,
-                reviewer=request.user,
+                reviewer=signed_in_user(request),
                 verdict=verdict,
                 reason=reason,
             ).count

@@ -6,8 +6,8 @@ Bodies are those of the forms; refusals are the site's error envelope with the s
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -27,9 +27,23 @@ from datanets.serializers import ContributionSerializer, DatanetSerializer, Vers
 from datanets.services import UploadTooLarge
 from datanets.uploads import refuse_long_body, upload_on_disk
 from openledger_site.accounts.authentication import HasScope
+from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError, NotAllowed
 
 ROWS_MAX = 100
+
+
+def _person(request: Request) -> User:
+    """DRF's request stands in for Django's; the permission class has let only people through."""
+    return signed_in_user(cast(HttpRequest, request))
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    """The fields that were sent. Raises `DomainError` (422) for JSON that is not an object."""
+    if not isinstance(request.data, Mapping):
+        raise DomainError("Send an object with named fields.", where="the body", code="invalid")
+    return request.data
 
 
 def _valid(form: forms.BaseForm) -> dict[str, Any]:
@@ -72,8 +86,8 @@ class HasDataScope(HasScope):
 @permission_classes([HasDataScope])
 def datanet_collection(request: Request) -> HttpResponse:
     if request.method == "POST":
-        data = _valid(DatanetForm(request.data))
-        datanet = services.create_datanet(owner=request.user, **data)
+        data = _valid(DatanetForm(_body(request)))
+        datanet = services.create_datanet(owner=_person(request), **data)
         return Response(DatanetSerializer(datanet).data, status=201)
     search = request.query_params.get("search", "")[:200]
     rows = selectors.datanet_list(request.user, search)[:ROWS_MAX]
@@ -107,11 +121,11 @@ def contribution_collection(request: Request, slug: str) -> HttpResponse:
 def _contribute(request: Request, datanet: Datanet) -> Response:
     if not selectors.rights_of(request.user, datanet).contribute:
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
-    data = _valid(ContributeForm(request.data, request.FILES))
+    data = _valid(ContributeForm(_body(request), request.FILES))
     with upload_on_disk(data) as upload:
         contribution = services.submit_contribution(
             datanet=datanet,
-            contributor=request.user,
+            contributor=_person(request),
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
@@ -137,8 +151,8 @@ def contribution_item(request: Request, contribution_id: UUID) -> HttpResponse:
 def version_collection(request: Request, slug: str) -> HttpResponse:
     if request.method == "POST":
         datanet = selectors.datanet_for_reviewer(request.user, slug)
-        data = _valid(VersionForm(request.data))
-        version = services.cut_version(datanet=datanet, actor=request.user, **data)
+        data = _valid(VersionForm(_body(request)))
+        version = services.cut_version(datanet=datanet, actor=_person(request), **data)
         return Response(VersionSerializer(version).data, status=201)
     datanet = selectors.datanet_for(request.user, slug)
     rows = datanet.versions.select_related("datanet", "anchor__chain_transaction")[:ROWS_MAX]

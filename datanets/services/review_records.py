@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -95,7 +96,7 @@ def undo_review(*, datanet: Datanet, reviewer: User, batch: uuid.UUID) -> Decisi
 
 
 def _decide(
-    rows: list[Record], datanet: Datanet, reviewer: User, verdict: Review.Verdict, reason: str
+    rows: Sequence[Record], datanet: Datanet, reviewer: User, verdict: Review.Verdict, reason: str
 ) -> Decision:
     batch = uuid.uuid4()
     Review.objects.bulk_create(

@@ -18,6 +18,7 @@ from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
 from datanets.services import UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import NotAllowed
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.middleware import wants_json
@@ -53,7 +54,7 @@ def _submit(request: HttpRequest, datanet: Datanet, form: ContributeForm) -> Con
         title = data["title"] or data["question"][:120]
         return services.submit_contribution(
             datanet=datanet,
-            contributor=request.user,
+            contributor=signed_in_user(request),
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
@@ -117,9 +118,11 @@ def contribution_map(request: HttpRequest, contribution_id: UUID) -> HttpRespons
     form = MappingForm(request.POST, columns=wanted.get("columns", []))
     if not form.is_valid():
         for problem in form.non_field_errors() or ["Choose from the columns of the file."]:
-            messages.error(request, problem)
+            messages.error(request, str(problem))
         return redirect(contribution)
-    services.choose_mapping(contribution=contribution, actor=request.user, mapping=form.mapping())
+    services.choose_mapping(
+        contribution=contribution, actor=signed_in_user(request), mapping=form.mapping()
+    )
     return redirect(contribution)
 
 
@@ -127,7 +130,7 @@ def contribution_map(request: HttpRequest, contribution_id: UUID) -> HttpRespons
 @idempotent
 def contribution_withdraw(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
     contribution = selectors.contribution_for_contributor(request.user, contribution_id)
-    services.withdraw_contribution(contribution=contribution, actor=request.user)
+    services.withdraw_contribution(contribution=contribution, actor=signed_in_user(request))
     messages.success(request, "Withdrawn: the text is destroyed and later versions leave it out.")
     return redirect(contribution)
 

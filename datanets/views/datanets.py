@@ -20,6 +20,7 @@ from datanets.forms import (
     MemberForm,
     VersionForm,
 )
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 
 PAGE_ROWS = 20
@@ -39,7 +40,7 @@ def datanet_list(request: HttpRequest) -> HttpResponse:
 def datanet_create(request: HttpRequest) -> HttpResponse:
     form = DatanetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        datanet = services.create_datanet(owner=request.user, **form.cleaned_data)
+        datanet = services.create_datanet(owner=signed_in_user(request), **form.cleaned_data)
         return redirect(datanet)
     status = 422 if form.is_bound else 200
     context = {"form": form, "idempotency_key": uuid.uuid4()}
@@ -76,7 +77,9 @@ def member_list(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for_owner(request.user, slug)
     form = MemberForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        member = services.set_member(datanet=datanet, actor=request.user, **form.cleaned_data)
+        member = services.set_member(
+            datanet=datanet, actor=signed_in_user(request), **form.cleaned_data
+        )
         messages.success(request, f"{member.user.name} is now {member.role}.")
         return redirect("datanets:member-list", slug)
     context = {
@@ -92,7 +95,9 @@ def member_list(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def member_remove(request: HttpRequest, slug: str, membership_id: int) -> HttpResponse:
     datanet = selectors.datanet_for_owner(request.user, slug)
-    services.remove_member(datanet=datanet, actor=request.user, membership_id=membership_id)
+    services.remove_member(
+        datanet=datanet, actor=signed_in_user(request), membership_id=membership_id
+    )
     return redirect("datanets:member-list", slug)
 
 
@@ -103,7 +108,7 @@ def access_request(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, "Choose a right and say what it is for.")
         return redirect(datanet)
-    services.request_access(datanet=datanet, user=request.user, **form.cleaned_data)
+    services.request_access(datanet=datanet, user=signed_in_user(request), **form.cleaned_data)
     messages.success(request, "The owner has your request.")
     return redirect(datanet)
 
@@ -115,7 +120,7 @@ def grant_decide(request: HttpRequest, grant_id: UUID) -> HttpResponse:
     if form.is_valid():
         services.decide_grant(
             grant=grant,
-            actor=request.user,
+            actor=signed_in_user(request),
             granted=form.cleaned_data["decision"] == "grant",
             answer=form.cleaned_data["answer"],
             days=form.cleaned_data["days"] or 365,

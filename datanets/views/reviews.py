@@ -18,6 +18,7 @@ from datanets.differences import Piece, word_differences
 from datanets.forms import QueueFilterForm, ReviewForm
 from datanets.models import Datanet, Record
 from datanets.selectors import content_of
+from openledger_site.accounts.requests import signed_in_user
 
 
 @require_GET
@@ -68,7 +69,7 @@ def record_review(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for_reviewer(request.user, record_id)
     form = ReviewForm(request.POST)
     if form.is_valid():
-        services.review_record(record=record, reviewer=request.user, **form.cleaned_data)
+        services.review_record(record=record, reviewer=signed_in_user(request), **form.cleaned_data)
     else:
         messages.error(request, "Choose a reason to reject.")
     return redirect(_queue_url(record.datanet, request))
@@ -85,7 +86,7 @@ def review_all(request: HttpRequest, slug: str) -> HttpResponse:
     decision = services.review_all(
         records=selectors.review_queue(request.user, datanet, **filters),
         datanet=datanet,
-        reviewer=request.user,
+        reviewer=signed_in_user(request),
         **form.cleaned_data,
     )
     done = "approved" if form.cleaned_data["verdict"] == "approve" else "rejected"
@@ -96,6 +97,6 @@ def review_all(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def review_undo(request: HttpRequest, slug: str, batch: UUID) -> HttpResponse:
     datanet = selectors.datanet_for_reviewer(request.user, slug)
-    decision = services.undo_review(datanet=datanet, reviewer=request.user, batch=batch)
+    decision = services.undo_review(datanet=datanet, reviewer=signed_in_user(request), batch=batch)
     messages.success(request, f"{decision.count} rows are back in the queue.")
     return redirect(_queue_url(datanet, request))

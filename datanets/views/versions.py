@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
 from datanets.forms import VersionForm
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
 
@@ -27,7 +28,9 @@ def version_create(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, "Hold out 0 to 50 percent; a note has at most 500 characters.")
         return redirect(datanet)
-    version = services.cut_version(datanet=datanet, actor=request.user, **form.cleaned_data)
+    version = services.cut_version(
+        datanet=datanet, actor=signed_in_user(request), **form.cleaned_data
+    )
     return redirect(version)
 
 
