@@ -1,0 +1,57 @@
+"""The scripts of the shared parts in a real browser, under the policy that the site itself sends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's chromium is not installed"),
+]
+
+
+@pytest.fixture
+def page(live_server, monkeypatch):
+    # Playwright keeps an event loop in this thread; Django would refuse its own clean-up queries.
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(base_url=live_server.url, color_scheme="light")
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda line: line.type == "error" and page.problems.append(line.text))
+        yield page
+        browser.close()
+    assert page.problems == []
+
+
+def test_a_chosen_theme_survives_a_reload_without_a_flash(page):
+    page.goto("/")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.reload(wait_until="commit")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_browser_without_a_wallet_is_told_so(page):
+    page.goto("/accounts/login/")
+    page.get_by_role("button", name="Continue with a wallet").click()
+    expect(page.get_by_role("status").filter(has_text="No wallet was found")).to_be_visible()
+
+
+def test_the_site_loads_nothing_that_its_policy_forbids(page):
+    for path in ("/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        page.goto(path, wait_until="networkidle")
+    assert page.locator("html[data-ready]").count() == 1
+
+
+def test_the_front_page_fits_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
