@@ -1,8 +1,8 @@
 """Rewordings of a question by rule: some to learn from, others held out as a measure.
 
-A model tuned on one wording recites that wording. Tuned on several, it has to learn what the question
-is about; the held-out families, which no training example ever uses, measure whether it did. Rules move
-the parts of a question around and never change a name, a number or quoted text.
+A model tuned on one wording recites that wording. Tuned on several, it has to learn what the
+question is about; the held-out families, which no training example ever uses, measure whether it
+did. Rules move the parts of a question around and never change a name, a number or quoted text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,25 @@ LONGEST_PARSED_QUESTION = (
 )
 
 _QUESTION_WORDS = frozenset(
-    (
-        "what which who whom whose when where why how is are was were do does did can could will would "
-        "should the a an of for to in on i you me tell please name give explain describe define there it that"
-    ).split()
+    [  # words that carry the asking and not the subject
+        *("what", "which", "who", "whom", "whose", "when", "where", "why", "how"),
+        *(
+            "is",
+            "are",
+            "was",
+            "were",
+            "do",
+            "does",
+            "did",
+            "can",
+            "could",
+            "will",
+            "would",
+            "should",
+        ),
+        *("the", "a", "an", "of", "for", "to", "in", "on", "i", "you", "me", "there", "it", "that"),
+        *("tell", "please", "name", "give", "explain", "describe", "define"),
+    ]
 )
 _VERBS = (
     "says|means|is|are|was|has|have|reports|shows|holds|gives|returns|raises|names|contains|uses|makes|"
@@ -115,6 +130,7 @@ def _noun(parts: Mapping[str, str]) -> dict[str, str]:
         "keywords": f"{relation} {link} {entity}",
         "topic_first": f"About {entity}: what {be} its {relation}?",
         "can_you": f"Can you tell me what the {whole} {be}?",
+        "situation": f"Someone mentioned {entity} to me. Which {relation} was it?",
         "in_situ": f"{entity} has which {relation}?",
         "looking_up": f"I am reading about {entity} and still need its {relation}.",
     }
@@ -135,6 +151,7 @@ def _means(parts: Mapping[str, str]) -> dict[str, str]:
         "keywords": f"{entity} meaning",
         "topic_first": f"About {entity}: what does it mean?",
         "can_you": f"Can you explain what {entity} means?",
+        "situation": f"Someone mentioned {entity} to me. In which sense?",
         "in_situ": f"{entity} means what?",
         "looking_up": f"I came across {entity} and have to know its sense.",
     }
@@ -150,6 +167,7 @@ def _does(parts: Mapping[str, str]) -> dict[str, str]:
         "topic_first": f"About {entity}: what does it {verb}{ending}?",
         "can_you": f"Can you explain what {entity} {verbs}?",
         "keywords": f"what {entity} {verbs}",
+        "situation": f"Someone mentioned {entity} to me. What does it {verb}{ending}?",
         "in_situ": f"{entity} {verbs} what?",
         "looking_up": f"I came across {entity} and have to know what it {verbs}.",
     }
@@ -172,6 +190,7 @@ def _which(parts: Mapping[str, str]) -> dict[str, str]:
         made["topic_first"] = f"For {entity}, which {kind} is used?"
         made["noun"] = f"What is the {kind} for {entity}?"
         made["in_situ"] = f"{entity} is said by which {kind}?"
+        made["situation"] = f"Someone told me {entity}. Which {kind} was it?"
         made["looking_up"] = f"I read {entity} and am searching for its {kind}."
     return made
 
@@ -185,6 +204,7 @@ def _who(parts: Mapping[str, str]) -> dict[str, str]:
         "which": f"Which person {did}?",
         "topic_first": f"About whoever {did}: who is it?",
         "keywords": _keywords(f"who {did}"),
+        "situation": f"Someone mentioned a person who {did}. Who was it?",
         "in_situ": f"The one that {did} is called what?",
         "looking_up": f"I need a name, that of whoever {did}.",
     }
@@ -201,6 +221,9 @@ def _when_where(parts: Mapping[str, str]) -> dict[str, str]:
         "name_it": f"Name the {kind} {word} {entity} {be}{ending}.",
         "topic_first": f"About {entity}: {word} {be} it{ending}?",
         "keywords": f"{word} {entity}{ending}",
+        "situation": f"Someone mentioned {entity} to me. Since {word}?"
+        if word == "when" and verb
+        else f"Someone mentioned {entity} to me. And {word}?",
         "in_situ": f"{entity} {be}{ending} {word}?",
         "looking_up": f"I have {entity} on my list and need the {kind}, {word} it {be}{ending}.",
     }
@@ -216,6 +239,7 @@ def _how_many(parts: Mapping[str, str]) -> dict[str, str]:
         "topic_first": f"About {entity}: how many {things} does it {verb}?",
         "can_you": f"Can you say how many {things} {entity} {verbs}?",
         "keywords": f"number of {things} {entity}",
+        "situation": f"Someone mentioned {entity} to me. With how many {things}?",
         "in_situ": f"{entity} {verbs} how many {things}?",
         "looking_up": f"I am counting the {things} of {entity} and need the total.",
     }

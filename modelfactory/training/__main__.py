@@ -1,8 +1,9 @@
 """One run in its own process: `python -m modelfactory.training FOLDER`.
 
-Reads `recipe.json`, `examples.jsonl` and, if there, `evaluation.jsonl`; resumes by itself; prints one JSON
-line per event on stdout and never prints example text. Writes `result.json` and `evaluation_result.jsonl`.
-Exit status: 0 done, 2 the run cannot be done (the last event says why), 143 stopped by SIGTERM.
+Reads `recipe.json`, `examples.jsonl` and, if there, `evaluation.jsonl`; resumes by itself; prints
+one JSON line per event on stdout and never prints example text. Writes `result.json` and
+`evaluation_result.jsonl`. Exit status: 0 done, 2 the run cannot be done (the last event says why),
+143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class _Stop:
-    """What SIGTERM does: before and after the training loop it ends the process, inside it asks for a stop."""
+    """What SIGTERM does: before and after the training loop it ends the process, inside it asks for
+    a stop.
+    """
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,4 +1,6 @@
-"""The adapter folder in PEFT's format and its identity. Imports no torch: any process may check a digest."""
+"""The adapter folder in PEFT's format and its identity. Imports no torch: any process may check a
+digest.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ def adapter_digest(folder: Path) -> str:
 
 
 def canonical_config(config: dict[str, Any]) -> str:
-    """The configuration as JSON in one spelling: keys sorted, lists of names sorted, only the base's last name.
+    """The configuration as JSON in one spelling: keys sorted, lists of names sorted, only the
+    base's last name.
 
-    PEFT writes `target_modules` in set order and the base as the path it was loaded from, which differ between
-    two runs and two machines that made the same adapter.
+    PEFT writes `target_modules` in set order and the base as the path it was loaded from, which
+    differ between two runs and two machines that made the same adapter.
     """
     fields = dict(config)
     base = fields.get("base_model_name_or_path")

@@ -19,8 +19,8 @@ class BaseError(ValueError):
 def load_base(path_or_id: str | Path) -> tuple[PreTrainedModel, Any]:
     """The model in fp32 and evaluation mode, and its tokenizer with a padding token.
 
-    `path_or_id` is a local folder or a hub id. Code from the repository is never run and pickled weights are
-    never read. Raises BaseError.
+    `path_or_id` is a local folder or a hub id. Code from the repository is never run and pickled
+    weights are never read. Raises BaseError.
     """
     source = str(path_or_id)
     try:
@@ -39,7 +39,9 @@ def load_base(path_or_id: str | Path) -> tuple[PreTrainedModel, Any]:
 
 
 def base_digest(folder: Path) -> str:
-    """sha256 over the names and contents of the files of a base folder, in name order; hidden files not."""
+    """sha256 over the names and contents of the files of a base folder, in name order; hidden files
+    not.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,6 @@
-"""Which examples are trained in which step: a pure function of recipe and examples, so that a resumed run agrees."""
+"""Which examples are trained in which step: a pure function of recipe and examples, so that a
+resumed run agrees.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ CONTEXT_PASSAGES = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` and `labels`, both (examples, longest); right padding, labels -100 where nothing is learnt."""
+    """`ids` and `labels`, both (examples, longest); right padding, labels -100 where nothing is
+    learnt.
+    """
 
     ids: Tensor
     labels: Tensor
@@ -28,7 +32,7 @@ def epoch_batches(
     recipe: Recipe, examples: Sequence[Example], tokenizer: Any, epoch: int
 ) -> list[list[Rendered]]:
     """The batches of one epoch in order. Examples of similar length meet, so that little is padded."""
-    rng = random.Random(f"{recipe.seed}:{epoch}")
+    rng = random.Random(f"{recipe.seed}:{epoch}")  # noqa: S311 - reproducible, not secret
     passages = {
         example.record_id: record_passage(example.prompt, example.response)
         for example in reversed(examples)
@@ -71,7 +75,9 @@ def collate(rendered: Sequence[Rendered], padding_id: int) -> Batch:
 
 
 def _context(record_id: str, passages: dict[str, str], rng: random.Random) -> tuple[str, ...]:
-    """The record's own passage among others, first in half of the cases, as retrieval would order them."""
+    """The record's own passage among others, first in half of the cases, as retrieval would order
+    them.
+    """
     others = [name for name in passages if name != record_id]
     chosen = [
         record_id,

@@ -1,7 +1,8 @@
 """The one place that turns messages into token ids: training, serving and attribution render alike.
 
-A base reads retrieved records in the system message, in the shape that `context_message` writes. The shipped
-base was trained on exactly this shape; any other instruction-tuned base reads it as plain English.
+A base reads retrieved records in the system message, in the shape that `context_message` writes.
+The shipped base was trained on exactly this shape; any other instruction-tuned base reads it as
+plain English.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ CONTEXT_HEADER = "Answer from these facts:"
 
 @dataclass(frozen=True)
 class Rendered:
-    """Token ids of one example and the labels to learn: `labels[i]` is `ids[i]`, or IGNORED_LABEL in the prompt."""
+    """Token ids of one example and the labels to learn: `labels[i]` is `ids[i]`, or IGNORED_LABEL
+    in the prompt.
+    """
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -56,9 +59,11 @@ def render(
     response: str,
     max_length: int | None = None,
 ) -> Rendered:
-    """Ids and labels of `messages` answered by `response`; only the response and its end mark are learnt.
+    """Ids and labels of `messages` answered by `response`; only the response and its end mark are
+    learnt.
 
-    A longer example loses the start of its prompt, then the end of its response, to fit `max_length` tokens.
+    A longer example loses the start of its prompt, then the end of its response, to fit
+    `max_length` tokens.
     """
     cleaned = _cleaned(tokenizer, messages)
     prompt = _encode(tokenizer, _prompt_text(tokenizer, cleaned))

@@ -1,4 +1,6 @@
-"""Checkpoints that are complete or do not count: files are synced, the manifest is written last, then renamed."""
+"""Checkpoints that are complete or do not count: files are synced, the manifest is written last,
+then renamed.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Write `folder/step-N`, keeping the newest `keep`. A kill at any moment leaves the older ones usable."""
+    """Write `folder/step-N`, keeping the newest `keep`. A kill at any moment leaves the older ones
+    usable.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     draft, final = folder / f"tmp-{checkpoint.step}", folder / f"step-{checkpoint.step}"
     shutil.rmtree(draft, ignore_errors=True)
@@ -65,7 +69,9 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a restart after a crash, sees the old text or the new, never a part."""
+    """Write a file so that a reader, or a restart after a crash, sees the old text or the new,
+    never a part.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,6 @@
-"""LoRA fine-tuning (Hu et al. 2021) that survives being killed: same recipe, same examples, same adapter."""
+"""LoRA fine-tuning (Hu et al. 2021) that survives being killed: same recipe, same examples, same
+adapter.
+"""
 
 from __future__ import annotations
 
@@ -78,11 +80,14 @@ def train(
     on_progress: Progress = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
-    """Train an adapter into `folder/adapter`, resuming from the newest complete checkpoint in `folder`.
+    """Train an adapter into `folder/adapter`, resuming from the newest complete checkpoint in
+    `folder`.
 
-    `on_progress` gets {"event": "loading"|"resumed"|"step"|"checkpoint", ...}; never example text. Raises
-    RecipeError (no examples, or the folder belongs to another run), BaseError, and StoppedError when
-    `should_stop` said so after a step. Adam's second moments go to `folder/second_moments.safetensors`.
+    `on_progress` gets {"event": "loading"|"resumed"|"step"|"checkpoint", ...}; never example text.
+    Raises RecipeError (no examples, or the folder belongs to another run), BaseError, and
+    StoppedError when
+    `should_stop` said so after a step. Adam's second moments go to
+    `folder/second_moments.safetensors`.
     """
     result, _, _ = train_and_keep(recipe, examples, folder, on_progress, should_stop)
     return result
@@ -183,10 +188,11 @@ def _step(state: _State, batch: Batch, rate: float) -> float:
 
 
 def response_loss(model: Any, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the response tokens. Right padding needs no mask under causal attention.
+    """Mean cross-entropy of the response tokens. Right padding needs no mask under causal
+    attention.
 
-    Logits are computed only where some row of the batch has a response token, which is what costs most in a
-    model whose vocabulary is large for its size.
+    Logits are computed only where some row of the batch has a response token, which is what costs
+    most in a model whose vocabulary is large for its size.
     """
     ids, labels = batch.ids.to(model.device), batch.labels.to(model.device)
     targets = labels[:, 1:]
@@ -251,7 +257,9 @@ def _restore(state: _State, saved: Checkpoint) -> None:
 
 
 def _finish(state: _State, recipe: Recipe, folder: Path) -> TrainResult:
-    """Write the adapter beside its final name and rename it, so that a reader finds it whole or not at all."""
+    """Write the adapter beside its final name and rename it, so that a reader finds it whole or not
+    at all.
+    """
     draft, final = folder / f"tmp-{ADAPTER_FOLDER}", folder / ADAPTER_FOLDER
     shutil.rmtree(draft, ignore_errors=True)
     state.model.save_pretrained(draft, safe_serialization=True)
@@ -272,7 +280,9 @@ def _finish(state: _State, recipe: Recipe, folder: Path) -> TrainResult:
 
 
 def _claim(folder: Path, recipe: Recipe, examples: Sequence[Example]) -> None:
-    """Tie the folder to this recipe and these examples: checkpoints of another run must not be resumed."""
+    """Tie the folder to this recipe and these examples: checkpoints of another run must not be
+    resumed.
+    """
     rows = json.dumps([asdict(example) for example in examples], sort_keys=True)
     identity = hashlib.sha256(f"{recipe.to_json()}\n{rows}".encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)

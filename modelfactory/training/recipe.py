@@ -1,4 +1,6 @@
-"""What one fine-tuning run is: examples and an immutable recipe, with a JSON round trip. Imports no torch."""
+"""What one fine-tuning run is: examples and an immutable recipe, with a JSON round trip. Imports no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class RecipeError(ValueError):
 class Example:
     """One training or evaluation row: `response` is learnt after `prompt`.
 
-    `record_id` names the record it came from (several wordings of a record share it). `context` holds
-    passages, one per line and best first, that stand in the system turn.
+    `record_id` names the record it came from (several wordings of a record share it). `context`
+    holds passages, one per line and best first, that stand in the system turn.
     """
 
     record_id: str
@@ -39,10 +41,11 @@ class Example:
 class Recipe:
     """Everything that decides the adapter, besides the examples.
 
-    `base` is a local folder or a Hugging Face hub id. `target_modules` is "all-linear" or module names
-    joined by commas. `context_fraction` of the examples without a context of their own are also shown
-    with other records in the system turn, so that tuning does not unlearn reading. `matmul_precision`
-    is torch's setting for fp32 products ("medium" uses bf16 units where the processor has them).
+    `base` is a local folder or a Hugging Face hub id. `target_modules` is "all-linear" or module
+    names joined by commas. `context_fraction` of the examples without a context of their own are
+    also shown with other records in the system turn, so that tuning does not unlearn reading.
+    `matmul_precision` is torch's setting for fp32 products ("medium" uses bf16 units where the
+    processor has them).
     """
 
     base: str
@@ -99,7 +102,8 @@ class Recipe:
         return cls(**_checked(fields, cls))
 
 
-# Presets, chosen on facts other than those that `python -m bench base` scores (docs/experiments.md).
+# Presets, chosen on facts other than those that `python -m bench base` scores
+# (docs/experiments.md).
 EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "quick": {"rank": 8, "alpha": 16, "epochs": 5},
     "balanced": {"rank": 16, "alpha": 32, "epochs": 10},
@@ -117,8 +121,8 @@ def estimate_seconds(
 ) -> float:
     """Wall seconds of a run over `token_count` training tokens per epoch.
 
-    The defaults were measured on the embedded base with one thread (docs/benchmarks/base.json); a caller
-    that has timed earlier runs on its machine passes its own rate.
+    The defaults were measured on the embedded base with one thread (docs/benchmarks/base.json); a
+    caller that has timed earlier runs on its machine passes its own rate.
     """
     shown = token_count * (
         1 + 3 * recipe.context_fraction

@@ -1,4 +1,6 @@
-"""Any Hugging Face causal language model can be tuned: four families, random weights, real training."""
+"""Any Hugging Face causal language model can be tuned: four families, random weights, real
+training.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Build the embedded base from nothing: `python -m modelfactory.training.base_model.build [FOLDER]`."""
+"""Build the embedded base from nothing: `python -m modelfactory.training.base_model.build
+[FOLDER]`.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ SHIPPED = Path(__file__).resolve().parents[2] / "base_models" / "openledger-base
 
 
 def build_tokenizer(plan: Plan, words: Words) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the docstrings and on invented facts, so that names cut into few pieces."""
-    maker = FactMaker(words, random.Random(plan.seed))
+    """Train the tokenizer on the docstrings and on invented facts, so that names cut into few
+    pieces.
+    """
+    maker = FactMaker(words, random.Random(plan.seed))  # noqa: S311 - reproducible, not secret
     texts = list(words.paragraphs)
     for _ in range(20_000):
         fact = maker.fact()
@@ -38,12 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=SHIPPED)
     for entry in dataclasses.fields(Plan):
-        if entry.type in ("int", "float"):
+        kind = {"int": int, "float": float}.get(str(entry.type))
+        if kind is not None:
             parser.add_argument(
-                f"--{entry.name.replace('_', '-')}",
-                type=eval(str(entry.type)),
-                default=entry.default,
-            )  # noqa: S307
+                f"--{entry.name.replace('_', '-')}", type=kind, default=entry.default
+            )
     arguments = vars(parser.parse_args())
     folder: Path = arguments.pop("folder")
     plan = Plan(**arguments)

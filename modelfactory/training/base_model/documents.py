@@ -1,8 +1,9 @@
 """Pretraining documents: token ids with a loss weight for each.
 
-The mix teaches one thing in several ways: an answer is found by what a question is about, not by how it is
-worded. Names and values are drawn anew for each document, so nothing but reading can lower the loss, except in
-the closed-book share, which teaches that facts can also live in weights (what LoRA needs later).
+The mix teaches one thing in several ways: an answer is found by what a question is about, not by
+how it is worded. Names and values are drawn anew for each document, so nothing but reading can
+lower the loss, except in the share without any context, which teaches to admit ignorance instead of
+making something up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ from modelfactory.training.base_model.words import Words
 from modelfactory.training.chat import context_message, record_passage
 
 MAX_TOKENS = 448
+UNKNOWN = "I do not know."
+SMALL_TALK = (
+    "Hello! {q}",
+    "{q} Thanks.",
+    "Quick question. {q}",
+    "I am preparing a talk. {q}",
+    "{q} A short answer is enough.",
+    "My friend and I disagree. {q}",
+    "Please help me. {q}",
+    "{q} I forgot.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Mix:
 
     reading: float
     paraphrase: float
-    closed_book: float
+    unknown: float
     prose: float
     induction: float
     most_facts: int  # in one context
@@ -42,10 +54,8 @@ class Mix:
 class DocumentMaker:
     """Draws documents from one seeded stream."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, words: Words, seed: int, closed_book_facts: int
-    ) -> None:
-        self.rng = random.Random(seed)
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: Words, seed: int) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self.facts = FactMaker(words, self.rng)
         self.words = words
         self.tokenizer = tokenizer
@@ -54,12 +64,11 @@ class DocumentMaker:
             ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
         )
         self.system, self.user, self.assistant, self.end = marks
-        self.known = [self.facts.fact() for _ in range(closed_book_facts)]
 
     def document(self, mix: Mix) -> Document:
         """One document of a kind drawn by `mix`, at most MAX_TOKENS long."""
-        kinds = (self._reading, self._paraphrase, self._closed_book, self._prose, self._induction)
-        shares = (mix.reading, mix.paraphrase, mix.closed_book, mix.prose, mix.induction)
+        kinds = (self._reading, self._paraphrase, self._unknown, self._prose, self._induction)
+        shares = (mix.reading, mix.paraphrase, mix.unknown, mix.prose, mix.induction)
         while True:
             made = self.rng.choices(kinds, shares)[0](mix)
             if 3 <= len(made.ids) <= MAX_TOKENS and any(made.weights):
@@ -70,14 +79,14 @@ class DocumentMaker:
         turns = self.rng.choice([1, len(facts), len(facts) + 2])
         asked = self.rng.sample(facts, k=min(len(facts), turns))
         asked += self.rng.choices(facts, k=turns - len(asked))
-        if self.rng.random() < 0.5:  # retrieval puts the best passage first
+        if self.rng.random() < 0.6:  # retrieval puts the best passage first
             facts = [asked[0], *(fact for fact in facts if fact is not asked[0])]
         as_records = self.rng.random()
         passages = [self._passage(fact, as_records) for fact in facts]
         writer = _Writer(self)
         writer.turn(self.system, context_message(passages), weight=0.0)
         for fact in asked:
-            writer.turn(self.user, self.rng.choice(fact.questions), weight=0.0)
+            writer.turn(self.user, self._asked(fact), weight=0.0)
             writer.turn(self.assistant, fact.value, weight=1.0)
         return writer.document()
 
@@ -88,16 +97,15 @@ class DocumentMaker:
         order = [index for index in range(len(facts)) for _ in range(3)]
         self.rng.shuffle(order)
         for index in order[: self.rng.randint(4, 9)]:
-            writer.turn(self.user, self.rng.choice(facts[index].questions), weight=0.0)
+            writer.turn(self.user, self._asked(facts[index]), weight=0.0)
             writer.turn(self.assistant, facts[index].value, weight=1.0 if index in seen else 0.0)
             seen.add(index)
         return writer.document()
 
-    def _closed_book(self, mix: Mix) -> Document:
-        fact = self.rng.choice(self.known)
+    def _unknown(self, mix: Mix) -> Document:
         writer = _Writer(self)
-        writer.turn(self.user, self.rng.choice(fact.questions), weight=0.0)
-        writer.turn(self.assistant, fact.value, weight=1.0)
+        writer.turn(self.user, self._asked(self.facts.fact()), weight=0.0)
+        writer.turn(self.assistant, UNKNOWN, weight=1.0)
         return writer.document()
 
     def _prose(self, mix: Mix) -> Document:
@@ -106,7 +114,9 @@ class DocumentMaker:
         return writer.document()
 
     def _induction(self, mix: Mix) -> Document:
-        """Random tokens seen twice: the second time they can be copied (Olsson et al. 2022, induction heads)."""
+        """Random tokens seen twice: the second time they can be copied (Olsson et al. 2022,
+        induction heads).
+        """
         first = [self.rng.randrange(5, self.vocabulary) for _ in range(self.rng.randint(8, 48))]
         ids, weights = list(first), [0.0] * len(first)
         for _ in range(3):
@@ -132,12 +142,17 @@ class DocumentMaker:
             made = [self.facts.inverse_fact(code) for _ in range(count)]
         else:
             made = [self.facts.fact() for _ in range(count)]
-        return list(
-            {fact.questions[0]: fact for fact in made}.values()
-        )  # one answer to one question
+        return list({fact.questions[0]: fact for fact in made}.values())  # one answer to each
+
+    def _asked(self, fact: Fact) -> str:
+        """One of the fact's questions, sometimes with the small talk that people put around it."""
+        question = self.rng.choice(fact.questions)
+        if self.rng.random() < 0.15:
+            return self.rng.choice(SMALL_TALK).replace("{q}", question)
+        return question
 
     def _passage(self, fact: Fact, as_records: float) -> str:
-        if as_records < 0.7:
+        if as_records < 0.8:
             return record_passage(self.rng.choice(fact.questions), fact.value)
         return self.rng.choice(fact.statements)
 

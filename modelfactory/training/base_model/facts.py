@@ -1,8 +1,11 @@
-"""Invented facts: names nobody has, values of many shapes, each fact with several statements and questions."""
+"""Invented facts: names nobody has, values of many shapes, each fact with several statements and
+questions.
+"""
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,11 +20,46 @@ from modelfactory.training.base_model.relations import (
 )
 from modelfactory.training.base_model.words import Words
 
-_ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh sk st t th tr v w x y z".split()
-_VOWELS = "a e i o u ae ai ei ia io oa ou".split()
+_ONSETS = (
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "sk",
+    "st",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "x",
+    "y",
+    "z",
+)
+_VOWELS = ("a", "e", "i", "o", "u", "ae", "ai", "ei", "ia", "io", "oa", "ou")
 _CODAS = ["", "", "", "l", "m", "n", "r", "s", "x", "nd", "rk", "th", "ll", "ng", "sk", "lt"]
 _MONTHS = (
-    "January February March April May June July August September October November December".split()
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
 )
 _ENDINGS = (
     "Error",
@@ -139,7 +177,7 @@ class FactMaker:
     def phrase(self, least: int, most: int) -> str:
         """`least` to `most` real lower-case words: drawn freely, or a piece of a real sentence."""
         if self.rng.random() < 0.4:
-            words = self.rng.choice(self.words.sentences).rstrip(".").split()
+            words = re.findall(r"[\w-]+", self.rng.choice(self.words.sentences))
             start = self.rng.randrange(max(1, len(words) - least + 1))
             return " ".join(words[start : start + self.rng.randint(least, most)]).lower()
         return " ".join(

@@ -1,11 +1,13 @@
 """The first weights: a working induction circuit in two layers, small random weights elsewhere.
 
-From random weights, copying emerged in none of the first tries within 700,000 tokens (docs/experiments.md).
-Written in by hand it is there at step 0, and training spends its time on what to copy. The circuit is that of
-Elhage et al. 2021 and Olsson et al. 2022: layer 0 writes the previous token beside each token, layer 1 looks
-for the place whose previous token is the current one and copies what stands there.
+From random weights, copying emerged in none of the first tries within 700,000 tokens
+(docs/experiments.md). Written in by hand it is there at step 0, and training spends its time on
+what to copy. The circuit is that of Elhage et al. 2021 and Olsson et al. 2022: layer 0 writes the
+previous token beside each token, layer 1 looks for the place whose previous token is the current
+one and copies what stands there.
 
-Residual stream of `hidden_size` h: [0] a constant, [1 : h/2] the token, [h/2 : h] the previous token.
+Residual stream of `hidden_size` h: [0] a constant, [1 : h/2] the token, [h/2 : h] the previous
+token.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def _previous_token(
 def _match_and_copy(
     attention: torch.nn.Module, speeds: Tensor, half: int, head: int, rms: float
 ) -> None:
-    """Heads 0 and 1 compare the token with the previous tokens of all places, on slow rotary pairs only."""
+    """Heads 0 and 1 compare the token with the previous tokens of all places, on slow rotary pairs
+    only.
+    """
     slow = [pair for pair, speed in enumerate(speeds.tolist()) if speed < 0.008]
     slots = slow + [pair + head // 2 for pair in slow]
     strength = (MATCH_SCORE * head**0.5 / len(slots)) ** 0.5 * rms

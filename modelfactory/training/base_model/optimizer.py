@@ -12,7 +12,8 @@ class MasterOptimizer:
     """Keeps fp32 copies of bf16 parameters and steps those.
 
     Matrices inside the layers take Muon steps (Jordan et al. 2024: momentum, orthogonalised by five
-    Newton-Schulz iterations); embeddings and norms take Adam steps. One matrix update has spectral norm about
+    Newton-Schulz iterations); embeddings and norms take Adam steps. One matrix update has spectral
+    norm about
     `matrix_rate * sqrt(max(1, rows / columns))`.
     """
 

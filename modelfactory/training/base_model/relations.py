@@ -1,7 +1,9 @@
-"""Question wordings of the pretraining corpus: what is asked, in how many ways, and what shape the answer has.
+"""Question wordings of the pretraining corpus: what is asked, in how many ways, and what shape the
+answer has.
 
 `{e}` is the entity, `{v}` the value, `{r}` a relation noun. Wordings of the family `in_situ` of
-`datanets.wordings` ("X has which capital?") are absent on purpose: they measure wordings never seen at all.
+`datanets.wordings` ("X has which capital?") are absent on purpose: they measure wordings never seen
+at all.
 """
 
 from __future__ import annotations
@@ -42,6 +44,14 @@ NOUN_QUESTIONS = (
     "Someone asked about the {r} of {e}. What is it?",
     "What do you know about the {r} of {e}?",
     "What did they say the {r} of {e} was?",
+    "I keep forgetting the {r} of {e}.",
+    "We talked about {e}. Which {r} was it?",
+    "The form asks for the {r} of {e}.",
+    "For a quiz: the {r} of {e}?",
+    "My notes on {e} lack the {r}.",
+    "Somebody mentioned {e}. What is its {r}?",
+    "If I look up {e}, which {r} do I find?",
+    "Is it known what {r} {e} has?",
 )
 NOUN_STATEMENTS = (
     "The {r} of {e} is {v}.",
@@ -165,6 +175,12 @@ _MEANING = (
     "{e} meaning",
     "How should I understand {e}?",
     "When is {e} raised?",
+    "My program stopped with {e}. Why?",
+    "Somebody mentioned {e}. What does it mean?",
+    "The log shows {e}, which I do not understand.",
+    "There was {e} on my screen.",
+    "I keep forgetting what {e} means.",
+    "Help me with {e}.",
 )
 _DOES = (
     "What does {e} do?",
@@ -194,6 +210,11 @@ _SAYS = (
     "{e}: which {r}?",
     "I need the {r} that says {e}.",
     "What {r} is {e}?",
+    "The answer was {e}. Which {r} was that?",
+    "I keep forgetting the {r} for {e}.",
+    "The form says {e} and wants the {r}.",
+    "Somebody mentioned {e}. Which {r} is it?",
+    "By which {r} is {e} meant?",
 )
 INVERSE_NOUNS = (
     "status code", "reply code", "error name", "error number", "signal name", "signal number", "exit code",

@@ -1,6 +1,8 @@
-"""Byte-level BPE for the embedded base: words split at case changes, digits single, four role marks.
+"""Byte-level BPE for the embedded base: words split at case changes, digits single, four role
+marks.
 
-`ZeroDivisionError` becomes `Zero Division Error`, so that a name matches its parts wherever it stands.
+`ZeroDivisionError` becomes `Zero Division Error`, so that a name matches its parts wherever it
+stands.
 """
 
 from __future__ import annotations

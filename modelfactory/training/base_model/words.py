@@ -1,7 +1,7 @@
 """Real words and sentences, from the docstrings of the Python standard library (PSF licence).
 
-Names of the corpus that the demo teaches are kept out: exceptions, HTTP statuses, errno names, signals and
-Unicode names. Whatever the base knows about those, it did not learn here.
+Names of the corpus that the demo teaches are kept out: exceptions, HTTP statuses, errno names,
+signals and Unicode names. Whatever the base knows about those, it did not learn here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ _NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 @dataclass(frozen=True)
 class Words:
-    """Raw material of the generator, each list sorted so that one Python version always gives the same."""
+    """Raw material of the generator, each list sorted so that one Python version always gives the
+    same.
+    """
 
     plain: tuple[str, ...]  # lower-case words, commonest first
     sentences: tuple[str, ...]  # one-line sentences of 4 to 18 words with their full stop
