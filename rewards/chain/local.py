@@ -73,9 +73,9 @@ class LocalChainSettings:
 def find_anvil(contracts_folder: Path = CONTRACTS_FOLDER) -> Path:
     """The anvil binary: ``ANVIL_PATH``, else the npm platform package, else PATH.
 
-    npm 11 refuses the package's install script, so its launcher may be missing; the binary in the
-    platform package is called directly. ``NODE_MODULES`` names another folder than the contracts'
-    own.
+    npm 11 refuses the install script of the package that chooses a platform, so the platform
+    package is named in package.json (Linux on x64) and its binary is called directly.
+    ``NODE_MODULES`` names another folder than the contracts' own; elsewhere set ``ANVIL_PATH``.
     """
     if named := os.environ.get("ANVIL_PATH"):
         return Path(named)
