@@ -1,4 +1,4 @@
-"""The scripts of the shared parts in a real browser, under the policy that the site itself sends."""
+"""The scripts of the shared parts in a real browser, under the policy the site itself sends."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ pytestmark = [
 def page(live_server, monkeypatch):
     # Playwright keeps an event loop in this thread; Django would refuse its own clean-up queries.
     monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         page = browser.new_page(base_url=live_server.url, color_scheme="light")
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and page.problems.append(line.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.extend([line.text] * (line.type == "error")))
         yield page
         browser.close()
-    assert page.problems == []
+    assert problems == []
 
 
 def test_a_chosen_theme_survives_a_reload_without_a_flash(page):
