@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
@@ -25,6 +28,7 @@ from rewards.services import (
 )
 from rewards.services.epochs import EpochUnderWay, NothingToPay, PayoutsFrozen
 from rewards.services.reconcile import _more_checks
+from rewards.services.sender import STUCK_SECONDS, queue_transaction
 from rewards.tests.conftest import OPEN, Wallets
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -165,3 +169,48 @@ def test_transactions_the_chain_lost_are_sent_again_with_the_same_bytes(wallets:
     receipt = wallets.client.receipt(first_hash)
     assert receipt is not None
     assert receipt.is_success
+
+
+def test_a_stuck_transaction_is_replaced_with_higher_fees_and_mined_once(wallets: Wallets) -> None:
+    wallets.client.request("evm_setAutomine", False)
+    try:
+        anchor = anchor_root(subject="version:1", root=b"\1" * 32, count=3)
+        send_transactions()
+        row = ChainTransaction.objects.get(pk=anchor.chain_transaction_id)
+        ChainTransaction.objects.update(sent_at=Now() - timedelta(seconds=STUCK_SECONDS + 1))
+        send_transactions()
+    finally:
+        wallets.client.request("evm_setAutomine", True)
+    wallets.finalize()
+    send_transactions()
+    replaced = ChainTransaction.objects.get(pk=row.pk)
+    assert replaced.earlier_hashes == [row.transaction_hash]
+    assert (replaced.nonce, replaced.state) == (row.nonce, "final")
+    assert wallets.client.receipt(row.transaction_hash) is None
+
+
+def test_a_refused_transaction_fails_with_the_contracts_reason(wallets: Wallets) -> None:
+    queue_transaction("activate", subject="epoch:9", root="0x" + "1" * 64)
+    row = queue_transaction("fund", subject="epoch:9", amount_wei=str(OPEN))
+    send_transactions()
+    row.refresh_from_db()
+    assert row.state == "failed"
+    assert "ERC20InsufficientBalance" in row.problem
+    assert row.nonce is None  # nothing was signed, so no gap is left
+
+
+def test_ten_senders_at_once_use_each_nonce_once(wallets: Wallets) -> None:
+    for count in range(1, 11):
+        anchor_root(subject="version:1", root=bytes([count]) * 32, count=count)
+
+    def send(_: int) -> None:
+        send_transactions()
+        connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(send, range(10)))
+    wallets.finalize()
+    send_transactions()
+    rows = ChainTransaction.objects.filter(purpose="anchor")
+    assert set(rows.values_list("state", flat=True)) == {"final"}
+    assert len(set(rows.values_list("nonce", flat=True))) == 10
