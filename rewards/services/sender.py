@@ -196,12 +196,15 @@ def _follow(client: ChainClient, signer: Signer) -> None:
         chain_id=signer.chain_id, state__in=[State.SENT, State.MINED]
     )
     final_number = client.finalized_block().number
+    final_count = client.transaction_count(signer.address, final_number)
     stuck_before = rows.filter(sent_at__lt=Now() - timedelta(seconds=STUCK_SECONDS))
     stuck = set(stuck_before.values_list("pk", flat=True))
     for row in rows.order_by("nonce"):
         receipt = _receipt(client, row)
         if receipt is not None:
             _book_receipt(row, receipt, final_number)
+        elif row.sender == signer.address and int(row.nonce or 0) < final_count:
+            _queue_again(row)
         elif row.pk in stuck and row.sender == signer.address:
             _replace(client, signer, row)
 
@@ -229,6 +232,14 @@ def _book_receipt(row: ChainTransaction, receipt: Receipt, final_number: int) ->
 def _end(row: ChainTransaction, state: State, problem: str = "") -> None:
     row.state, row.problem = state, problem[:200]
     row.save()
+
+
+def _queue_again(row: ChainTransaction) -> None:
+    """Another program used our key and this nonce for good: our bytes can never be mined."""
+    logger.warning("nonce %s was used by another program: queued again: %s", row.nonce, row.pk)
+    row.earlier_hashes = [*row.earlier_hashes, row.transaction_hash]
+    row.nonce, row.transaction_hash = None, ""
+    _end(row, State.QUEUED)
 
 
 def _replace(client: ChainClient, signer: Signer, row: ChainTransaction) -> None:

@@ -50,6 +50,17 @@ class FeeSplit:
     def earned_wei(self, role: str) -> int:
         return sum(amount for (_, earner), amount in self.earnings.items() if earner == role)
 
+    def parts(self) -> dict[str, int]:
+        """The six parts of a settlement; they sum to the fee."""
+        return {
+            "contributors_wei": self.earned_wei(Role.CONTRIBUTOR),
+            "reserve_wei": self.reserve_wei,
+            "builder_wei": self.earned_wei(Role.BUILDER),
+            "stakers_wei": self.stakers_wei,
+            "platform_wei": self.platform_wei,
+            "dust_wei": self.dust_wei,
+        }
+
 
 def split_parameters() -> SplitParameters:
     """The parameters of the epoch under way."""
@@ -162,14 +173,9 @@ def settle_answer(
             payer=payer,
             parameters=parameters,
             fee_wei=fee_wei,
-            contributors_wei=split.earned_wei(Role.CONTRIBUTOR),
-            reserve_wei=split.reserve_wei,
-            builder_wei=split.earned_wei(Role.BUILDER),
-            stakers_wei=split.stakers_wei,
-            platform_wei=split.platform_wei,
-            dust_wei=split.dust_wei,
             reason=reason,
             source_url=source_url,
+            **split.parts(),
         )
         _write_lines(settlement, split)
         record_audit(

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
+from rewards.chain.calls import transfer_native_call
 from rewards.models import ChainTransaction, Epoch, PayoutFreeze
 from rewards.selectors import claims_open_for, earnings_summary
 from rewards.services import (
@@ -26,6 +27,7 @@ from rewards.services import (
     settle_answer,
     watch_chain,
 )
+from rewards.services.chain import operator_signer
 from rewards.services.epochs import EpochUnderWay, NothingToPay, PayoutsFrozen
 from rewards.services.reconcile import _more_checks
 from rewards.services.sender import STUCK_SECONDS, queue_transaction
@@ -214,3 +216,18 @@ def test_ten_senders_at_once_use_each_nonce_once(wallets: Wallets) -> None:
     rows = ChainTransaction.objects.filter(purpose="anchor")
     assert set(rows.values_list("state", flat=True)) == {"final"}
     assert len(set(rows.values_list("nonce", flat=True))) == 10
+
+
+def test_a_nonce_that_another_program_used_is_replaced_by_a_new_one(wallets: Wallets) -> None:
+    snapshot = wallets.client.request("evm_snapshot")
+    anchor = anchor_root(subject="version:1", root=b"\1" * 32, count=3)
+    send_transactions()
+    wallets.client.request("evm_revert", snapshot)
+    wallets.send(operator_signer(), transfer_native_call(operator_signer().address, 0))
+    wallets.finalize()
+    for _ in range(2):
+        send_transactions()
+        wallets.finalize()
+    send_transactions()
+    row = ChainTransaction.objects.get(pk=anchor.chain_transaction_id)
+    assert (row.state, len(row.earlier_hashes)) == ("final", 1)
