@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datanets import selectors, services
-from datanets.forms import ContributeForm, DatanetForm, VersionForm
+from datanets.forms import ContributeForm, DatanetForm, VersionForm, first_mistake
 from datanets.models import Datanet
 from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
 from datanets.services import UploadTooLarge
@@ -48,11 +48,9 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 def _valid(form: forms.BaseForm) -> dict[str, Any]:
     """The clean fields. Raises `DomainError` (422) naming the first field that is wrong."""
-    if form.is_valid():
-        return form.cleaned_data
-    field, problems = next(iter(form.errors.items()))
-    where = "" if field == "__all__" else field
-    raise DomainError(str(problems[0]), where=where, code="invalid")
+    if not form.is_valid():
+        raise first_mistake(form)
+    return form.cleaned_data
 
 
 def _limits_body(

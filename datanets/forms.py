@@ -9,8 +9,16 @@ from django import forms
 from datanets.licences import AGREEMENT, licence_choices
 from datanets.models import AccessGrant, Datanet, Membership, Review
 from datanets.parsing.shapes import SYNONYMS
+from openledger_site.core.errors import DomainError
 
 PASTE_CHARACTERS_MAX = 1_000_000
+
+
+def first_mistake(form: forms.BaseForm) -> DomainError:
+    """What a program is told about an invalid form: its first wrong field, as a 422."""
+    field, problems = next(iter(form.errors.items()))
+    where = "" if field == "__all__" else field
+    return DomainError(str(problems[0]), where=where, code="invalid")
 
 
 class DatanetForm(forms.ModelForm[Datanet]):
@@ -32,7 +40,8 @@ class DatanetForm(forms.ModelForm[Datanet]):
 class ContributeForm(forms.Form):
     """A file, a pasted text, or one question with its answer: exactly one of the three."""
 
-    file = forms.FileField(required=False)
+    # An empty file is refused by the sandbox, in its words.
+    file = forms.FileField(required=False, allow_empty_file=True)
     paste = forms.CharField(
         required=False,
         max_length=PASTE_CHARACTERS_MAX,
@@ -56,7 +65,7 @@ class ContributeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         row = bool(data.get("question") or data.get("answer"))
-        given = [bool(data.get("file")), bool((data.get("paste") or "").strip()), row]
+        given = [data.get("file") is not None, bool((data.get("paste") or "").strip()), row]
         if sum(given) != 1 and "file" not in self.errors:
             message = "Give one thing: a file, pasted rows, or one question with its answer."
             self.add_error("file" if not sum(given) else None, message)

@@ -61,7 +61,7 @@ def test_the_duplicate_is_shown_beside_its_match(as_user, pending, curator, stra
     other = [{"question": "What does KeyError mean?", "answer": "A door is locked."}]
     give(pending.datanet, stranger, jsonl(other))
     page = as_user(curator).get(queue_of(pending.datanet), {"flag": "same_question"}).content
-    assert b"The row it repeats" in page
+    assert b"An earlier row like it" in page
     assert b"<ins>" in page
     assert b"<del>" in page
 

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from datanets import selectors, services
-from datanets.forms import ContributeForm, MappingForm
+from datanets.forms import ContributeForm, MappingForm, first_mistake
 from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
 from datanets.services import UploadRejected, UploadTooLarge
@@ -38,6 +38,8 @@ def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
         return _contribute_page(request, datanet, form, 200)
     form = ContributeForm(request.POST, request.FILES)
     if not form.is_valid():
+        if wants_json(request):
+            raise first_mistake(form)
         return _contribute_page(request, datanet, form, 422)
     try:
         return redirect(_submit(request, datanet, form))
@@ -73,7 +75,7 @@ def _contribute_page(
         "datanet": datanet,
         "form": form,
         "refusal": refusal,
-        "formats": ", ".join(WORKING_FORMATS),
+        "formats": WORKING_FORMATS,
         "idempotency_key": uuid.uuid4(),
     }
     return render(request, "datanets/contribution_form.html", context, status=status)
