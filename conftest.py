@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 
 from openledger_site.accounts.models import User
+
+
+def pytest_configure() -> None:
+    """Slow hashes protect people; a test makes up several and would wait a second for each."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
