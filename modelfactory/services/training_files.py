@@ -28,7 +28,7 @@ PRIVATE_FILES = (
     "evaluation_result.jsonl",
 )
 OPENING_WORDS = 12
-QUESTIONS_MAX = 200
+QUESTIONS_MAX = 100
 PASSAGES = 3
 """What an answer reads at most; see `marketplace`."""
 
