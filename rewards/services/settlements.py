@@ -37,6 +37,11 @@ class RefundTooLate(Conflict):
     message = "The refund window of this answer is over: its earnings are payable."
 
 
+class FeeOutsideHold(DomainError):
+    code = "fee_invalid"
+    message = "The fee is not within the reserved amount."
+
+
 @dataclass(frozen=True)
 class FeeSplit:
     """A fee in wei, cut. `earnings` has one amount a (user id, role), none of them zero."""
@@ -129,7 +134,7 @@ def settle_answer(
 
     `contributor_shares` are (user id, integer weight ≥ 0). Exactly once per `key`: a repeat returns
     the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
-    `DomainError` for a fee below zero or above the hold.
+    `FeeOutsideHold`.
     """
     with transaction.atomic():
         # Only the hold is locked here; accounts are locked by the posting, in id order.
@@ -147,9 +152,7 @@ def settle_answer(
         if held.state != Hold.State.PENDING or payer is None:
             raise HoldResolved()
         if not 0 <= fee_wei <= held.amount_wei:
-            raise DomainError(
-                "The fee is not within the reserved amount.", code="fee_invalid", where="fee_wei"
-            )
+            raise FeeOutsideHold(where="fee_wei", limit=held.amount_wei)
         parameters = split_parameters()
         split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
         people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])

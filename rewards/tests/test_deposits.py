@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openledger_site.accounts.models import User
+from rewards.chain.transactions import Signer
 from rewards.models import Account, ChainCursor, Deposit
 from rewards.selectors import spendable_wei
 from rewards.services import place_hold, settle_answer, watch_chain
@@ -16,6 +17,25 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 def custody_wei() -> int:
     return int(system_account(Account.Kind.CUSTODY).balance_wei)
+
+
+def credit(wallets: Wallets, signer: Signer, amount_wei: int) -> None:
+    wallets.deposit(signer, amount_wei)
+    wallets.finalize()
+    watch_chain()
+
+
+def spend(consumer: User, fee_wei: int) -> None:
+    hold = place_hold(consumer, fee_wei, key="a", reason="Answer")
+    settle_answer(
+        hold=hold,
+        key="a",
+        fee_wei=fee_wei,
+        builder=None,
+        contributor_shares=[],
+        reason="Answer",
+        source_url="",
+    )
 
 
 def test_a_final_deposit_is_credited_once(wallets: Wallets, consumer: User) -> None:
@@ -33,9 +53,7 @@ def test_a_final_deposit_is_credited_once(wallets: Wallets, consumer: User) -> N
 def test_a_range_read_twice_credits_once(wallets: Wallets, consumer: User) -> None:
     signer = wallets.new(5)
     wallets.link(consumer, signer)
-    wallets.deposit(signer, OPEN)
-    wallets.finalize()
-    watch_chain()
+    credit(wallets, signer, OPEN)
     ChainCursor.objects.update(block_number=0, block_hash="")  # a crash before the cursor moved
     watch_chain()
     assert spendable_wei(consumer) == OPEN
@@ -45,9 +63,7 @@ def test_a_deposit_of_an_unlinked_wallet_waits_for_its_owner(
     wallets: Wallets, consumer: User
 ) -> None:
     signer = wallets.new(5)
-    wallets.deposit(signer, OPEN)
-    wallets.finalize()
-    watch_chain()
+    credit(wallets, signer, OPEN)
     assert system_account(Account.Kind.UNASSIGNED).balance_wei == OPEN
     wallets.link(consumer, signer)
     watch_chain()
@@ -59,19 +75,13 @@ def test_a_reorganisation_voids_and_credits_again(wallets: Wallets, consumer: Us
     signer = wallets.new(5)
     wallets.link(consumer, signer)
     before = wallets.client.latest_block().number
-    wallets.deposit(signer, OPEN)
-    wallets.finalize()
-    watch_chain()
+    credit(wallets, signer, OPEN)
     depth = wallets.client.latest_block().number - before
     wallets.client.request("anvil_reorg", depth, [])
     wallets.finalize()
-    result = watch_chain()
-    assert result is not None
-    assert result.voided == 1
-    assert spendable_wei(consumer) == 0
-    wallets.deposit(signer, OPEN)  # the same bytes: anvil's accounts went back too
-    wallets.finalize()
     watch_chain()
+    assert spendable_wei(consumer) == 0
+    credit(wallets, signer, OPEN)
     assert spendable_wei(consumer) == OPEN
     assert set(Deposit.objects.values_list("state", flat=True)) == {"voided", "credited"}
 
@@ -82,25 +92,12 @@ def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
     signer = wallets.new(5)
     wallets.link(consumer, signer)
     snapshot = wallets.client.request("evm_snapshot")
-    wallets.deposit(signer, OPEN)
-    wallets.finalize()
-    watch_chain()
-    hold = place_hold(consumer, OPEN, key="a", reason="Answer")
-    settle_answer(
-        hold=hold,
-        key="a",
-        fee_wei=OPEN,
-        builder=None,
-        contributor_shares=[],
-        reason="Answer",
-        source_url="",
-    )
+    credit(wallets, signer, OPEN)
+    spend(consumer, OPEN)
     wallets.client.request("evm_revert", snapshot)  # as after a kill -9: the chain is behind
     wallets.finalize()
     watch_chain()
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == -OPEN
-    wallets.deposit(signer, 2 * OPEN)
-    wallets.finalize()
-    watch_chain()
+    credit(wallets, signer, 2 * OPEN)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
     assert (spendable_wei(consumer), custody_wei()) == (OPEN, -2 * OPEN)
