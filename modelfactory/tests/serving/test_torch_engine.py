@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-import torch
 
 from modelfactory.serving.engine import (
     AdapterInvalidError,
@@ -180,21 +179,37 @@ async def test_an_adapter_larger_than_the_budget_is_refused_for_good(make_engine
         await make_engine(adapter_budget_bytes=1000).ensure(adapters[0])
 
 
+async def poison(engine, adapters_root) -> str:
+    """An adapter in the engine's memory whose first layer overflows."""
+    digest = save_adapter(adapters_root, "llama", 50, r=2)
+    lease = engine._adapters.lease(digest)
+    lease.future.result().layers["model.layers.0.mlp.down_proj"][1].fill_(3e38)
+    return digest
+
+
 async def test_weights_that_overflow_end_only_their_own_request(
     make_engine, adapters_root, adapters
 ):
-    poison = save_adapter(adapters_root, "llama", 50, lora_alpha=900_000)
-    engine = make_engine(adapters_per_step=4)
-    with torch.no_grad():  # the base's norms keep activations small; an infinite scale does not
-        engine._adapters.lease(poison).future.result().layers["model.layers.1.mlp.down_proj"][
-            1
-        ].fill_(3e38)
+    engine = make_engine()
+    digest = await poison(engine, adapters_root)
     quiet = await collect(engine.submit(ask("quiet", adapter=adapters[0], max_tokens=8)))
-    bad = engine.submit(ask("bad", adapter=poison, max_tokens=8))
+    bad = engine.submit(ask("bad", adapter=digest, max_tokens=8))
     good = engine.submit(ask("good", adapter=adapters[0], max_tokens=8))
     poisoned, answered = await asyncio.gather(collect(bad), collect(good))
     assert poisoned[-1].finish_reason == "error"
     assert tokens_of(answered) == tokens_of(quiet)
+
+
+async def test_a_freed_slot_leaves_nothing_to_the_next_request(make_engine, adapters_root):
+    engine = make_engine(slots=2, prefill_chunk_tokens=64)
+    quiet = tokens_of(await collect(engine.submit(ask("quiet", max_tokens=8))))
+    digest = await poison(engine, adapters_root)
+    await collect(engine.submit(ask("bad", [5] * 40, adapter=digest)))
+    # Beside a longer row the short one's mask covers what the bad request left in its slot.
+    short = engine.submit(ask("short", max_tokens=8))
+    long = engine.submit(ask("long", [9] * 40, max_tokens=8))
+    answered, _ = await asyncio.gather(collect(short), collect(long))
+    assert tokens_of(answered) == quiet
 
 
 async def test_a_step_that_fails_does_not_stop_the_engine(make_engine):
