@@ -35,9 +35,12 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 class MembershipInline(admin.TabularInline[Membership, Datanet]):
+    """Shown, not edited: roles change on the site, where the change is audited."""
+
     model = Membership
-    extra = 0
-    raw_id_fields = ["user"]
+    extra = max_num = 0
+    can_delete = False
+    readonly_fields = ["user", "role"]
 
 
 @admin.register(Datanet)

@@ -122,7 +122,9 @@ def record_cards(user: Any, record_ids: Iterable[Any]) -> dict[str, RecordCard]:
     rows = (
         Record.objects.filter(public_id__in=list(record_ids))
         .select_related("contribution__contributor", "datanet")
-        .annotate(reads=reads | Q(contribution__contributor=user.pk))
+        .annotate(
+            reads=Q(reads, state=Record.State.APPROVED) | Q(contribution__contributor=user.pk)
+        )
     )
     return {str(row.public_id): _card(row) for row in rows}
 

@@ -89,3 +89,8 @@ def test_cards_cost_one_query(version, stranger, django_assert_num_queries):
         cards = selectors.record_cards(stranger, ids)
     assert len(cards) == 3
     assert all(card.readable for card in cards.values())
+
+
+def test_a_card_of_a_row_that_waits_tells_strangers_no_text(pending, stranger, contributor):
+    assert not only_card(stranger, pending.datanet).readable
+    assert only_card(contributor, pending.datanet).question

@@ -25,7 +25,7 @@ def test_a_curator_cuts_a_version_once_for_one_press(as_user, pending, curator):
     for _ in range(2):
         answer = as_user(curator).post(cut(pending.datanet), form)
     version = Version.objects.get()
-    assert answer.url == version.get_absolute_url()
+    assert answer["Location"] == version.get_absolute_url()
     assert version.note == "The first"
 
 
