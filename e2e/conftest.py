@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS_MAX = 120
+START_SECONDS_MAX = 240
 
 
 @dataclass

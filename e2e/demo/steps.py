@@ -156,7 +156,7 @@ def fine_tune(stage: Stage) -> dict[str, Any]:
             "name": "Python, explained",
             "goal": "Say what Python's errors and HTTP statuses mean.",
             "version": stage.version.rstrip("/").rpartition("/")[2],
-            "base": base[1] if base else "openledger-tiny",
+            "base": base[1] if base else "openledger-base",
             "effort": "quick",
         },
     )

@@ -32,6 +32,7 @@ class Process:
     name: str
     command: Sequence[str]
     ready_url: str = ""
+    ready_headers: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     popen: subprocess.Popen[bytes] | None = None
     restarts: int = 0
@@ -75,11 +76,11 @@ class Supervisor:
         process.start(self.logs, self.environment)
         self.processes.append(process)
 
-    def wait_until_ready(self, process: Process, seconds: float = 60.0) -> None:
+    def wait_until_ready(self, process: Process, seconds: float = 180.0) -> None:
         """Block until `ready_url` answers 200; raises with the log's end if it never does."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if _answers(process.ready_url):
+            if _answers(process.ready_url, process.ready_headers):
                 return
             self.revive()
             time.sleep(0.1)
@@ -126,9 +127,10 @@ def free_port(preferred: int) -> int:
     raise RuntimeError("No free port on this machine.")
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, headers: Mapping[str, str]) -> bool:
+    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 # our own loopback
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 # our own loopback
+        with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310 # as above
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

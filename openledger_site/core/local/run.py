@@ -159,6 +159,7 @@ def _engine(environment: dict[str, str]) -> Process:
         "engine",
         command["args"],
         ready_url=f"{environment['ENGINE_URL']}/health",
+        ready_headers={"Authorization": f"Bearer {environment['ENGINE_TOKEN']}"},
         environment=command["env"],
     )
 
