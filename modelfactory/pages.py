@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +163,7 @@ def run_context(user: Any, run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "job": run.job,
+        "idempotency_key": uuid.uuid4(),
         "events": events.log,
         "progress": events.progress,
         "series": [{"name": "training loss", "points": curve}] if curve else [],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ FACTS = {
 
 
 @pytest.fixture(autouse=True)
-def local_folders(settings: LazySettings, tmp_path: Path) -> Iterator[None]:
+def local_folders(settings: LazySettings, tmp_path: Path) -> None:
     """Runs, adapters and indexes of a test live in its own folder."""
     for name in ("RUNS_DIR", "ADAPTERS_DIR", "ATTRIBUTION_DIR"):
         setattr(settings, name, tmp_path / "media" / name.removesuffix("_DIR").lower())
-    return None
 
 
 def make_version(owner: User, people: dict[str, User], **fields: Any) -> Version:
@@ -133,7 +132,7 @@ def settle(run: Run, digest: str = "e" * 64) -> Run:
     assert entry is not None
     for position, correct in enumerate((True, False, True)):
         EvaluationResult.objects.create(
-            run=run, position=position, retrieved=False, record_id=entry.record.public_id,
+            run=run, position=position, retrieved=False, record_id=str(entry.record.public_id),
             question="Wren, weight?", expected="Ten grams.", base_answer="no",
             tuned_answer="Ten grams.", base_correct=False, tuned_correct=correct,
         )  # fmt: skip

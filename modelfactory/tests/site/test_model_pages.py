@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import InternalError, transaction
+from django.db import DatabaseError, transaction
 from django.test import Client
 
 from modelfactory.models import Model, Run
@@ -133,5 +133,5 @@ def test_cards_hold_no_script_style_frame_or_remote_picture(hostile: str) -> Non
 
 def test_the_database_refuses_another_adapter(make_model: MakeModel) -> None:
     model = make_model()
-    with pytest.raises(InternalError, match="Cannot update"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
         Model.objects.filter(pk=model.pk).update(adapter_digest="f" * 64)

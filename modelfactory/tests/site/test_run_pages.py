@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import InternalError, transaction
+from django.db import DatabaseError, transaction
 from django.test import Client
 
 from modelfactory.models import Run
@@ -72,6 +72,7 @@ def test_a_queued_run_follows_its_job_live_and_can_be_stopped(
 def test_the_live_part_is_a_fragment_with_figures_and_curve(
     client: Client, builder: User, run: Run
 ) -> None:
+    assert run.job is not None
     for step, loss in ((1, 3.5), (2, 2.25), (2, 2.25)):
         JobEvent.objects.create(
             job=run.job, attempt=1, kind="step", data={"step": step, "steps": 9, "loss": loss}
@@ -154,7 +155,7 @@ def test_a_new_builder_is_shown_the_way(client: Client, builder: User) -> None:
 
 @pytest.mark.parametrize("change", [{"recipe": {"rank": 99}}, {"seed": 99}, {"effort": "thorough"}])
 def test_the_database_refuses_another_recipe(run: Run, change: dict[str, Any]) -> None:
-    with pytest.raises(InternalError, match="Cannot update"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
         Run.objects.filter(pk=run.pk).update(**change)
 
 
@@ -162,5 +163,5 @@ def test_the_database_refuses_another_recipe(run: Run, change: dict[str, Any]) -
     "change", [{"adapter_digest": "f" * 64}, {"metrics": {"steps": 1}}, {"settled_at": None}]
 )
 def test_the_database_refuses_another_result(settled_run: Run, change: dict[str, Any]) -> None:
-    with pytest.raises(InternalError, match="Cannot update"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
         Run.objects.filter(pk=settled_run.pk).update(**change)

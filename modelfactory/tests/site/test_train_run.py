@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -103,7 +104,7 @@ def children_of(pid: int) -> list[int]:
 def in_thread(run: Run) -> threading.Thread:
     def work() -> None:
         try:
-            run_job(str(run.job_id))  # type: ignore[attr-defined]
+            run_job(str(run.job_id))
         finally:
             connection.close()
 
@@ -112,19 +113,19 @@ def in_thread(run: Run) -> threading.Thread:
     return thread
 
 
-def finish_job(job_id: object) -> None:
+def finish_job(job_id: UUID | None) -> None:
     """Do what the workers and the sweep do, until the job has ended."""
 
     def ended() -> bool:
         sweep()
         run_job(str(job_id))
-        return Job.objects.get(pk=job_id).ended
+        return Job.objects.filter(pk=job_id, ended_at__isnull=False).exists()
 
     wait_until(ended, "the job ends")
 
 
 def finish(run: Run) -> Run:
-    finish_job(run.job_id)  # type: ignore[attr-defined]
+    finish_job(run.job_id)
     return Run.objects.select_related("job").get(pk=run.pk)
 
 
@@ -149,7 +150,7 @@ def test_a_run_is_trained_scored_indexed_and_its_answers_attributed(
     run = finish(start(epochs=3))
     assert_settled_once(run)
     index = AttributionIndex.objects.get()
-    finish_job(index.job_id)  # type: ignore[attr-defined]
+    finish_job(index.job_id)
     index.refresh_from_db()
     assert (index.state, index.record_count) == ("ready", 5)
     assert not list(Path(settings.RUNS_DIR).iterdir()), "private text left on disk"
@@ -205,7 +206,7 @@ def start_worker(run: Run, local: Path) -> subprocess.Popen[bytes]:
         "import sys, django; django.setup();"
         "from openledger_site.core.jobs import run_job; run_job(sys.argv[1])"
     )
-    command = [sys.executable, "-c", script, str(run.job_id)]  # type: ignore[attr-defined]
+    command = [sys.executable, "-c", script, str(run.job_id)]
     return subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR)
 
 
@@ -215,6 +216,7 @@ def test_stopping_keeps_a_checkpoint_and_no_text_and_resuming_finishes(
     run = start(epochs=60)
     thread = in_thread(run)
     wait_until(lambda: events(run, "step") > 1, "some steps")
+    assert run.job is not None
     cancel_job(run.job)
     thread.join()
     run.refresh_from_db()

@@ -18,7 +18,7 @@ def make_tiny_base(folder: Path) -> None:
     bytes_only = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_only.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # transformers leaves it untyped
         tokenizer_object=bytes_only, pad_token="<pad>", eos_token="<end>"
     ).save_pretrained(folder)
     torch.manual_seed(0)
