@@ -29,6 +29,10 @@ def attribute(
 ) -> Attribution:
     """Score every record of ``index`` on the answer ``response_ids`` to ``prompt_ids``.
 
+    Give the prompt *without* retrieved passages to measure what training put into the answer: with
+    the record in the prompt the answer is copied from there, its gradient carries no trace of the
+    record, and nothing scores above the noise. Retrieval is evidence of its own.
+
     ``model`` carries the index's adapter as the active one. BM25 is asked with ``question``, or
     with the decoded prompt. Raises ``ValueError`` when the model's LoRA modules are not those of
     the index.

@@ -38,7 +38,9 @@ class _Slot:
 class Lease:
     """A pin on an adapter; ``future`` resolves to it, or to the adapter error."""
 
-    def __init__(self, digest: str, future: Future[LoadedAdapter], on_release: Callable[[], None]):
+    def __init__(
+        self, digest: str, future: Future[LoadedAdapter], on_release: Callable[[], None]
+    ) -> None:
         self.digest = digest
         self.future = future
         self._on_release: Callable[[], None] | None = on_release

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from modelfactory.serving.engine import AdapterInvalidError
-from modelfactory.training.adapter import CONFIG as CONFIG_FILE
-from modelfactory.training.adapter import WEIGHTS as WEIGHTS_FILE
+from modelfactory.training.adapter import CONFIG, WEIGHTS
 from modelfactory.training.adapter import adapter_digest as trained_adapter_digest
 
+CONFIG_FILE, WEIGHTS_FILE = CONFIG, WEIGHTS
 MAXIMUM_CONFIG_BYTES = 1_000_000
 MAXIMUM_RANK = 256
 
