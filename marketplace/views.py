@@ -26,7 +26,7 @@ from marketplace import receipts, selectors
 from marketplace.forms import ChatForm
 from marketplace.models import Inference
 from marketplace.services import Sampling, reserve_answer, stream_answer
-from modelfactory.selectors import model_for
+from modelfactory.selectors import index_of, model_for
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from rewards.services import spendable_wei
@@ -128,7 +128,7 @@ def _chat_page(request: HttpRequest, user: User, model: Any, form: ChatForm) -> 
         "form": form,
         "conversation": selectors.conversation(user, model),
         "spendable_wei": spendable_wei(user),
-        "index": getattr(model.run, "attribution_index", None),
+        "index": index_of(model.adapter_digest),
     }
     status = 422 if form.errors else 200
     return render(request, "marketplace/chat.html", context, status=status)

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from marketplace.models import Inference
 from modelfactory.models import Model
+from modelfactory.selectors import index_of
 from modelfactory.services import price_wei
 from openledger_site.accounts.models import ApiKey, User
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
@@ -151,5 +152,5 @@ def _existing(consumer: User, key: str, fingerprint: str) -> Inference | None:
 
 
 def _index_state(model: Model) -> Any:
-    index = getattr(model.run, "attribution_index", None)
+    index = index_of(model.adapter_digest)
     return index.state if index is not None else None
