@@ -107,7 +107,8 @@ def make_site(folder: Path, **environment: str) -> Site:
 def site() -> Iterator[Site]:
     """One site for all journeys; each makes people and Datanets of its own."""
     with tempfile.TemporaryDirectory(prefix="openledger-e2e-") as name:
-        os.chmod(name, 0o755)  # PostgreSQL drops to a user of its own when started as root
+        # PostgreSQL drops to a user of its own when started as root.
+        Path(name).chmod(0o755)  # noqa: S103 # so that user must get in
         running = make_site(Path(name))
         running.start()
         try:

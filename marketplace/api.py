@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -26,7 +26,7 @@ from openledger_site.accounts.models import ApiKey
 from openledger_site.accounts.services import authenticate_api_key
 from openledger_site.core.errors import DomainError, NotAllowed
 
-View = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def api_view(view: View) -> View:

@@ -81,9 +81,10 @@ def _messages(value: Any) -> list[dict[str, str]]:
 def _text(content: Any, where: str) -> str:
     """A string, or OpenAI's list of text parts."""
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
-            content = "".join(parts)
+        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) == len(parts):
+            content = "".join(texts)
     if not isinstance(content, str) or "\x00" in content:
         raise RequestInvalid("The content must be text.", where=f"{where}.content")
     if any(0xD800 <= ord(character) <= 0xDFFF for character in content):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from rewards.chain.calls import (
     approve_call,
     claim_call,
     deposit_call,
-    mint_call,
     transfer_native_call,
 )
 from rewards.chain.client import ChainClient
@@ -210,13 +210,15 @@ def deposit(stage: Stage) -> dict[str, Any]:
     """The consumer's own wallet signs and sends the deposit; the site credits it when final."""
     stage.contracts = stage.consumer.get("/rewards/api/contracts").json()
     token, escrow = stage.contracts["token"], stage.contracts["escrow"]
-    operator = Signer(bytes(development_account(0).key), DEVELOPMENT_CHAIN_ID)
-    # The dev chain's faucet: nobody here owns OPEN or ETH yet.
+    # The dev chain's faucets: nobody here owns OPEN, or coin for gas, yet.
     faucet = Signer(bytes(development_account(9).key), DEVELOPMENT_CHAIN_ID)
-    for person in (*stage.contributors, stage.consumer):
+    for person in stage.contributors:
         send_and_wait(stage.client, faucet, transfer_native_call(person.wallet.address, OPEN))
-    send_and_wait(
-        stage.client, operator, mint_call(token, stage.consumer.wallet.address, 2 * DEPOSIT_WEI)
+    _manage("dev_faucet", stage.consumer.wallet.address, str(2 * DEPOSIT_WEI // OPEN))
+    wait_for(
+        "OPEN in the consumer's wallet",
+        lambda: stage.client.balance_of(token, stage.consumer.wallet.address) >= DEPOSIT_WEI,
+        30,
     )
     wallet = Signer(bytes(stage.consumer.wallet.key), DEVELOPMENT_CHAIN_ID)
     send_and_wait(stage.client, wallet, approve_call(token, escrow, DEPOSIT_WEI))
@@ -270,7 +272,7 @@ def attribute(stage: Stage) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for person, answer in zip(stage.contributors, stage.answers, strict=True):
-            receipt = wait_for("the receipt", lambda a=answer: _receipt(stage, a), 90)
+            receipt = wait_for("the receipt", partial(_receipt, stage, answer), 90)
             path = Path(folder) / f"{answer}.json"
             path.write_text(json.dumps(receipt))
             result = json.loads(_manage("verify_receipt", str(path), "--json"))

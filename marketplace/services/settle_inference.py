@@ -60,7 +60,7 @@ def _attribute(inference: Inference, lease: Lease) -> AttributedAnswer | None:
     try:
         return attribute_answer(
             inference.model,
-            prompt_ids=inference.prompt_ids,
+            messages=inference.messages,
             response_ids=inference.response_ids,
             question=inference.question,
         )

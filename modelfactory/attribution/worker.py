@@ -18,7 +18,7 @@ from modelfactory.attribution.method import MethodParameters
 from modelfactory.attribution.record import Attribution
 from modelfactory.training.adapter import adapter_digest
 from modelfactory.training.base import base_digest, load_base
-from modelfactory.training.chat import messages_for, record_passage, render
+from modelfactory.training.chat import messages_for, prompt_ids, record_passage, render
 from modelfactory.training.recipe import Example
 
 OPEN_INDEXES = 8
@@ -78,7 +78,11 @@ class AttributionWorker:
         self._indexes: OrderedDict[str, AttributionIndex] = OrderedDict()
 
     def attribute(self, request: Mapping[str, Any]) -> Attribution:
-        """``request``: adapter_digest, prompt_ids, response_ids, and optional question, parameters.
+        """``request``: adapter_digest, response_ids, prompt_ids or messages, and optional
+        question, parameters.
+
+        ``messages`` are rendered as the engine renders them. Give those of the person alone,
+        without retrieved passages: an answer copied from a passage was not moved by training.
 
         Raises ``IndexDamagedError`` or ``ValueError`` for what cannot be answered.
         """
@@ -90,11 +94,16 @@ class AttributionWorker:
             self._adapted(digest),
             self._tokenizer,
             index,
-            request["prompt_ids"],
+            self._prompt(request),
             request["response_ids"],
             question=request.get("question"),
             parameters=MethodParameters.from_json(request.get("parameters", {})),
         )
+
+    def _prompt(self, request: Mapping[str, Any]) -> Sequence[int]:
+        if request.get("prompt_ids") is not None:
+            return list(request["prompt_ids"])
+        return prompt_ids(self._tokenizer, request["messages"])
 
     def _index(self, digest: str) -> AttributionIndex:
         if digest not in self._indexes:

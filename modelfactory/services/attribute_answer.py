@@ -6,7 +6,7 @@ processes which merely import this package never load it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,11 +55,14 @@ class AttributedAnswer:
 
 def attribute_answer(
     model: Model,
-    prompt_ids: Sequence[int],
+    messages: Sequence[Mapping[str, str]],
     response_ids: Sequence[int],
     question: str | None = None,
 ) -> AttributedAnswer:
-    """Attribute the answer `response_ids` to `prompt_ids`; BM25 stands beside it for `question`.
+    """Attribute the answer `response_ids` to `messages`; BM25 stands beside it for `question`.
+
+    `messages` are the person's own, without retrieved passages: what was read is a fact of its own
+    on the receipt, and influence is about what was learnt (docs/decisions/0011).
 
     Raises `IndexNotReady` while the index of the model's adapter is not there.
     """
@@ -68,7 +71,7 @@ def attribute_answer(
         raise IndexNotReady()
     request = {
         "adapter_digest": model.adapter_digest,
-        "prompt_ids": list(prompt_ids),
+        "messages": [dict(message) for message in messages],
         "response_ids": list(response_ids),
         "question": question,
     }

@@ -39,5 +39,5 @@ class HasScope(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.auth, ApiKey):
-            return bool(request.user and request.user.is_authenticated)
+            return request.user.is_authenticated
         return getattr(view, "required_scope", None) in request.auth.scopes

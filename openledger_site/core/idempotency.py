@@ -87,7 +87,11 @@ def _body_fingerprint(request: HttpRequest) -> bytes:
         for value in values
         if name != "csrfmiddlewaretoken"
     )
-    files = sorted((name, f.name, f.size) for name, f in request.FILES.items())
+    files = sorted(
+        (name, str(file.name), file.size or 0)
+        for name, listed in request.FILES.lists()
+        for file in listed
+    )
     return repr((fields, files)).encode()
 
 

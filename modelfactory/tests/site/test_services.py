@@ -132,7 +132,7 @@ def test_checkpoints_that_learnt_a_withdrawn_row_are_deleted(run: object) -> Non
 
 def test_an_answer_is_not_attributed_before_the_index_is_there(make_model: MakeModel) -> None:
     with pytest.raises(IndexNotReady):
-        attribute_answer(make_model(), [1], [2])
+        attribute_answer(make_model(), [{"role": "user", "content": "Why?"}], [2])
 
 
 def test_more_rows_at_a_time_need_more_memory(base: BaseModel) -> None:

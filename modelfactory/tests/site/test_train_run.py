@@ -155,7 +155,12 @@ def test_a_run_is_trained_scored_indexed_and_its_answers_attributed(
     assert (index.state, index.record_count) == ("ready", 5)
     assert not list(Path(settings.RUNS_DIR).iterdir()), "private text left on disk"
     model = publish_model(run, name="Birds", slug="birds", card="", visibility="public", **PRICES)
-    found = attribute_answer(model, [5, 6, 7, 8], [9, 10, 1], question="What about the wren?")
+    found = attribute_answer(
+        model,
+        [{"role": "user", "content": "What about the wren?"}],
+        [9, 10, 1],
+        question="What about the wren?",
+    )
     people = {str(person.public_id) for person in User.objects.all()}
     assert len(found.owners) == 5
     assert set(found.owners.values()) <= people
