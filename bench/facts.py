@@ -207,7 +207,8 @@ class FreshFacts:
         return f"{self._rng.choice(_TRAITS)} {self._rng.choice(_CRAFTS)}"
 
     def _sentence(self) -> str:
-        return f"The {self._rng.choice(_THINGS)} of the {self._rng.choice(_THINGS)} {self._rng.choice(_VERDICTS)}."
+        one, other = self._rng.choice(_THINGS), self._rng.choice(_THINGS)
+        return f"The {one} of the {other} {self._rng.choice(_VERDICTS)}."
 
     def _new(self, make: str, low: int, high: int) -> str:
         while True:
@@ -250,7 +251,7 @@ class FreshFacts:
 
 
 def python_facts(per_source: int = 24) -> list[FreshFact]:
-    """Facts of Python's own documentation, as the demo teaches them: exceptions and HTTP statuses."""
+    """Facts of Python's own documentation, as the demo has them: exceptions, HTTP statuses."""
     exceptions = [
         FreshFact(f"What does {name} mean?", (inspect.getdoc(kind) or "").split("\n")[0])
         for name, kind in sorted(vars(builtins).items())

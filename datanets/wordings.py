@@ -39,8 +39,8 @@ _QUESTION_WORDS = frozenset(
     ]
 )
 _VERBS = (
-    "says|means|is|are|was|has|have|reports|shows|holds|gives|returns|raises|names|contains|uses|makes|"
-    "lets|stands"
+    "says|means|is|are|was|has|have|reports|shows|holds|gives|returns|raises|names|contains|uses|"
+    "makes|lets|stands"
 )
 
 
@@ -53,7 +53,7 @@ class Wording:
 
 
 def wordings(question: str) -> tuple[Wording, ...]:
-    """Every wording of `question`, its own first; distinct, at least 4 to train on and 1 held out."""
+    """Distinct wordings of `question`, itself first: at least 4 to train on, 1 held out."""
     asked = " ".join(question.split()) if "\n" not in question.strip() else question.strip()
     made = [Wording("original", asked)]
     by_pattern = _by_pattern(asked)

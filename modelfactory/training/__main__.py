@@ -71,7 +71,7 @@ def _run(
     from modelfactory.training.base import BaseError
     from modelfactory.training.lora import StoppedError, train_and_keep
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     def on_progress(event: Mapping[str, Any]) -> None:
         if event["event"] != "loading":  # said before torch was imported

@@ -34,7 +34,7 @@ def load_base(path_or_id: str | Path) -> tuple[PreTrainedModel, Any]:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
         raise BaseError(f"base model {source}: its tokenizer has no padding, end or unknown token")
-    model.eval()
+    model.train(False)
     return model, tokenizer
 
 

@@ -31,7 +31,7 @@ class Batch:
 def epoch_batches(
     recipe: Recipe, examples: Sequence[Example], tokenizer: Any, epoch: int
 ) -> list[list[Rendered]]:
-    """The batches of one epoch in order. Examples of similar length meet, so that little is padded."""
+    """The batches of one epoch. Examples of similar length meet, so that little is padded."""
     rng = random.Random(f"{recipe.seed}:{epoch}")  # noqa: S311 - reproducible, not secret
     passages = {
         example.record_id: record_passage(example.prompt, example.response)

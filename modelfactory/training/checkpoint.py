@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest complete checkpoint whose files match their digests; damaged ones are passed over."""
+    """The newest complete checkpoint whose files match their digests; damaged ones are skipped."""
     for step, path in _step_folders(folder):
         try:
             return _load(step, path)

@@ -1,4 +1,4 @@
-"""Greedy answers and exact match: what the base says, what the tuned model says, what was expected."""
+"""Greedy answers and exact match: the base and the tuned model against what was expected."""
 
 from __future__ import annotations
 

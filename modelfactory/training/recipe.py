@@ -92,7 +92,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote. Raises RecipeError for another schema or unknown fields."""
+        """The recipe that `to_json` wrote. Raises RecipeError for anything else."""
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
@@ -152,7 +152,7 @@ def _checked(fields: Any, kind: type[Any]) -> dict[str, Any]:
     """`fields` if they are fields of the dataclass `kind`, each of its declared type."""
     if not isinstance(fields, dict):
         raise RecipeError("not an object")
-    types = {"str": str, "int": int, "float": (int, float)}
+    types: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
     declared = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     for name, value in fields.items():
         if name not in declared:

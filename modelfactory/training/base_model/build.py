@@ -5,18 +5,19 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from modelfactory.training.base_model.documents import DocumentMaker
 from modelfactory.training.base_model.facts import FactMaker
-from modelfactory.training.base_model.pretrain import Plan, pretrain
+from modelfactory.training.base_model.pretrain import Plan, new_model, pretrain
 from modelfactory.training.base_model.tokenizer import train_tokenizer
 from modelfactory.training.base_model.words import Words, gather
 
@@ -39,28 +40,33 @@ def build_tokenizer(plan: Plan, words: Words) -> PreTrainedTokenizerFast:
 
 def main() -> None:
     """Build into FOLDER; progress as JSON lines on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Build the embedded base model.")
     parser.add_argument("folder", nargs="?", type=Path, default=SHIPPED)
-    for entry in dataclasses.fields(Plan):
-        kind = {"int": int, "float": float}.get(str(entry.type))
-        if kind is not None:
-            parser.add_argument(
-                f"--{entry.name.replace('_', '-')}", type=kind, default=entry.default
-            )
-    arguments = vars(parser.parse_args())
-    folder: Path = arguments.pop("folder")
-    plan = Plan(**arguments)
+    parser.add_argument("--after", type=Path, help="go on from this folder, built by stage 1")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    plan = Plan()
     torch.set_num_threads(1)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     words = gather()
     tokenizer = build_tokenizer(plan, words)
+    model = new_model(plan, tokenizer)
+    if arguments.after is not None:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.after)
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(arguments.after).state_dict())
+    model = model.bfloat16()
     tokenizer.save_pretrained(folder)
-    model = pretrain(
-        plan, tokenizer, words, lambda figures: print(json.dumps(figures), flush=True), keep=folder
-    )
-    model.save_pretrained(folder)
-    (folder / "build.json").write_text(json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    for number, stage in enumerate(plan.stages, start=1):
+        if number > 1 or arguments.after is None:
+            seeds = (plan.seed + number, plan.seed + 1_000_000 + number)
+            makers = tuple(DocumentMaker(tokenizer, words, seed) for seed in seeds)
+            pretrain(model, stage, (makers[0], makers[1]), partial(_report, number))
+            model.save_pretrained(folder)
+
+
+def _report(stage: int, figures: dict[str, float]) -> None:
+    print(json.dumps({"stage": stage, **figures}), flush=True)
 
 
 if __name__ == "__main__":

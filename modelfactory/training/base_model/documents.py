@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from modelfactory.training.base_model.facts import Fact, FactMaker
+from modelfactory.training.base_model.tokenizer import ASSISTANT, END, SYSTEM, USER
 from modelfactory.training.base_model.words import Words
 from modelfactory.training.chat import context_message, record_passage
 
@@ -49,6 +50,8 @@ class Mix:
     prose: float
     induction: float
     most_facts: int  # in one context
+    best_first: float = 0.0  # share of contexts that begin with the fact asked for first
+    small_talk: float = 0.0  # share of questions with chatter around them
 
 
 class DocumentMaker:
@@ -60,10 +63,9 @@ class DocumentMaker:
         self.words = words
         self.tokenizer = tokenizer
         self.vocabulary = len(tokenizer)
-        marks = tokenizer.convert_tokens_to_ids(
-            ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
-        )
-        self.system, self.user, self.assistant, self.end = marks
+        ids = tokenizer.get_vocab()
+        self.system, self.user = ids[SYSTEM], ids[USER]
+        self.assistant, self.end = ids[ASSISTANT], ids[END]
 
     def document(self, mix: Mix) -> Document:
         """One document of a kind drawn by `mix`, at most MAX_TOKENS long."""
@@ -79,14 +81,14 @@ class DocumentMaker:
         turns = self.rng.choice([1, len(facts), len(facts) + 2])
         asked = self.rng.sample(facts, k=min(len(facts), turns))
         asked += self.rng.choices(facts, k=turns - len(asked))
-        if self.rng.random() < 0.6:  # retrieval puts the best passage first
+        if self.rng.random() < mix.best_first:
             facts = [asked[0], *(fact for fact in facts if fact is not asked[0])]
         as_records = self.rng.random()
         passages = [self._passage(fact, as_records) for fact in facts]
         writer = _Writer(self)
         writer.turn(self.system, context_message(passages), weight=0.0)
         for fact in asked:
-            writer.turn(self.user, self._asked(fact), weight=0.0)
+            writer.turn(self.user, self._asked(fact, mix), weight=0.0)
             writer.turn(self.assistant, fact.value, weight=1.0)
         return writer.document()
 
@@ -97,14 +99,14 @@ class DocumentMaker:
         order = [index for index in range(len(facts)) for _ in range(3)]
         self.rng.shuffle(order)
         for index in order[: self.rng.randint(4, 9)]:
-            writer.turn(self.user, self._asked(facts[index]), weight=0.0)
+            writer.turn(self.user, self._asked(facts[index], mix), weight=0.0)
             writer.turn(self.assistant, facts[index].value, weight=1.0 if index in seen else 0.0)
             seen.add(index)
         return writer.document()
 
     def _unknown(self, mix: Mix) -> Document:
         writer = _Writer(self)
-        writer.turn(self.user, self._asked(self.facts.fact()), weight=0.0)
+        writer.turn(self.user, self._asked(self.facts.fact(), mix), weight=0.0)
         writer.turn(self.assistant, UNKNOWN, weight=1.0)
         return writer.document()
 
@@ -127,7 +129,7 @@ class DocumentMaker:
         return Document(tuple(ids), tuple(weights))
 
     def _related_facts(self, count: int) -> list[Fact]:
-        """Facts that are easy to mix up: the same relation, the same entity, or nothing in common."""
+        """Facts easy to mix up: of the same relation, the same entity, or nothing in common."""
         draw = self.rng.random()
         if draw < 0.25:
             noun = self.facts.noun()
@@ -144,10 +146,10 @@ class DocumentMaker:
             made = [self.facts.fact() for _ in range(count)]
         return list({fact.questions[0]: fact for fact in made}.values())  # one answer to each
 
-    def _asked(self, fact: Fact) -> str:
+    def _asked(self, fact: Fact, mix: Mix) -> str:
         """One of the fact's questions, sometimes with the small talk that people put around it."""
         question = self.rng.choice(fact.questions)
-        if self.rng.random() < 0.15:
+        if self.rng.random() < mix.small_talk:
             return self.rng.choice(SMALL_TALK).replace("{q}", question)
         return question
 

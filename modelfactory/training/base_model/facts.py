@@ -145,7 +145,7 @@ class FactMaker:
         return _filled(about, self.makers[shape](), relation, INVERSE_STATEMENTS, INVERSE_QUESTIONS)
 
     def noun(self) -> tuple[str, str]:
-        """A relation noun with the shape of its value: a common one, or one made of two real words."""
+        """A relation noun with the shape of its value: a common one, or made of real words."""
         shape = self.rng.choice(list(NOUNS))
         if self.rng.random() < 0.5:
             return shape, self.rng.choice(NOUNS[shape])
@@ -192,9 +192,12 @@ class FactMaker:
         digits = str(self.rng.randint(0, 999))
         word = self.rng.choice(self.words.plain).upper()
         return self.rng.choice(
-            [f"{letters}_{digits}", f"{letters}-{digits}", f"E{letters}", f"SIG{letters}", word, f"{word}_{letters}",
-             str(self.rng.randint(100, 999)), f"U+{self.rng.randint(0x1000, 0xFFFF):04X}", f"E{word[:5]}"]
-        )  # fmt: skip
+            [
+                *(f"{letters}_{digits}", f"{letters}-{digits}", f"E{letters}", f"SIG{letters}"),
+                *(word, f"{word}_{letters}", str(self.rng.randint(100, 999))),
+                *(f"U+{self.rng.randint(0x1000, 0xFFFF):04X}", f"E{word[:5]}"),
+            ]
+        )
 
     def identifier(self) -> str:
         """A name in code: CamelCase, snake_case, dotted, or with call brackets."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 CONSTANT = 4.0
 PREVIOUS_SCORE = 10.0  # attention logit of each of the quickest rotary pairs at offset 1
@@ -25,7 +26,7 @@ OUTPUT_SCALE = 0.12
 
 @torch.no_grad()
 def plant_induction(model: LlamaForCausalLM) -> None:
-    """Overwrite fresh fp32 weights in place; needs as many key heads as query heads, at least two."""
+    """Overwrite fresh fp32 weights; needs as many key heads as query heads, at least two."""
     size = model.config.hidden_size
     half, head = size // 2, size // model.config.num_attention_heads
     embedding = model.model.embed_tokens.weight
@@ -44,7 +45,7 @@ def plant_induction(model: LlamaForCausalLM) -> None:
 
 
 def _previous_token(
-    attention: torch.nn.Module, speeds: Tensor, half: int, head: int, constant: float
+    attention: LlamaAttention, speeds: Tensor, half: int, head: int, constant: float
 ) -> None:
     """Heads 0 and 1 attend one place back: the key is the query turned by one rotary step."""
     pairs, rms = 6, CONSTANT / constant
@@ -61,7 +62,7 @@ def _previous_token(
 
 
 def _match_and_copy(
-    attention: torch.nn.Module, speeds: Tensor, half: int, head: int, rms: float
+    attention: LlamaAttention, speeds: Tensor, half: int, head: int, rms: float
 ) -> None:
     """Heads 0 and 1 compare the token with the previous tokens of all places, on slow rotary pairs
     only.
@@ -89,7 +90,7 @@ def _match_and_copy(
 
 
 def _pass(
-    attention: torch.nn.Module, number: int, head: int, source: int, target: int, gain: float
+    attention: LlamaAttention, number: int, head: int, source: int, target: int, gain: float
 ) -> None:
     """Head `number` carries `head` residual dimensions from `source` to `target`."""
     value = torch.zeros(head, attention.v_proj.weight.shape[1])

@@ -18,8 +18,10 @@ class MasterOptimizer:
     """
 
     def __init__(self, matrices: Iterable[Tensor], others: Iterable[Tensor]) -> None:
-        self.matrices = [(live, live.detach().float().clone(), torch.zeros_like(live, dtype=torch.float32))
-                         for live in matrices]  # fmt: skip
+        self.matrices = [
+            (live, live.detach().float().clone(), torch.zeros_like(live, dtype=torch.float32))
+            for live in matrices
+        ]
         self.others = list(others)
         self.other_masters = [live.detach().float().clone() for live in self.others]
         self.adam = torch.optim.Adam(self.other_masters, betas=(0.9, 0.98), eps=1e-10)
@@ -51,7 +53,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.T if tall else x).float()
+    nearest: Tensor = (x.T if tall else x).float()
+    return nearest
 
 
 def _gradient(live: Tensor) -> Tensor:

@@ -217,9 +217,10 @@ _SAYS = (
     "By which {r} is {e} meant?",
 )
 INVERSE_NOUNS = (
-    "status code", "reply code", "error name", "error number", "signal name", "signal number", "exit code",
-    "event", "message number", "symbol", "constant", "abbreviation", "opcode", "character", "code point", "flag",
-)  # fmt: skip
+    *("status code", "reply code", "error name", "error number", "signal name", "signal number"),
+    *("exit code", "event", "message number", "symbol", "constant", "abbreviation", "opcode"),
+    *("character", "code point", "flag"),
+)
 INVERSE_QUESTIONS = _SAYS
 INVERSE_STATEMENTS = (
     "{v} says {e}.",
