@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -129,6 +130,7 @@ def _chat_page(request: HttpRequest, user: User, model: Any, form: ChatForm) -> 
         "conversation": selectors.conversation(user, model),
         "spendable_wei": spendable_wei(user),
         "index": index_of(model.adapter_digest),
+        "idempotency_key": uuid.uuid4(),
     }
     status = 422 if form.errors else 200
     return render(request, "marketplace/chat.html", context, status=status)

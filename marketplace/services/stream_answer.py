@@ -133,7 +133,7 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
         )
         if inference.state != Inference.State.ANSWERING:
             return
-        inference.answer = "".join(meter.text)
+        inference.answer = _storable("".join(meter.text))
         inference.prompt_ids, inference.response_ids = meter.prompt_ids, meter.response_ids
         inference.prompt_tokens = meter.prompt_tokens
         inference.completion_tokens = meter.completion_tokens
@@ -142,6 +142,8 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
         if not meter.completion_tokens:
             inference.state = Inference.State.FAILED
             inference.error_code = meter.error_code or "nothing_delivered"
+            # Refused, not answered: the same request may be sent again under the same key.
+            inference.idempotency_key = ""
             void_hold(inference.hold)
         else:
             inference.state = Inference.State.ANSWERED
@@ -156,3 +158,9 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
                 payload={"inference_id": inference.pk},
             )
         inference.save()
+
+
+def _storable(text: str) -> str:
+    """A model can say anything; PostgreSQL's text holds neither NUL nor half a surrogate pair."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -31,6 +31,7 @@ def sweep_answers() -> int:
                 continue
             void_hold(inference.hold)
             inference.state, inference.error_code = Inference.State.FAILED, "abandoned"
-            inference.save(update_fields=["state", "error_code"])
+            inference.idempotency_key = ""  # nothing was answered: the key may be used again
+            inference.save(update_fields=["state", "error_code", "idempotency_key"])
             swept += 1
     return swept

@@ -1,0 +1,259 @@
+"""A published model with a real adapter, index and engine; people with money; a live web."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as site_settings
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from datanets.models import Record
+from datanets.wordings import training_wordings
+from marketplace.models import Inference
+from marketplace.services import Sampling, finish_answer, reserve_answer
+from marketplace.services.stream_answer import Meter
+from modelfactory.models import AttributionIndex, BaseModel, Model, Run
+from modelfactory.services import publish_model, read_base_folder, start_run
+from modelfactory.tests.site.conftest import FACTS, make_version
+from openledger_site.accounts.models import User
+from openledger_site.accounts.services import create_api_key
+from openledger_site.core.jobs import run_job
+from openledger_site.core.models import Job
+from rewards.models import Account
+from rewards.services.ledger import post, system_account, user_account
+
+OPEN = 10**18
+ROOT = Path(site_settings.BASE_DIR)
+BASE = Path(site_settings.BASE_MODELS_DIR) / "openledger-base"
+TOKEN = "engine-token-of-the-tests"
+PRICES = {
+    "price_prompt_wei": 10**16 + 7,
+    "price_completion_wei": 2 * 10**16 + 3,
+    "platform_fee_wei": 10**14 + 1,
+}
+ROWS = [
+    (f"What is known about the {bird}?", f"It {fact}.")
+    for facts in FACTS.values()
+    for bird, fact in facts.items()
+]
+
+
+def record_id(question: str) -> uuid.UUID:
+    """The same in every test: the index on disk names its records."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, question)
+
+
+@dataclass(frozen=True)
+class World:
+    """`prompt_ids` and `response_ids` are those of `question`, the first training row."""
+
+    folder: Path
+    adapter_digest: str
+    index_digest: str
+    question: str
+    prompt_ids: list[int]
+    response_ids: list[int]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("market") / "media"
+    folder.mkdir()
+    with (folder / "records.jsonl").open("w") as lines:
+        for question, answer in ROWS:
+            for wording in (question, *(w.text for w in training_wordings(question))):
+                row = {"record_id": str(record_id(question)), "prompt": wording, "response": answer}
+                lines.write(json.dumps(row) + "\n")
+    command = [sys.executable, "-m", "marketplace.tests.world", str(folder), str(BASE)]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return World(folder, **json.loads(made.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(autouse=True)
+def media(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.RUNS_DIR = tmp_path / "media" / "runs"
+    settings.SECRET_KEY = "a-secret-key-of-the-tests"
+
+
+@pytest.fixture
+def folders(world: World, settings: Settings) -> None:
+    settings.ADAPTERS_DIR = world.folder / "adapters"
+    settings.ATTRIBUTION_DIR = world.folder / "attribution"
+
+
+@pytest.fixture
+def make_model(
+    world: World, folders: None, owner: User, contributor: User, builder: User
+) -> Callable[..., Model]:
+    def make(visibility: str = "public", **prices: int) -> Model:
+        version = make_version(owner, {"Carla": contributor, "Olive": owner})
+        for row in Record.objects.all():
+            Record.objects.filter(pk=row.pk).update(public_id=record_id(row.instruction))
+        base = BaseModel.objects.create(
+            slug="shipped", source=str(BASE), **vars(read_base_folder(BASE)) | {"name": "Shipped"}
+        )
+        run = start_run(builder=builder, name="Birds", version=version, base=base, effort="quick")
+        Run.objects.filter(pk=run.pk).update(adapter_digest=world.adapter_digest, settled_at=Now())
+        AttributionIndex.objects.create(
+            adapter_digest=world.adapter_digest, run=run, digest=world.index_digest, ready_at=Now()
+        )
+        fields = {"name": "Birds", "slug": "birds", "card": "", "visibility": visibility}
+        return publish_model(run, **fields, **PRICES | prices)
+
+    return make
+
+
+@pytest.fixture
+def model(make_model: Callable[..., Model]) -> Model:
+    return make_model()
+
+
+def give_money(user: User, amount_wei: int) -> None:
+    legs = [
+        (system_account(Account.Kind.CUSTODY), -amount_wei),
+        (user_account(user, Account.Kind.SPENDABLE), amount_wei),
+    ]
+    post(key=f"deposit:{uuid.uuid4()}", kind="deposit", legs=legs, reason="Deposit")
+
+
+@pytest.fixture
+def payer(consumer: User) -> User:
+    """Quinn, with ten OPEN."""
+    give_money(consumer, 10 * OPEN)
+    return consumer
+
+
+@pytest.fixture
+def ask(model: Model, payer: User, world: World) -> Callable[..., Inference]:
+    """Reserve an answer as the doors do."""
+
+    def reserve(question: str = "", **fields: Any) -> Inference:
+        messages = [{"role": "user", "content": question or world.question}]
+        given = {"consumer": payer, "model": model, "sampling": Sampling(), "channel": "api"}
+        return reserve_answer(messages=messages, **given | fields)[0]
+
+    return reserve
+
+
+@pytest.fixture
+def answered(ask: Callable[..., Inference], world: World) -> Inference:
+    """An answer made of a training row's own words, so that its contributor stands out."""
+    inference = ask()
+    prompt, response = world.prompt_ids, world.response_ids
+    delivered = Meter([ROWS[0][1]], prompt, response, len(prompt), len(response), "stop")
+    finish_answer(inference.pk, delivered)
+    inference.refresh_from_db()
+    return inference
+
+
+def run_attempt(inference: Inference, attempt: int = 1) -> None:
+    """Do what a worker does with the answer's job, as its `attempt`-th try."""
+    Job.objects.filter(pk=inference.job_id).update(attempt=attempt - 1)
+    run_job(str(inference.job_id))
+    inference.refresh_from_db()
+
+
+@pytest.fixture
+def settled(answered: Inference) -> Inference:
+    run_attempt(answered)
+    assert answered.settled, answered.job and answered.job.message
+    return answered
+
+
+@pytest.fixture
+def secret(payer: User) -> str:
+    return create_api_key(payer, name="tests", scopes=["inference"])[1]
+
+
+@pytest.fixture
+def as_user() -> Callable[[User], Client]:
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return sign_in
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def engine_url(world: World) -> Iterator[str]:
+    """The real engine, over the shipped base and the adapter of `world`."""
+    command = [sys.executable, "-m", "modelfactory.serving", "--base", str(BASE)]
+    command += ["--adapters", str(world.folder / "adapters"), "--listen", "127.0.0.1:0"]
+    environment = {**os.environ, "ENGINE_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["address"]
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def live_url(
+    world: World, engine_url: str, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[str]:
+    """The real web process over the tests' database: uvicorn, as `make run` starts it."""
+    with django_db_blocker.unblock():
+        database = connection.settings_dict
+        name, host = database["NAME"], database["HOST"] or database["OPTIONS"].get("host", "")
+    login = f"{database['USER'] or 'postgres'}:{database['PASSWORD'] or ''}"
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"postgresql://{login}@/{name}?host={host}",
+        "OPENLEDGER_LOCAL_DIR": str(world.folder.parent),
+        "SECRET_KEY": "a-secret-key-of-the-tests",
+        "SITE_URL": f"http://127.0.0.1:{port}",
+        "ENGINE_URL": engine_url,
+        "ENGINE_TOKEN": TOKEN,
+    }
+    command = [sys.executable, "-m", "uvicorn", "openledger_site.asgi:application", "--port"]
+    with (world.folder.parent / "web.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, str(port), "--lifespan", "off"],
+            env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 # our own
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("The web process did not start.")

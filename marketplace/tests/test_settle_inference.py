@@ -1,0 +1,106 @@
+"""After the answer: the fee reaches everybody who had a part in it, to the wei, once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from marketplace.models import Inference, Receipt
+from marketplace.services import settle_inference
+from marketplace.tests.conftest import ROWS, World, record_id, run_attempt
+from modelfactory.models import AttributionIndex
+from openledger_site.accounts.models import User
+from openledger_site.core.jobs import Lease, LeaseLost
+from openledger_site.core.models import Job
+from rewards.models import EarningLine, Hold, Settlement
+from rewards.services import reconcile, spendable_wei
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_parts_sum_to_the_fee_to_the_wei(settled: Inference) -> None:
+    settlement = Settlement.objects.get()
+    parts = ("contributors", "reserve", "builder", "stakers", "platform", "dust")
+    assert sum(getattr(settlement, f"{part}_wei") for part in parts) == settled.fee_wei > 0
+
+
+def test_the_payer_pays_the_fee_and_gets_the_rest_of_the_hold_back(
+    answered: Inference, payer: User
+) -> None:
+    before = spendable_wei(payer) + answered.hold.amount_wei
+    run_attempt(answered)
+    assert spendable_wei(payer) == before - answered.fee_wei
+    assert Hold.objects.get(pk=answered.hold_id).state == Hold.State.POSTED
+
+
+def test_the_owner_of_the_row_that_was_recited_earns_and_is_named(
+    settled: Inference, contributor: User
+) -> None:
+    people = Receipt.objects.get().body["contributors"]
+    assert str(contributor.public_id) in {person["user"] for person in people}
+    assert EarningLine.objects.filter(user=contributor, role="contributor").exists()
+
+
+def test_the_receipt_and_the_books_say_the_same(settled: Inference) -> None:
+    people = Receipt.objects.get().body["contributors"]
+    lines = EarningLine.objects.filter(role="contributor").select_related("user")
+    booked = {str(line.user.public_id): line.amount_wei for line in lines}
+    assert {p["user"]: int(p["wei"]) for p in people if int(p["wei"])} == booked
+
+
+def test_the_builder_earns_the_builders_part(settled: Inference, builder: User) -> None:
+    line = EarningLine.objects.get(user=builder, role="builder")
+    assert line.amount_wei == Settlement.objects.get().builder_wei
+
+
+def test_a_repeated_job_settles_once(settled: Inference) -> None:
+    Job.objects.filter(pk=settled.job_id).update(state="queued", ended_at=None)
+    run_attempt(settled, attempt=2)
+    assert (Settlement.objects.count(), Receipt.objects.count()) == (1, 1)
+
+
+def test_a_worker_that_lost_its_lease_settles_nothing(answered: Inference) -> None:
+    job = Job.objects.get(pk=answered.job_id)
+    with pytest.raises(LeaseLost):
+        settle_inference(Lease(job))  # never claimed
+    assert not Settlement.objects.exists()
+
+
+def test_attribution_that_failed_is_tried_again_before_anything_is_paid(
+    answered: Inference,
+) -> None:
+    AttributionIndex.objects.update(digest="0" * 64, ready_at=None)
+    run_attempt(answered, attempt=1)
+    assert not Settlement.objects.exists()
+    assert answered.state == Inference.State.ANSWERED
+
+
+def test_attribution_that_failed_every_time_pays_the_contributors_reserve(
+    answered: Inference,
+) -> None:
+    AttributionIndex.objects.update(ready_at=None)
+    run_attempt(answered, attempt=5)
+    settlement = Settlement.objects.get()
+    assert (settlement.contributors_wei, answered.state) == (0, Inference.State.SETTLED)
+    assert settlement.reserve_wei == settlement.fee_wei * 700_000 // 1_000_000
+    assert Receipt.objects.get().body["evidence"]["influence"] is None
+
+
+def test_the_listed_records_are_those_of_the_version(settled: Inference, world: World) -> None:
+    influence = Receipt.objects.get().body["evidence"]["influence"]["attribution"]
+    known = {str(record_id(question)) for question, _ in ROWS}
+    assert {record["record_id"] for record in influence["records"]} <= known
+    assert influence["index_digest"] == world.index_digest
+
+
+def test_no_text_of_question_answer_or_rows_is_on_a_receipt(settled: Inference) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT body::text FROM marketplace_receipt")
+        body = cursor.fetchone()[0]
+    assert not [text for row in ROWS for text in row if text in body]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_books_hold_after_an_answer(settled: Inference) -> None:
+    problems = [p for p in reconcile().problems if "I4" not in str(p) and "chain" not in str(p)]
+    assert problems == []
