@@ -55,7 +55,7 @@ test-slow: setup-dev ## what needs more than a minute a test
 check: setup-dev ## format, lint, types, imports, migrations, deploy check, then the suite
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	git ls-files 'templates/**/*.html' | xargs $(VENV)/bin/djade --check --target-version 5.2
+	git ls-files 'templates/*.html' | xargs $(VENV)/bin/djade --check --target-version 5.2
 	$(VENV)/bin/lint-imports
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	DEBUG=0 SECRET_KEY=$$(head -c 48 /dev/urandom | base64) $(PYTHON) manage.py check --deploy --fail-level WARNING
@@ -65,7 +65,7 @@ check: setup-dev ## format, lint, types, imports, migrations, deploy check, then
 format: setup-dev ## put the code into shape
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
-	git ls-files 'templates/**/*.html' | xargs $(VENV)/bin/djade --target-version 5.2
+	git ls-files 'templates/*.html' | xargs $(VENV)/bin/djade --target-version 5.2
 
 base-model: setup ## build the embedded base model again from its corpus (about an hour)
 	$(PYTHON) -m modelfactory.training.base_model.build

@@ -108,7 +108,7 @@ def site() -> Iterator[Site]:
     """One site for all journeys; each makes people and Datanets of its own."""
     with tempfile.TemporaryDirectory(prefix="openledger-e2e-") as name:
         # PostgreSQL drops to a user of its own when started as root.
-        Path(name).chmod(0o755)  # noqa: S103 # so that user must get in
+        Path(name).chmod(0o755)
         running = make_site(Path(name))
         running.start()
         try:

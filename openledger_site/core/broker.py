@@ -43,11 +43,13 @@ class Channel(filesystem.Channel):
             return payload
         raise Empty
 
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
+    ) -> None:
         value = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
         bound = self.get_table(exchange)
         if value not in bound:
-            file = self._exchange_file(exchange)
+            file: Path = self._exchange_file(exchange)  # type: ignore[attr-defined] # newer than the stub
             file.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(file, dumps([value, *bound]))
 

@@ -11,7 +11,7 @@ from django.http import Http404
 from openledger_site.core.jobs import job_for
 
 
-class JobConsumer(AsyncJsonWebsocketConsumer):
+class JobConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc] # channels ships no types
     """Follow one job that the signed-in user may see; close 4404 for anything else."""
 
     group: str | None = None

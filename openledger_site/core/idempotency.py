@@ -43,8 +43,7 @@ def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         key = request.headers.get("Idempotency-Key") or request.POST.get("idempotency_key", "")
         if request.method != "POST":
             return view(request, *args, **kwargs)
-        if key and (len(key) > 255 or not key.isascii() or not key.isprintable()):
-            raise KeyTooLong(limit=255)
+        check_key(key)
         with transaction.atomic():
             answered = _begin(request, key) if key else None
             if answered is not None and answered.status is not None:
@@ -57,6 +56,12 @@ def idempotent(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         return response
 
     return wrapper
+
+
+def check_key(key: str) -> None:
+    """Raises `KeyTooLong` for a key that cannot be stored; an empty one is no key."""
+    if len(key) > 255 or not key.isascii() or not key.isprintable():
+        raise KeyTooLong(where="Idempotency-Key", limit=255)
 
 
 def _begin(request: HttpRequest, key: str) -> AnsweredRequest:

@@ -9,7 +9,8 @@ from typing import Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+# Any ASGI application: its own types differ between libraries and say the same.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class BodyTooLarge(Exception):

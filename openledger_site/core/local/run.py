@@ -84,6 +84,7 @@ def _environment() -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     if not environment.get("DATABASE_URL"):
         environment["DATABASE_URL"] = local_database_url(local / "postgres")
+        environment["OPENLEDGER_LOCAL_DATABASE"] = "1"
     environment.setdefault("SITE_URL", f"http://127.0.0.1:{free_port(8000)}")
     environment.setdefault("ENGINE_URL", f"http://127.0.0.1:{free_port(8600)}")
     environment.setdefault("ENGINE_TOKEN", local_secret(local, "engine"))
@@ -103,6 +104,9 @@ def _start_all(supervisor: Supervisor, environment: dict[str, str]) -> None:
 
     if environment.get("OPENLEDGER_LOCAL_CHAIN"):
         supervisor.start(Process("chain", _chain_command(environment)))
+    if environment.get("OPENLEDGER_LOCAL_DATABASE"):
+        keeper = [sys.executable, "-m", "openledger_site.core.local.postgres"]
+        supervisor.start(Process("postgres", [*keeper, str(_local() / "postgres")]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openledger_site.settings")
     django.setup()
     call_command("migrate", verbosity=0)

@@ -1,0 +1,183 @@
+"""One thread of the product, private from end to end, made through the services that pages use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.test import override_settings
+
+from datanets.models import Contribution, Membership, Record, Review
+from datanets.services import (
+    Upload,
+    create_datanet,
+    cut_version,
+    decide_grant,
+    request_access,
+    review_all,
+    submit_contribution,
+)
+from marketplace.models import Inference
+from marketplace.services import Sampling, finish_answer, reserve_answer, settle_inference
+from marketplace.services.stream_answer import Meter
+from modelfactory.models import AttributionIndex, BaseModel, Run
+from modelfactory.services import publish_model, start_run
+from openledger_site.accounts.models import User, Wallet
+from openledger_site.accounts.services import create_api_key
+from openledger_site.core.jobs import Lease
+from openledger_site.core.models import Job
+from rewards.models import Account, Epoch
+from rewards.services.ledger import post, system_account, user_account
+
+OPEN = 10**18
+ROWS = [
+    {"question": "What does KeyError mean?", "answer": "Mapping key not found."},
+    {"question": "What does EOFError mean?", "answer": "Read beyond end of file."},
+]
+
+
+@dataclass
+class Thread:
+    """People by name, and the things they made; every thing is private to those it belongs to."""
+
+    people: dict[str, User]
+    things: SimpleNamespace
+
+
+@pytest.fixture(scope="module")
+def thread(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any
+) -> Iterator[Thread]:
+    """Made once for a module, inside a transaction that is rolled back after its last test."""
+    folder = tmp_path_factory.mktemp("thread")
+    media = folder / "media"
+    storages = {**settings.STORAGES}
+    storages["default"] = {**storages["default"], "OPTIONS": {"location": str(media)}}
+    changed = {f"{name}_DIR": media / name for name in ("RUNS", "ADAPTERS", "ATTRIBUTION")}
+    with (
+        override_settings(MEDIA_ROOT=media, STORAGES=storages, **changed),
+        django_db_blocker.unblock(),
+        transaction.atomic(),
+    ):
+        yield _make_thread(folder)
+        transaction.set_rollback(True)
+
+
+def _make_thread(folder: Path) -> Thread:
+    names = ("Olive", "Carla", "Rene", "Bo", "Rita", "Sam")
+    people = {
+        name: User.objects.create_user(f"{name}@example.org", display_name=name) for name in names
+    }
+    things = SimpleNamespace()
+    _give_data(people, things, folder)
+    _learn(people, things)
+    _ask(people["Bo"], things)
+    _account(people["Bo"], things)
+    _close_epoch(things)
+    return Thread(people, things)
+
+
+def _give_data(people: dict[str, User], things: SimpleNamespace, folder: Path) -> None:
+    owner, curator = people["Olive"], people["Rene"]
+    datanet = create_datanet(
+        owner=owner, name="Secret errors", description="Private.", licence="PSF-2.0",
+        visibility="private",
+    )  # fmt: skip
+    for name, role in (("Carla", "contributor"), ("Rene", "curator"), ("Rita", "reader")):
+        Membership.objects.create(datanet=datanet, user=people[name], role=role)
+    approved = _contribute(datanet, people["Carla"], folder, ROWS)
+    review_all(records=Record.objects.all(), datanet=datanet, reviewer=curator, verdict="approve")
+    things.version = cut_version(datanet=datanet, actor=owner, note="First")
+    pending = _contribute(datanet, people["Carla"], folder, [{"question": "Why?", "answer": "So."}])
+    grant = request_access(datanet=datanet, user=people["Bo"], right="train", purpose="Errors")
+    things.grant = decide_grant(grant=grant, actor=owner, granted=True)
+    things.datanet, things.contribution, things.pending = datanet, approved, pending
+    things.record, things.pending_record = approved.records.all()[0], pending.records.all()[0]
+    things.review, things.membership = (
+        Review.objects.all()[0],
+        datanet.memberships.get(role="reader"),
+    )
+
+
+def _contribute(datanet: Any, person: User, folder: Path, rows: list[Any]) -> Contribution:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return submit_contribution(
+        datanet=datanet, contributor=person, upload=Upload(path, "rows.jsonl"), licence="PSF-2.0",
+        agreed=True,
+    )  # fmt: skip
+
+
+def _learn(people: dict[str, User], things: SimpleNamespace) -> None:
+    base = BaseModel.objects.create(
+        slug="small", name="Small", source="small", digest="d" * 64, parameter_count=1_000_000,
+        size_bytes=4_000_000, context_tokens=256, hidden_size=64, layer_count=2,
+        vocabulary_size=512,
+    )  # fmt: skip
+    recipe = {"builder": people["Bo"], "version": things.version, "base": base, "effort": "quick"}
+    things.run = start_run(name="Waiting", **recipe)
+    things.settled_run, unpublished = (
+        start_run(name="Done", **recipe),
+        start_run(name="B", **recipe),
+    )
+    for run, digest in ((things.settled_run, "e" * 64), (unpublished, "f" * 64)):
+        Run.objects.filter(pk=run.pk).update(adapter_digest=digest, settled_at=Now())
+    things.unpublished_run = unpublished
+    things.settled_run.refresh_from_db()
+    things.index = AttributionIndex.objects.create(
+        adapter_digest="e" * 64, run=things.settled_run, digest="1" * 64, ready_at=Now()
+    )
+    things.model = publish_model(
+        things.settled_run, name="Secret", slug="secret-errors", card="", visibility="private",
+        price_prompt_wei=OPEN, price_completion_wei=OPEN, platform_fee_wei=1,
+    )  # fmt: skip
+
+
+def _ask(consumer: User, things: SimpleNamespace) -> None:
+    """One answer, paid and settled; its attribution is given up, as happens to a lost index."""
+    custody = system_account(Account.Kind.CUSTODY)
+    purse = user_account(consumer, Account.Kind.SPENDABLE)
+    post(
+        key="deposit",
+        kind="deposit",
+        legs=[(custody, -9000 * OPEN), (purse, 9000 * OPEN)],
+        reason="D",
+    )
+    asked = [{"role": "user", "content": "What does KeyError mean?"}]
+    things.inference, _ = reserve_answer(
+        consumer=consumer, model=things.model, messages=asked, sampling=Sampling(), channel="chat"
+    )
+    meter = Meter(["Key."], [1, 2], [3, 4], 2, 2, "stop")
+    finish_answer(things.inference.pk, meter)
+    AttributionIndex.objects.update(ready_at=None)
+    things.inference = Inference.objects.get(pk=things.inference.pk)
+    Job.objects.filter(pk=things.inference.job_id).update(
+        state="running", attempt=5, lease_until=Now()
+    )
+    settle_inference(Lease(Job.objects.get(pk=things.inference.job_id)))
+    AttributionIndex.objects.update(ready_at=Now())
+
+
+def _account(person: User, things: SimpleNamespace) -> None:
+    things.wallet = Wallet.objects.create(user=person, address="0x" + "Ab" * 20, chain_id=31337)
+    things.api_key, things.secret = create_api_key(person, name="k", scopes=["inference"])
+
+
+def _close_epoch(things: SimpleNamespace) -> None:
+    from openledger_site.core.storage import store_bytes
+
+    dust, custody = system_account(Account.Kind.DUST), system_account(Account.Kind.CUSTODY)
+    row = post(key="epoch:1", kind="epoch", legs=[(dust, 1), (custody, -1)], reason="Epoch 1")
+    things.epoch = Epoch.objects.create(
+        number=1, root="0x" + "a" * 64, leaves=1, amount_wei=1, total_wei=1,
+        leaf_file=store_bytes(b'{"leaves": []}'), distributor="0x" + "1" * 40, chain_id=31337,
+        transaction=row,
+    )  # fmt: skip
