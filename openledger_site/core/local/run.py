@@ -82,6 +82,8 @@ def _environment() -> dict[str, str]:
     local = _local()
     environment = {**QUIET_THREADS, **os.environ, "OPENLEDGER_LOCAL_DIR": str(local)}
     environment["PYTHONUNBUFFERED"] = "1"
+    # torch makes this folder when it is imported; in the system's it would stay behind.
+    environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(local / "torch"))
     if not environment.get("DATABASE_URL"):
         environment["DATABASE_URL"] = local_database_url(local / "postgres")
         environment["OPENLEDGER_LOCAL_DATABASE"] = "1"
