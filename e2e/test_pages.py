@@ -1,0 +1,133 @@
+"""Each page by itself: light and dark, desk and phone, and the vital ones without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from e2e.browser import DESK, PHONE, Visitor, chromium, overflow_pixels, violations
+from e2e.demo.person import PASSWORD
+from e2e.walk import QUESTION, SOON_MS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+# Whose page, and where: an address, or the name of a place that the walk came to.
+PAGES = [
+    ("", "/"),
+    ("", "/accounts/login/"),
+    ("", "/accounts/signup/"),
+    ("", "/accounts/password/reset/"),
+    ("", "/datanets/"),
+    ("", "/marketplace/"),
+    ("", "datanet"),
+    ("", "model"),
+    ("Ada", "/"),
+    ("Ada", "/accounts/profile/"),
+    ("Ada", "/accounts/keys/"),
+    ("Ada", "/accounts/email/"),
+    ("Ada", "/accounts/2fa/"),
+    ("Ada", "/accounts/password/change/"),
+    ("Ada", "/datanets/contributions/"),
+    ("Ada", "contribution of Ada"),
+    ("Ada", "/rewards/earnings/"),
+    ("Cleo", "/datanets/new/"),
+    ("Cleo", "datanet"),
+    ("Cleo", "review"),
+    ("Cleo", "members"),
+    ("Cleo", "contribute"),
+    ("Cleo", "version"),
+    ("Cleo", "record"),
+    ("Cleo", "/rewards/epochs/"),
+    ("Cleo", "epoch"),
+    ("Cleo", "/rewards/status/"),
+    ("Dora", "/factory/"),
+    ("Dora", "wizard, goal"),
+    ("Dora", "wizard, data"),
+    ("Dora", "wizard, base"),
+    ("Dora", "wizard, effort"),
+    ("Dora", "wizard, plan"),
+    ("Dora", "run"),
+    ("Dora", "model"),
+    ("Emil", "/rewards/"),
+    ("Emil", "/marketplace/answers/"),
+    ("Emil", "chat"),
+    ("Emil", "receipt"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def windows(browser, walk) -> Callable[..., Visitor]:
+    """The window of one of the walk's people (or of nobody), signed in as they were."""
+    open_windows: dict[str, Visitor] = {}
+
+    def window_of(name: str, **options: object) -> Visitor:
+        key = f"{name}{options}"
+        if key not in open_windows:
+            state = walk.sessions.get(name)
+            open_windows[key] = Visitor(browser, walk.site.url, storage_state=state, **options)
+        return open_windows[key]
+
+    return window_of
+
+
+@pytest.mark.parametrize(("name", "place"), PAGES)
+def test_page_is_accessible_quiet_and_fits(windows, walk, name, place):
+    window = windows(name)
+    window.problems.clear()
+    page = window.visit(walk.paths.get(place, place))
+    found = {"light": violations(page)}
+    page.emulate_media(color_scheme="dark")
+    found["dark"] = violations(page, "color-contrast")
+    page.set_viewport_size(PHONE)
+    found["phone"] = violations(page)
+    too_wide = overflow_pixels(page)
+    page.set_viewport_size(DESK)
+    page.emulate_media(color_scheme="light")
+    assert {look: lines for look, lines in found.items() if lines} == {}
+    assert (too_wide, overflow_pixels(page)) == (0, 0)
+    assert window.problems == []
+
+
+@pytest.fixture
+def plain(windows) -> Callable[[str], Visitor]:
+    """Windows of people whose browser runs no scripts."""
+    return lambda name: windows(name, java_script_enabled=False)
+
+
+def test_somebody_without_javascript_signs_up(plain, walk):
+    page = plain("").visit("/accounts/signup/")
+    page.get_by_label("Email").fill(f"plain.{walk.site.process.pid}@journey.example")
+    page.locator("[name=password1]").fill(PASSWORD)
+    page.locator("[name=password2]").fill(PASSWORD)
+    page.get_by_role("button", name="Create an account").click()
+    expect(page.locator(".menu-note")).to_have_count(1)
+
+
+def test_a_row_is_given_and_approved_without_javascript(plain, walk):
+    page = plain("Ben").visit(walk.paths["contribute"])
+    row = b'question,answer\n"What does StopIteration mean?",Signal the end from iterator.\n'
+    file = {"name": "one.csv", "mimeType": "text/csv", "buffer": row}
+    page.locator("input[type=file]").set_input_files([file])
+    page.get_by_label("I accept the contributor agreement").check()
+    page.get_by_role("button", name="Send for review").click()
+    expect(page.get_by_text("StopIteration")).to_be_visible(timeout=SOON_MS)  # reloads by itself
+    page = plain("Cleo").visit(walk.paths["review"])
+    page.get_by_role("button", name="Approve", exact=False).first.click()
+    expect(page.get_by_text("Nothing waits")).to_be_visible()
+
+
+def test_a_question_is_asked_and_answered_without_javascript(plain, walk):
+    page = plain("Emil").visit(walk.paths["chat"])
+    earlier = page.locator(".chat-assistant .chat-text").count()
+    page.get_by_label("Your question").fill(QUESTION)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator(".chat-assistant .chat-text")).to_have_count(earlier + 1)
+    expect(page.locator(".chat-assistant .chat-text").last).not_to_be_empty()
