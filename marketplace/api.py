@@ -82,6 +82,8 @@ async def model_detail(request: HttpRequest, key: ApiKey, name: str) -> HttpResp
 def _model(key: ApiKey, name: str) -> Model:
     """`slug`, or `slug@digest12`, which pins the weights."""
     slug, _, digest = name.partition("@")
+    if "\x00" in slug:  # what PostgreSQL cannot even look for
+        raise Http404("No such model.")
     model = model_for(key.user, slug)
     if digest and not model.adapter_digest.startswith(digest):
         raise Http404("Other weights.")

@@ -53,15 +53,15 @@ def parse_chat_request(content: bytes) -> ChatRequest:
         raise RequestInvalid("The body must be a JSON object.")
     for name in sorted(body.keys() - KNOWN):
         raise RequestInvalid(f"The parameter {name} is not supported.", where=name[:60])
-    if body.get("n", 1) != 1:
+    if body.get("n") not in (None, 1):
         raise RequestInvalid("Only n=1 is supported.", where="n")
-    options = body.get("stream_options") or {}
+    options = _typed(body, "stream_options", dict, {})
     return ChatRequest(
-        model=_typed(body, "model", str, None),
+        model=_storable(_typed(body, "model", str, None), "model"),
         messages=_messages(body.get("messages")),
         sampling=_sampling(body),
         stream=_typed(body, "stream", bool, False),
-        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        include_usage=options.get("include_usage") is True,
     )
 
 
@@ -85,11 +85,18 @@ def _text(content: Any, where: str) -> str:
         texts = [part for part in parts if isinstance(part, str)]
         if len(texts) == len(parts):
             content = "".join(texts)
-    if not isinstance(content, str) or "\x00" in content:
+    if not isinstance(content, str):
         raise RequestInvalid("The content must be text.", where=f"{where}.content")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in content):
-        raise RequestInvalid("The content has half a surrogate pair.", where=f"{where}.content")
-    return content
+    return _storable(content, f"{where}.content")
+
+
+def _storable(text: str, where: str) -> str:
+    """Text that PostgreSQL holds: JSON can also write NUL and half a surrogate pair."""
+    if "\x00" in text:
+        raise RequestInvalid("The text has a NUL character.", where=where)
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise RequestInvalid("The text has half a surrogate pair.", where=where)
+    return text
 
 
 def _sampling(body: dict[str, Any]) -> Sampling:
@@ -107,7 +114,7 @@ def _sampling(body: dict[str, Any]) -> Sampling:
         temperature=_within(body, "temperature", float, 0.0, 0, 2),
         top_p=_within(body, "top_p", float, 1.0, 0.01, 1),
         seed=_within(body, "seed", int, None, -(2**63), 2**63 - 1),
-        stop=tuple(stop),
+        stop=tuple(_storable(text, "stop") for text in stop),
     )
 
 

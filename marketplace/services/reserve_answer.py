@@ -17,6 +17,7 @@ from modelfactory.selectors import index_of
 from modelfactory.services import price_wei
 from openledger_site.accounts.models import ApiKey, User
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
+from openledger_site.core.idempotency import check_key
 from rewards.services import place_hold
 
 MAX_TOKENS_DEFAULT = 64
@@ -74,9 +75,10 @@ def reserve_answer(
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
     The same `key` gives the first answer again. Raises `InsufficientFunds` (402), `ModelNotReady`,
-    `MessagesInvalid`, `KeyReusedForAnother`.
+    `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`, `StillAnswering`.
     """
     _check_messages(messages)
+    check_key(key)
     fingerprint = hashlib.sha256(
         json.dumps([model.slug, list(messages), asdict(sampling)], sort_keys=True).encode()
     ).hexdigest()

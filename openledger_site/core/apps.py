@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import sys
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
+
+RECURSION_LIMIT = 1_000  # Python's own
 
 
 class CoreConfig(AppConfig):
@@ -9,5 +13,17 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
+        _keep_the_recursion_limit()
         # Every process knows every task and job handler by name: a misspelt one fails at once.
         autodiscover_modules("tasks", "jobs")
+
+
+def _keep_the_recursion_limit() -> None:
+    """Undo what `py_ecc` (of web3) does on import: it lets the stack grow a hundredfold.
+
+    With its limit a JSON body of 100,000 brackets ends the process (SIGSEGV) instead of raising
+    RecursionError. Imported here first, it does not do so again.
+    """
+    import py_ecc  # noqa: F401 # for its effect, which is undone in the next line
+
+    sys.setrecursionlimit(RECURSION_LIMIT)

@@ -84,6 +84,16 @@ def test_no_web_process_loads_torch() -> None:
     assert found == "[]"
 
 
+def test_a_deeply_nested_body_cannot_end_the_web_process() -> None:
+    """Some library of the chain raises Python's recursion limit so far that parsing it crashes."""
+    script = (
+        "import json, openledger_site.asgi, web3, eth_account\n"
+        "try: json.loads('[' * 100_000)\n"
+        "except RecursionError: print('refused')"
+    )
+    assert in_new_process(script) == "refused"
+
+
 def test_the_clock_names_tasks_that_exist() -> None:
     app.loader.import_default_modules()
     named = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
