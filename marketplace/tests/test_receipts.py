@@ -76,7 +76,8 @@ def _another(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value + 1
     if isinstance(value, str):
-        return str(int(value) + 1) if value.isdecimal() else value[:-1] + "z"
+        # A price of one wei more a thousand tokens gives the same fee, rightly: plant a large one.
+        return str(int(value) + 10**9) if value.isdecimal() else value[:-1] + "z"
     return ["planted"] if isinstance(value, list) else {"planted": 1}
 
 
