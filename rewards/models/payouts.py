@@ -51,6 +51,10 @@ class Epoch(models.Model):
     def __str__(self) -> str:
         return f"epoch {self.number} ({self.state})"
 
+    @property
+    def title(self) -> str:
+        return f"Epoch {self.number}"
+
 
 class EpochPayout(models.Model):
     """What one person got in one epoch, at the address that may claim it."""

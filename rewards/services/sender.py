@@ -212,7 +212,8 @@ def _follow(client: ChainClient, signer: Signer) -> None:
 def _receipt(client: ChainClient, row: ChainTransaction) -> Receipt | None:
     for transaction_hash in (row.transaction_hash, *row.earlier_hashes):
         receipt = client.receipt(transaction_hash)
-        if receipt is not None:
+        # A node may remember the receipt of a block that a reorganisation took away.
+        if receipt is not None and client.block_hash(receipt.block_number) == receipt.block_hash:
             return receipt
     return None
 

@@ -115,9 +115,10 @@ def test_raw_sql_cannot_unbalance_the_books(statement: str, consumer: User, fund
 
 
 def test_a_one_sided_transaction_is_refused_at_commit(consumer: User) -> None:
-    row = Transaction.objects.create(key="x", kind="x", reason="x")
-    Entry.objects.create(transaction=row, account=spendable(consumer), amount_wei=5)
-    with pytest.raises(IntegrityError, match="1 legs that sum to 5"):
+    account = spendable(consumer)
+    with pytest.raises(IntegrityError, match="1 legs that sum to 5"), transaction.atomic():
+        row = Transaction.objects.create(key="x", kind="x", reason="x")
+        Entry.objects.create(transaction=row, account=account, amount_wei=5)
         sql("SELECT 1")
 
 
