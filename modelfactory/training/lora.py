@@ -138,7 +138,6 @@ def train_and_keep(
 
 def _start(recipe: Recipe) -> _State:
     torch.set_num_threads(recipe.threads)
-    torch.set_float32_matmul_precision(recipe.matmul_precision)
     base, tokenizer = load_base(recipe.base)
     base.config.use_cache = False
     modules = recipe.target_modules.split(",")

@@ -10,6 +10,7 @@ import os
 import random
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -53,7 +54,8 @@ def main() -> None:
     tokenizer = build_tokenizer(plan, words)
     model = new_model(plan, tokenizer)
     if arguments.after is not None:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.after)
+        loaded = PreTrainedTokenizerFast.from_pretrained(arguments.after)
+        tokenizer = cast("PreTrainedTokenizerFast", loaded)
         model.load_state_dict(LlamaForCausalLM.from_pretrained(arguments.after).state_dict())
     model = model.bfloat16()
     tokenizer.save_pretrained(folder)
