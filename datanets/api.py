@@ -30,6 +30,7 @@ from openledger_site.accounts.authentication import HasScope
 from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError, NotAllowed
+from openledger_site.core.idempotency import idempotent
 
 ROWS_MAX = 100
 
@@ -80,6 +81,7 @@ class HasDataScope(HasScope):
 # DRF answers 401 or 403 itself; the site's login redirect is for pages.
 @extend_schema(request=DatanetSerializer, responses=DatanetSerializer(many=True))
 @login_not_required
+@idempotent
 @api_view(["GET", "POST"])
 @permission_classes([HasDataScope])
 def datanet_collection(request: Request) -> HttpResponse:
@@ -106,6 +108,7 @@ def datanet_item(request: Request, slug: str) -> HttpResponse:
 )
 @login_not_required
 @_limits_body
+@idempotent
 @api_view(["GET", "POST"])
 @permission_classes([HasDataScope])
 def contribution_collection(request: Request, slug: str) -> HttpResponse:
@@ -144,6 +147,7 @@ def contribution_item(request: Request, contribution_id: UUID) -> HttpResponse:
 
 @extend_schema(request=VersionSerializer, responses=VersionSerializer(many=True))
 @login_not_required
+@idempotent
 @api_view(["GET", "POST"])
 @permission_classes([HasDataScope])
 def version_collection(request: Request, slug: str) -> HttpResponse:

@@ -102,7 +102,7 @@ def datanet_list(user: Any, search: str = "") -> QuerySet[Datanet]:
             "records", filter=Q(records__state=Record.State.APPROVED), distinct=True
         ),
         version_count=Count("versions", distinct=True),
-    )
+    ).order_by("-created_at", "-id")  # counting drops the model's own order
 
 
 def datanet_for(user: Any, slug: str) -> Datanet:
@@ -208,6 +208,7 @@ def contributions_of(user: Any) -> QuerySet[Contribution]:
         Contribution.objects.filter(contributor=user.pk)
         .select_related("datanet", "job")
         .annotate(pending_count=pending, approved_count=approved)
+        .order_by("-created_at", "-id")  # counting drops the model's own order
     )
 
 

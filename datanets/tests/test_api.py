@@ -87,3 +87,28 @@ def test_strangers_find_no_private_datanet(with_key, private, stranger):
 def test_a_body_that_is_no_object_is_refused(with_key, owner):
     answer = with_key(owner).post(DATANETS, [1, 2], content_type="application/json")
     assert answer.status_code == 422
+
+
+def test_the_same_post_under_one_key_has_one_effect(with_key, owner, contributor, datanet):
+    client, header = with_key(contributor), {"idempotency-key": "k-1"}
+    answers = []
+    for _ in range(2):
+        file = SimpleUploadedFile("rows.jsonl", jsonl(ROWS))
+        form = {**TERMS, "file": file}
+        answers.append(client.post(contributions_of(datanet), form, headers=header))
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert Contribution.objects.count() == 1
+
+
+def test_two_api_keys_never_share_an_idempotency_key(with_key, owner, contributor):
+    header = {"idempotency-key": "k-1"}
+    made = [with_key(user).post(DATANETS, FORM, headers=header) for user in (owner, contributor)]
+    assert made[0].json()["id"] != made[1].json()["id"]
+
+
+def test_another_request_under_the_same_key_is_refused_as_json(with_key, owner):
+    client, header = with_key(owner), {"idempotency-key": "k-1"}
+    client.post(DATANETS, FORM, headers=header)
+    again = client.post(DATANETS, FORM | {"name": "Other"}, headers=header)
+    assert (again.status_code, again.json()["error"]["code"]) == (422, "idempotency_key_reused")

@@ -65,8 +65,7 @@ def check_key(key: str) -> None:
 
 
 def _begin(request: HttpRequest, key: str) -> AnsweredRequest:
-    user = getattr(request, "user", None)
-    principal = f"user:{user.pk}" if user is not None and user.is_authenticated else "anonymous"
+    principal = _principal(request)
     fingerprint = hashlib.sha256(
         f"{request.method} {request.path}\n".encode() + _body_fingerprint(request)
     ).hexdigest()
@@ -80,6 +79,15 @@ def _begin(request: HttpRequest, key: str) -> AnsweredRequest:
         if answered.fingerprint != fingerprint:
             raise KeyReused(where="Idempotency-Key") from None
         return answered
+
+
+def _principal(request: HttpRequest) -> str:
+    """Whose key it is: the API key's that was sent, or else the signed-in person's."""
+    authorization = request.headers.get("authorization", "")
+    if authorization:
+        return f"sent:{hashlib.sha256(authorization.encode()).hexdigest()}"
+    user = getattr(request, "user", None)
+    return f"user:{user.pk}" if user is not None and user.is_authenticated else "anonymous"
 
 
 def _body_fingerprint(request: HttpRequest) -> bytes:

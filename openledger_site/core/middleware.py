@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -14,6 +15,7 @@ from openledger_site.core.errors import DomainError
 from openledger_site.core.logs import current_request_id
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+View = Callable[..., HttpResponseBase]
 
 
 @sync_and_async_middleware
@@ -42,9 +44,8 @@ def request_id(get_response: GetResponse) -> GetResponse:
 
 def wants_json(request: HttpRequest) -> bool:
     """Programs name JSON first or call under /api/ and /v1/."""
-    return request.path.startswith(("/api/", "/v1/")) or request.headers.get(
-        "accept", ""
-    ).startswith("application/json")
+    named = request.headers.get("accept", "").startswith("application/json")
+    return named or request.path.startswith("/v1/") or "/api/" in request.path
 
 
 class DomainErrorMiddleware:
@@ -61,15 +62,33 @@ class DomainErrorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return self.get_response(request)
 
+    def process_view(
+        self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Refuse a NUL in a query: PostgreSQL's text cannot hold it, so no search may carry it."""
+        for name, values in request.GET.lists():
+            if any("\x00" in value for value in values):
+                return _refusal(request, NulInQuery(where=name[:60]))
+        return None
+
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not isinstance(exc, DomainError):
-            return None
-        if wants_json(request):
-            return JsonResponse(exc.envelope(), status=exc.status)
-        htmx = bool(getattr(request, "htmx", False))
-        template = "errors/_refusal.html" if htmx else "errors/refusal.html"
-        response = render(request, template, {"error": exc}, status=exc.status)
-        if htmx:
-            # The refusal replaces nothing: it is shown in the page's message area.
-            response["HX-Retarget"], response["HX-Reswap"] = "#messages", "beforeend"
-        return response
+        return _refusal(request, exc) if isinstance(exc, DomainError) else None
+
+
+class NulInQuery(DomainError):
+    status = 400
+    code = "nul_in_query"
+    message = "The address has a NUL character in it. Type the search again."
+
+
+def _refusal(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """The refusal as an envelope for programs, a fragment for htmx, a page for everybody else."""
+    if wants_json(request):
+        return JsonResponse(error.envelope(), status=error.status)
+    htmx = bool(getattr(request, "htmx", False))
+    template = "errors/_refusal.html" if htmx else "errors/refusal.html"
+    response = render(request, template, {"error": error}, status=error.status)
+    if htmx:
+        # The refusal replaces nothing: it is shown in the page's message area.
+        response["HX-Retarget"], response["HX-Reswap"] = "#messages", "beforeend"
+    return response

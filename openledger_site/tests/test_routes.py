@@ -6,6 +6,7 @@ get. A stranger's 404 counts only because somebody else gets in by the same addr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -230,12 +231,14 @@ def test_a_hidden_thing_looks_like_one_that_does_not_exist(
     nothing = [
         "no-such" if isinstance(a, str) else b for a, b in zip(arguments, nothing, strict=True)
     ]
-    pages = [
-        client.generic(case.method, reverse(name, args=each), headers={"accept": "text/html"})
-        for each in (arguments, nothing)
-    ]
+    pages = [client.generic(case.method, reverse(name, args=each)) for each in (arguments, nothing)]
     assert [page.status_code for page in pages] == [404, 404]
-    assert pages[0].content == pages[1].content
+    assert without_tokens(pages[0].content) == without_tokens(pages[1].content)
+
+
+def without_tokens(page: bytes) -> bytes:
+    """A page without its CSRF tokens, which are masked anew each time."""
+    return re.sub(rb"\b[A-Za-z0-9]{64}\b", b"", page)
 
 
 @pytest.mark.parametrize("name", [n for n, c in CASES if c.method == "POST"])
@@ -290,7 +293,8 @@ def test_no_query_breaks_a_page(thread: Thread, name: str, case: Door) -> None:
         "transaction",
     )
     for text in TEXTS:
-        assert client.get(path, dict.fromkeys(names, text)).status_code < 500, text
+        status = client.get(path, dict.fromkeys(names, text)).status_code
+        assert status < 500 or status == case.inside, text
 
 
 def test_the_back_office_sends_everybody_but_staff_away(thread: Thread) -> None:
