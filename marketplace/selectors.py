@@ -91,6 +91,10 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
     return {
         "body": body,
         "split": _split_lines(body, names),
+        "terms": [
+            (label, f"{body['parameters'][label.lower() + '_ppm'] / 10_000:g}")
+            for label in ("Contributors", "Builder", "Stakers", "Platform")
+        ],
         "shares": [
             {"label": names.get(person["user"], "contributor"), "value": person["weight"]}
             for person in body["contributors"]

@@ -72,17 +72,19 @@ def split_wei(amount_wei: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def format_open(amount_wei: int, digits: int = 4) -> str:
+def format_open(amount_wei: int, digits: int = 4, *, aligned: bool = False) -> str:
     """`4200000000000000` → `"0.0042"`: OPEN rounded down to `digits` significant decimals.
 
+    `aligned` always writes all of them.
     Never shows a non-zero amount as zero: below the last digit it says `"<0.0001"`.
     """
     sign, amount = ("-", -amount_wei) if amount_wei < 0 else ("", amount_wei)
     whole, fraction = divmod(amount, WEI_PER_OPEN)
-    decimals = f"{fraction:018d}"[:digits].rstrip("0")
-    if amount and not whole and not decimals:
+    decimals = f"{fraction:018d}"[:digits]
+    if amount and not whole and not decimals.strip("0"):
         return f"{sign}<0.{'0' * (digits - 1)}1"
-    return f"{sign}{whole:,}" + (f".{decimals}" if decimals else "")
+    shown = decimals if aligned else decimals.rstrip("0")
+    return f"{sign}{whole:,}" + (f".{shown}" if shown else "")
 
 
 def parse_open(text: str) -> int:

@@ -108,8 +108,13 @@ def pill(state: object, label: str = "", tone: str = "") -> SafeString:
 
 
 @register.simple_tag
-def open_amount(wei: int | None, digits: int = 4, sign: bool = False) -> SafeString:
-    """An amount of OPEN, cut (never rounded up), with every wei in the title."""
+def open_amount(
+    wei: int | None, digits: int = 4, sign: bool = False, aligned: bool = False
+) -> SafeString:
+    """An amount of OPEN, cut (never rounded up), with every wei in the title.
+
+    `aligned` keeps the zeros at the end, so that the points of a column stand under each other.
+    """
     if wei is None:
         return format_html('<span class="muted">{}</span>', "—")
     amount = int(wei)
@@ -118,7 +123,7 @@ def open_amount(wei: int | None, digits: int = 4, sign: bool = False) -> SafeStr
         "</data>",
         amount,
         f"{amount:,}",
-        ("+" if sign and amount > 0 else "") + format_open(amount, digits),
+        ("+" if sign and amount > 0 else "") + format_open(amount, digits, aligned=aligned),
     )
 
 

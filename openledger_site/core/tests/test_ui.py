@@ -26,6 +26,13 @@ def test_an_amount_that_came_in_shows_its_sign_when_asked():
     assert ">+0.5<" in render("{% open_amount wei sign=True %}", wei=5 * 10**17)
 
 
+def test_amounts_in_a_column_keep_their_last_zeros():
+    html = render("{% open_amount wei digits=6 aligned=True %}", wei=282 * 10**12)
+    assert ">0.000282<" in html
+    html = render("{% open_amount wei digits=6 aligned=True %}", wei=5 * 10**17)
+    assert ">0.500000<" in html
+
+
 def test_an_unknown_amount_is_a_dash_and_not_zero():
     assert "—" in render("{% open_amount wei %}", wei=None)
 
