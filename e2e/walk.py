@@ -46,9 +46,17 @@ class Walk:
     def run(self) -> Walk:
         for step in STEPS:
             began = time.monotonic()
-            step(self)
+            try:
+                step(self)
+            except Exception as problem:
+                problem.add_note(f"In {step.__name__}. {self.where_everybody_is()}")
+                raise
             self.seconds[step.__name__] = round(time.monotonic() - began, 1)
         return self
+
+    def where_everybody_is(self) -> str:
+        places = [f"{name} at {one.page.url}" for name, one in self.people.items()]
+        return "; ".join([*places, *self.problems()[:5]])
 
     def page(self, name: str) -> Page:
         return self.people[name].page
