@@ -29,7 +29,7 @@ from modelfactory.training.chat import messages_for, record_passage
 from modelfactory.training.recipe import Example, Recipe, recipe_for, write_examples
 
 DEVELOPMENT_SEEDS = (1, 2, 3)
-SEEDS = (101, 102, 103)
+SEEDS = (101, 102, 103, 104, 105)
 FACTS = 48
 PASSAGES = 3  # as many as an answer of the site reads
 EFFORT = "balanced"

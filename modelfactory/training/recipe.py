@@ -112,16 +112,15 @@ def recipe_for(effort: str, base: str, **changes: Any) -> Recipe:
 
 
 def estimate_seconds(
-    recipe: Recipe, token_count: int, tokens_per_second: float = 3_000.0, start_seconds: float = 8.0
+    recipe: Recipe, token_count: int, tokens_per_second: float = 3_900.0, start_seconds: float = 7.0
 ) -> float:
     """Wall seconds of a run over `token_count` training tokens per epoch.
 
     The defaults were measured on the embedded base with one thread (docs/benchmarks/base.json); a
     caller that has timed earlier runs on its machine passes its own rate.
     """
-    shown = token_count * (
-        1 + 3 * recipe.context_fraction
-    )  # a context makes an example about 4 times as long
+    # A context makes an example about four times as long.
+    shown = token_count * (1 + 3 * recipe.context_fraction)
     return start_seconds + recipe.epochs * shown / tokens_per_second
 
 
