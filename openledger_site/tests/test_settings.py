@@ -66,6 +66,18 @@ def in_new_process(script: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+def test_what_the_env_file_says_counts_for_make_run_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_URL=postgresql://somebody@elsewhere/theirs\n")
+    script = (
+        "import pathlib; from openledger_site.core.local import run\n"
+        f"run.ROOT = pathlib.Path({str(tmp_path)!r})\n"
+        "print(run._environment()['DATABASE_URL'])"
+    )
+    local = {"OPENLEDGER_LOCAL_DIR": str(tmp_path / "local")}
+    local["CHAIN_RPC_URL"] = "http://127.0.0.1:9"
+    assert in_new_process(script, **local) == "postgresql://somebody@elsewhere/theirs"
+
+
 def test_a_deployment_without_a_secret_key_does_not_start() -> None:
     with pytest.raises(AssertionError, match="SECRET_KEY is empty"):
         in_new_process("import django; django.setup()", DEBUG="0", SECRET_KEY="")

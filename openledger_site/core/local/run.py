@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import environ
+
 from openledger_site.core.local.postgres import local_database_url
 from openledger_site.core.local.processes import Process, Supervisor, free_port
 from openledger_site.core.local.secrets import local_secret
@@ -78,7 +80,11 @@ def _local() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """The children's environment: free ports, one database, one engine secret."""
+    """The children's environment: free ports, one database, one engine secret.
+
+    What `.env` says counts here too, or a database named there would be passed over.
+    """
+    environ.Env.read_env(ROOT / ".env")
     local = _local()
     environment = {**QUIET_THREADS, **os.environ, "OPENLEDGER_LOCAL_DIR": str(local)}
     environment["PYTHONUNBUFFERED"] = "1"
