@@ -157,7 +157,7 @@ def fine_tune(stage: Stage) -> dict[str, Any]:
             "goal": "Say what Python's errors and HTTP statuses mean.",
             "version": stage.version.rstrip("/").rpartition("/")[2],
             "base": base[1] if base else "openledger-base",
-            "effort": "quick",
+            "effort": "balanced",
         },
     )
     stage.run = page.url.path
