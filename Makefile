@@ -1,6 +1,6 @@
 # The command contract. Each target does its own set-up; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts bench screenshots clean
+.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts-tools contracts contracts-check bench screenshots clean
 
 SHELL := /bin/bash
 VENV := .venv
@@ -52,7 +52,7 @@ test: setup-dev ## the whole suite
 test-slow: setup-dev ## what needs more than a minute a test
 	$(PYTHON) -m pytest -m slow
 
-check: setup-dev ## format, lint, types, imports, migrations, deploy check, then the suite
+check: setup-dev ## format, lint, types, imports, migrations, deploy check, contracts, then the suite
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	git ls-files 'templates/*.html' | xargs $(VENV)/bin/djade --check --target-version 5.2
@@ -60,6 +60,7 @@ check: setup-dev ## format, lint, types, imports, migrations, deploy check, then
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	DEBUG=0 SECRET_KEY=$$(head -c 48 /dev/urandom | base64) $(PYTHON) manage.py check --deploy --fail-level WARNING
 	$(PYTHON) -m mypy .
+	$(MAKE) --no-print-directory contracts-check
 	$(MAKE) --no-print-directory test
 
 format: setup-dev ## put the code into shape
@@ -70,9 +71,16 @@ format: setup-dev ## put the code into shape
 base-model: setup ## build the embedded base model again from its corpus (about an hour)
 	$(PYTHON) -m modelfactory.training.base_model.build
 
-contracts: setup-dev ## compile the contracts and run their forge tests
+# Compiler, OpenZeppelin and forge come from npm; the site itself needs only the committed artifacts.
+contracts-tools: setup-dev
 	npm ci --prefix rewards/contracts --ignore-scripts --no-audit --no-fund --loglevel=error
+
+contracts: contracts-tools ## compile the contracts, write their artifacts, run their forge tests
 	npm run --prefix rewards/contracts build
+	npm test --prefix rewards/contracts
+
+contracts-check: contracts-tools ## the committed artifacts are what the sources compile to; forge tests
+	cd rewards/contracts && ./build.sh --check
 	npm test --prefix rewards/contracts
 
 bench: setup ## measure the base model; others: python -m bench NAME --json OUT
