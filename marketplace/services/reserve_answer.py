@@ -143,7 +143,9 @@ def _check_messages(messages: Sequence[dict[str, str]]) -> None:
 def _existing(consumer: User, key: str, fingerprint: str) -> Inference | None:
     if not key:
         return None
-    found = Inference.objects.filter(consumer=consumer, idempotency_key=key).first()
+    # With its model: the API writes the answer down where no query may be made.
+    with_model = Inference.objects.select_related("model")
+    found = with_model.filter(consumer=consumer, idempotency_key=key).first()
     if found is None:
         return None
     if found.fingerprint != fingerprint:

@@ -60,12 +60,13 @@ def record_id(question: str) -> uuid.UUID:
 
 @dataclass(frozen=True)
 class World:
-    """`prompt_ids` and `response_ids` are those of `question`, the first training row."""
+    """`prompt_ids` and `response_ids` are those of a training row that its own answer points to."""
 
     folder: Path
     adapter_digest: str
     index_digest: str
     question: str
+    answer: str
     prompt_ids: list[int]
     response_ids: list[int]
 
@@ -156,7 +157,7 @@ def answered(ask: Callable[..., Inference], world: World) -> Inference:
     """An answer made of a training row's own words, so that its contributor stands out."""
     inference = ask()
     prompt, response = world.prompt_ids, world.response_ids
-    delivered = Meter([ROWS[0][1]], prompt, response, len(prompt), len(response), "stop")
+    delivered = Meter([world.answer], prompt, response, len(prompt), len(response), "stop")
     finish_answer(inference.pk, delivered)
     inference.refresh_from_db()
     return inference

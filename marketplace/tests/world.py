@@ -19,7 +19,7 @@ def make_world(folder: Path, base: str) -> dict[str, Any]:
     from peft import LoraConfig, get_peft_model
 
     from modelfactory.attribution.job import BuildSpec, read_job
-    from modelfactory.attribution.worker import run_build
+    from modelfactory.attribution.worker import AttributionWorker, run_build
     from modelfactory.training.adapter import adapter_digest
     from modelfactory.training.base import load_base
     from modelfactory.training.chat import messages_for, render
@@ -48,16 +48,25 @@ def make_world(folder: Path, base: str) -> dict[str, Any]:
     index_digest = run_build(job, build)
     (folder / "attribution").mkdir(exist_ok=True)
     (build / "index").rename(folder / "attribution" / digest)
-    first = job.records[0][0]
-    rendered = render(tokenizer, messages_for(first.prompt), first.response)
-    at = rendered.prompt_length
-    return {
-        "adapter_digest": digest,
-        "index_digest": index_digest,
-        "question": first.prompt,
-        "prompt_ids": list(rendered.ids[:at]),
-        "response_ids": list(rendered.ids[at:]),
-    }
+    worker = AttributionWorker(base, folder / "adapters", folder / "attribution")
+    for record in job.records:
+        first = record[0]
+        rendered = render(tokenizer, messages_for(first.prompt), first.response)
+        at = rendered.prompt_length
+        prompt_ids, response_ids = list(rendered.ids[:at]), list(rendered.ids[at:])
+        request = {"adapter_digest": digest, "prompt_ids": prompt_ids, "response_ids": response_ids}
+        found = worker.attribute(request | {"question": first.prompt})
+        best = max(found.records, key=lambda scored: scored.score)
+        if found.attributable and best.record_id == first.record_id:
+            return {
+                "adapter_digest": digest,
+                "index_digest": index_digest,
+                "question": first.prompt,
+                "answer": first.response,
+                "prompt_ids": prompt_ids,
+                "response_ids": response_ids,
+            }
+    raise SystemExit("no answer of these rows stands out from noise: take another seed")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Receipts against the books: what was signed is what was posted. Part of `reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from marketplace import receipts
+from marketplace.models import Inference, Receipt
+from rewards.models import Settlement
+
+PARTS = (
+    "contributors_wei",
+    "reserve_wei",
+    "builder_wei",
+    "stakers_wei",
+    "platform_wei",
+    "dust_wei",
+)
+
+
+def check_receipts() -> list[str]:
+    """Problems, empty when each settled answer has a receipt that says what the ledger says."""
+    return [*_answers_without_receipt(), *_receipts_that_differ()]
+
+
+def _answers_without_receipt() -> Iterator[str]:
+    settled = Inference.objects.filter(state=Inference.State.SETTLED, receipt=None)
+    for public_id in settled.values_list("public_id", flat=True):
+        yield f"answer {public_id} is settled and has no receipt"
+
+
+def _receipts_that_differ() -> Iterator[str]:
+    rows = Receipt.objects.select_related("inference__hold__settlement").order_by("pk")
+    for receipt in rows.iterator(chunk_size=500):
+        answer = f"answer {receipt.inference.public_id}"
+        settlement = getattr(receipt.inference.hold, "settlement", None)
+        if receipts.digest_of(receipt.body) != receipt.digest:
+            yield f"the receipt of {answer} is not the one that was signed"
+        elif settlement is None:
+            yield f"{answer} has a receipt and was never settled"
+        elif _stated(receipt.body) != _posted(receipt.inference, settlement):
+            yield f"the receipt of {answer} says other amounts than the ledger"
+
+
+def _stated(body: dict[str, Any]) -> dict[str, int]:
+    split = {name: int(body["split"][name]) for name in PARTS}
+    return {"answer_wei": int(body["fee_wei"]), "fee_wei": int(body["fee_wei"]), **split}
+
+
+def _posted(inference: Inference, settlement: Settlement) -> dict[str, int]:
+    split = {name: int(getattr(settlement, name)) for name in PARTS}
+    return {"answer_wei": inference.fee_wei, "fee_wei": settlement.fee_wei, **split}
