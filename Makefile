@@ -81,7 +81,7 @@ contracts: contracts-tools ## compile the contracts, write their artifacts, run 
 
 contracts-check: contracts-tools ## the committed artifacts are what the sources compile to; forge tests
 	cd rewards/contracts && ./build.sh --check
-	npm test --prefix rewards/contracts
+	FORGE_SNAPSHOT_CHECK=true npm test --prefix rewards/contracts
 
 bench: setup ## measure the base model; others: python -m bench NAME --json OUT
 	$(PYTHON) -m bench base --json docs/benchmarks/base.json
