@@ -252,8 +252,12 @@ def review_queue(
 
 def last_batch_of(user: Any, datanet: Datanet) -> Review | None:
     """The reviewer's newest decision here, when it can still be undone."""
-    last = Review.objects.filter(reviewer=user.pk, record__datanet=datanet).order_by("-id").first()
-    return last if last and last.verdict != Review.Verdict.UNDO else None
+    held = VersionRecord.objects.filter(record=OuterRef("record"))
+    mine = Review.objects.filter(reviewer=user.pk, record__datanet=datanet)
+    last = mine.annotate(is_frozen=Exists(held)).order_by("-id").first()
+    if last is None or last.is_frozen or last.verdict == Review.Verdict.UNDO:
+        return None
+    return last
 
 
 def version_for(user: Any, public_id: Any) -> Version:

@@ -81,6 +81,14 @@ def test_undo_by_page_puts_the_rows_back(as_user, pending, curator):
     assert Record.objects.filter(state="pending").count() == 3
 
 
+def test_an_undo_is_offered_until_a_version_holds_the_rows(as_user, pending, curator):
+    client, slug = as_user(curator), pending.datanet.slug
+    client.post(reverse("datanets:review-all", args=[slug]), {"verdict": "approve"})
+    assert b"Undo my last" in client.get(queue_of(pending.datanet)).content
+    client.post(reverse("datanets:version-create", args=[slug]))
+    assert b"Undo my last" not in client.get(queue_of(pending.datanet)).content
+
+
 def test_ones_own_rows_are_not_in_the_queue_and_cannot_be_decided(as_user, datanet, owner, give):
     mine = give(datanet, owner).records.first()
     assert b"Nothing waits" in as_user(owner).get(queue_of(datanet)).content
