@@ -11,7 +11,7 @@ from e2e.browser import DESK, PHONE, Visitor, chromium, overflow_pixels, violati
 from e2e.demo.person import PASSWORD
 from e2e.walk import QUESTION, SOON_MS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 # Whose page, and where: an address, or the name of a place that the walk came to.
 PAGES = [

@@ -9,7 +9,7 @@ import pytest
 from e2e.walk import DEPOSIT_OPEN
 
 # The first of these waits for the site to start and for the whole walk, training included.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def test_every_page_on_the_way_is_accessible(walk):
