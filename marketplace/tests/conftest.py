@@ -80,7 +80,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             for wording in (question, *(w.text for w in training_wordings(question))):
                 row = {"record_id": str(record_id(question)), "prompt": wording, "response": answer}
                 lines.write(json.dumps(row) + "\n")
-    command = [sys.executable, "-m", "marketplace.tests.world", str(folder), str(BASE)]
+    command = [sys.executable, "-m", "modelfactory.tests.market_world", str(folder), str(BASE)]
     made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     return World(folder, **json.loads(made.stdout.splitlines()[-1]))
 

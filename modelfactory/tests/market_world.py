@@ -1,9 +1,10 @@
 """Make a real adapter of the shipped base and its attribution index, in a process of its own.
 
-`python -m marketplace.tests.world FOLDER`: reads `records.jsonl` (training examples) from the
-folder, writes `adapters/<digest>` and `attribution/<digest>` there, and prints what it made. The
-adapter is random, not trained: these tests are about money and shapes, and need weights that differ
-from the base, not ones that know anything.
+`python -m modelfactory.tests.market_world FOLDER BASE`: reads `records.jsonl` (training examples)
+from the folder, writes `adapters/<digest>` and `attribution/<digest>` there, and prints what it
+made. The adapter is random, not trained: the market's tests are about money and shapes, and need
+weights that differ from the base, not ones that know anything. It lies here because only this app
+may import torch.
 """
 
 from __future__ import annotations
