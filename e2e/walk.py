@@ -380,7 +380,8 @@ def claim(walk: Walk) -> None:
     wallet = walk.wallets["Ada"]
     given = walk.site.manage("dev_faucet", wallet.address, "1")  # coin for gas comes with it
     assert given.returncode == 0, given.stdout + given.stderr
-    until(lambda: _figure(walk, "To claim") > 0, 90)
+    # The amount stands there as soon as the epoch is closed, the button once its root is active.
+    until(lambda: _can_claim(walk), 90)
     walk.seen["to claim"] = _figure(walk, "To claim")
     before_wei = wallet.balance_of(token_of(walk))
     walk.look("Ada", "earnings, to claim")
@@ -392,6 +393,11 @@ def claim(walk: Walk) -> None:
     walk.seen["claimed"] = _figure(walk, "Claimed")
     walk.seen["arrived on chain"] = wallet.balance_of(token_of(walk)) - before_wei
     walk.look("Ada", "earnings, claimed")
+
+
+def _can_claim(walk: Walk) -> bool:
+    page = walk.people["Ada"].visit("/rewards/earnings/")
+    return page.get_by_role("button", name="Claim", exact=True).count() > 0
 
 
 def token_of(walk: Walk) -> str:
