@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ARGUMENTS = [
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 WAIT_SECONDS_MAX = 30
+LONG_MS = 600_000  # training
 # Chromium prints refusals of the content security policy to the console; this also catches those
 # of a page that is left at once.
 WATCH_POLICY = """addEventListener("securitypolicyviolation", (event) =>
@@ -125,3 +127,39 @@ def overflow_pixels(page: Page) -> int:
     return int(
         page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     )
+
+
+def drop(page: Page, path: Path) -> None:
+    """Let a file fall on the drop zone, as from the desktop."""
+    files = page.evaluate_handle(
+        """([name, text]) => {
+          const carried = new DataTransfer();
+          carried.items.add(new File([text], name));
+          return carried;
+        }""",
+        [path.name, path.read_text()],
+    )
+    page.dispatch_event("[data-dropzone]", "drop", {"dataTransfer": files})
+
+
+STEP = """above => {
+  const tile = [...document.querySelectorAll(".stat")].find(
+    (stat) => stat.querySelector("dt")?.textContent.trim() === "Step");
+  const step = Number.parseInt(tile?.querySelector("dd")?.textContent ?? "");
+  return step > above ? step : null;
+}"""
+
+
+def wait_for_step(page: Page, *, above: int) -> int:
+    """The training step that the page shows, once it is over `above`."""
+    shown = page.wait_for_function(STEP, arg=above, timeout=LONG_MS)
+    return int(shown.json_value())
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    """Ask again until it holds; raises AssertionError when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Did not hold within {seconds:.0f} s.")
+        time.sleep(0.5)

@@ -15,7 +15,16 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.browser import Visitor, figures, overflow_pixels, violations
+from e2e.browser import (
+    LONG_MS,
+    Visitor,
+    drop,
+    figures,
+    overflow_pixels,
+    until,
+    violations,
+    wait_for_step,
+)
 from e2e.demo.person import PASSWORD
 from e2e.site import Site
 from e2e.wallet import Wallet
@@ -26,7 +35,6 @@ NAMES = ("Ada", "Ben", "Cleo", "Dora", "Emil")
 QUESTION = "In plain words, explain ZeroDivisionError."
 DEPOSIT_OPEN = "5"
 SOON_MS = 60_000  # queues, confirmations
-TRAINING_MS = 600_000
 
 
 @dataclass
@@ -160,19 +168,6 @@ def upload(walk: Walk) -> None:
         walk.look(name, "contribution, read")
 
 
-def drop(page: Page, path: Path) -> None:
-    """Let a file fall on the drop zone, as from the desktop."""
-    files = page.evaluate_handle(
-        """([name, text]) => {
-          const carried = new DataTransfer();
-          carried.items.add(new File([text], name));
-          return carried;
-        }""",
-        [path.name, path.read_text()],
-    )
-    page.dispatch_event("[data-dropzone]", "drop", {"dataTransfer": files})
-
-
 def review(walk: Walk) -> None:
     """Two rows by hotkey, one taken back, the rest at once."""
     page = walk.people["Cleo"].visit(walk.paths["datanet"])
@@ -246,26 +241,12 @@ def watch_run(walk: Walk) -> None:
     walk.seen["no reload between"] = page.evaluate("window.sameDocument === true")
     page.reload(wait_until="commit")
     walk.seen["step after reload"] = wait_for_step(page, above=0)
-    page.get_by_role("link", name="Publish the model").wait_for(timeout=TRAINING_MS)
+    page.get_by_role("link", name="Publish the model").wait_for(timeout=LONG_MS)
     deaf.get_by_role("link", name="Publish the model").wait_for(timeout=SOON_MS)
     walk.seen["verdict"] = walk.people["Dora"].figures()
     walk.seen["verdict without hints"] = figures(deaf)
     deaf.close()
     walk.look("Dora", "run, verdict")
-
-
-STEP = """above => {
-  const tile = [...document.querySelectorAll(".stat")].find(
-    (stat) => stat.querySelector("dt")?.textContent.trim() === "Step");
-  const step = Number.parseInt(tile?.querySelector("dd")?.textContent ?? "");
-  return step > above ? step : null;
-}"""
-
-
-def wait_for_step(page: Page, *, above: int) -> int:
-    """The training step that the page shows, once it is over `above`."""
-    shown = page.wait_for_function(STEP, arg=above, timeout=TRAINING_MS)
-    return int(shown.json_value())
 
 
 def publish(walk: Walk) -> None:
@@ -286,15 +267,6 @@ def publish(walk: Walk) -> None:
 def fresh_words(walk: Walk, name: str, path: str) -> str:
     walk.people[name].visit(path)
     return walk.people[name].words()
-
-
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    """Ask again until it holds; raises AssertionError when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Did not hold within {seconds:.0f} s.")
-        time.sleep(0.5)
 
 
 def deposit(walk: Walk) -> None:
