@@ -51,7 +51,7 @@ class Asked:
 
 def measure(seeds: Sequence[int] = SEEDS, count: int = FACTS) -> dict[str, Any]:
     """Figures for `docs/benchmarks/base.json`."""
-    from modelfactory.training.base import SHIPPED_BASE
+    from modelfactory.training.base_files import SHIPPED_BASE
 
     drawn = [_measure_facts(FreshFacts(seed).draw(count), seed, SHIPPED_BASE) for seed in seeds]
     python = _measure_facts(python_facts(), 1, SHIPPED_BASE)

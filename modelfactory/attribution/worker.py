@@ -17,7 +17,8 @@ from modelfactory.attribution.job import Job, JobError
 from modelfactory.attribution.method import MethodParameters
 from modelfactory.attribution.record import Attribution
 from modelfactory.training.adapter import adapter_digest
-from modelfactory.training.base import base_digest, load_base
+from modelfactory.training.base import load_base
+from modelfactory.training.base_files import base_digest
 from modelfactory.training.chat import messages_for, prompt_ids, record_passage, render
 from modelfactory.training.recipe import Example
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from modelfactory.models import BaseModel
+from modelfactory.training.base_files import base_digest, base_files
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError
 
@@ -103,34 +103,15 @@ def read_base_folder(folder: Path) -> BaseFolder:
         raise UnreadableBase(where=folder.name)
     card = _read_card(folder / "MODEL_CARD.md")
     return BaseFolder(
-        digest=base_folder_digest(folder),
+        digest=base_digest(folder),
         parameter_count=parameters,
-        size_bytes=sum(path.stat().st_size for path in _visible_files(folder)),
+        size_bytes=sum(path.stat().st_size for path in base_files(folder)),
         context_tokens=_number(config, "max_position_embeddings", "n_positions"),
         hidden_size=_number(config, "hidden_size", "n_embd"),
         layer_count=_number(config, "num_hidden_layers", "n_layer"),
         vocabulary_size=_number(config, "vocab_size"),
         **card,
     )
-
-
-def base_folder_digest(folder: Path) -> str:
-    """The digest of `modelfactory.training.base.base_digest`, without importing torch: SHA-256 over
-    name, size and content of each file in name order, hidden files left out.
-    """
-    digest = hashlib.sha256()
-    for path in _visible_files(folder):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
 
 
 def _parameter_count(path: Path) -> int:

@@ -75,13 +75,15 @@ def main(arguments: Sequence[str]) -> int:
     if not options.stay:
         exit_with_parent()
     listener = bind(options.listen)
+    # From here on a caller waits in line: "ready" must not be said to somebody who is then refused.
+    listener.listen(128)
     asyncio.run(serve(options, listener, token))
     return 0
 
 
 def name_base(path_or_id: str, model: Any) -> str:
     """The digest of a base folder; of id and commit for a base that came from a hub."""
-    from modelfactory.training.base import base_digest
+    from modelfactory.training.base_files import base_digest
 
     if Path(path_or_id).is_dir():
         return base_digest(Path(path_or_id))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-
-SHIPPED_BASE = Path(__file__).resolve().parents[1] / "base_models" / "openledger-base"
 
 
 class BaseError(ValueError):
@@ -36,16 +33,3 @@ def load_base(path_or_id: str | Path) -> tuple[PreTrainedModel, Any]:
         raise BaseError(f"base model {source}: its tokenizer has no padding, end or unknown token")
     model.train(False)
     return model, tokenizer
-
-
-def base_digest(folder: Path) -> str:
-    """sha256 over the names and contents of the files of a base folder, in name order; hidden files
-    not.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

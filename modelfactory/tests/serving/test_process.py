@@ -14,7 +14,7 @@ import pytest
 from modelfactory.serving.client import EngineClient
 from modelfactory.serving.engine import EngineUnavailableError
 from modelfactory.tests.serving.conftest import ask, byte_tokenizer, tiny_model, tokens_of
-from modelfactory.training.base import base_digest
+from modelfactory.training.base_files import base_digest
 
 ENVIRONMENT = {**os.environ, "ENGINE_TOKEN": "a token", "OMP_NUM_THREADS": "1"}
 # A parent that starts the engine, passes its ready line on, and is then killed.

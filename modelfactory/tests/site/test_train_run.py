@@ -29,7 +29,6 @@ from modelfactory.services import (
     resume_run,
 )
 from modelfactory.services.adapters import adapter_folder
-from modelfactory.services.base_models import base_folder_digest
 from modelfactory.services.plan import make_recipe
 from modelfactory.tests.site.conftest import PRICES
 from openledger_site.accounts.models import User
@@ -231,15 +230,3 @@ def test_stopping_keeps_a_checkpoint_and_no_text_and_resuming_finishes(
     assert not (folder / "examples.jsonl").exists()
     resume_run(run)
     assert_settled_once(finish(Run.objects.get(pk=run.pk)))
-
-
-def test_the_digest_of_a_base_is_the_trainers(tiny_base_folder: Path) -> None:
-    script = (
-        "import sys, pathlib; from modelfactory.training.base import base_digest;"
-        "print(base_digest(pathlib.Path(sys.argv[1])))"
-    )
-    command = [sys.executable, "-c", script, str(tiny_base_folder)]
-    found = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=settings.BASE_DIR
-    )
-    assert found.stdout.strip() == base_folder_digest(tiny_base_folder)

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from datanets.wordings import HELD_OUT_FAMILIES, wordings
-from modelfactory.training.base import SHIPPED_BASE, load_base
+from modelfactory.training.base import load_base
+from modelfactory.training.base_files import SHIPPED_BASE
 from modelfactory.training.base_model.build import build_tokenizer
 from modelfactory.training.base_model.documents import DocumentMaker, Mix
 from modelfactory.training.base_model.facts import FactMaker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelfactory.tests.training.tiny import EXAMPLES
-from modelfactory.training.base import SHIPPED_BASE
+from modelfactory.training.base_files import SHIPPED_BASE
 from modelfactory.training.chat import messages_for
 from modelfactory.training.evaluate import answers, evaluate, exact_match
 from modelfactory.training.lora import train_and_keep
