@@ -65,7 +65,7 @@ def test_syncing_registers_shipped_bases_once_and_a_changed_one_anew(
     settings.BASE_MODELS_DIR, settings.BASE_MODEL = tmp_path, "small"
     folder = make_base_folder(tmp_path / "small")
     assert sync_base_models() == sync_base_models()
-    (folder / "MODEL_CARD.md").write_text("# Another\n")
+    (folder / "generation_config.json").write_text('{"max_length": 7}')
     sync_base_models()
     assert list(BaseModel.objects.order_by("pk").values_list("active", flat=True)) == [False, True]
 
