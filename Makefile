@@ -46,8 +46,10 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 	SETUP_SECONDS=$$(echo "$$(date +%s.%N) - $$began" | bc) EARNINGS_HOLDING_SECONDS=2 \
 	$(PYTHON) -m openledger_site.core.local.run $(if $(ONCE),--once) --drive $(abspath $(PYTHON)) -m e2e.demo
 
+# The journeys come second: their site runs seven processes, which would slow the rest down.
 test: setup-dev ## the whole suite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --ignore=e2e
+	$(PYTHON) -m pytest e2e
 
 test-slow: setup-dev ## what needs more than a minute a test
 	$(PYTHON) -m pytest -m slow
