@@ -48,8 +48,8 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 
 # The journeys come second: their site runs seven processes, which would slow the rest down.
 test: setup-dev ## the whole suite
-	$(PYTHON) -m pytest --ignore=e2e
-	$(PYTHON) -m pytest e2e
+	$(PYTHON) -m pytest -m "not slow and not e2e"
+	$(PYTHON) -m pytest -m "e2e and not slow"
 
 test-slow: setup-dev ## what needs more than a minute a test
 	$(PYTHON) -m pytest -m slow
