@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import pytest
 from kombu import Connection
@@ -30,10 +31,12 @@ def test_the_sites_connections_use_it(connect):
 
 
 def test_messages_arrive_once_each_while_they_are_being_written(connect):
-    seen, stop = [], threading.Event()
+    seen, stop, name = [], threading.Event(), f"work-{uuid.uuid4()}"
+    with connect() as connection:
+        connection.SimpleQueue(name).close()  # declared before anybody reads or writes
 
     def read():
-        with connect() as connection, connection.SimpleQueue("work") as queue:
+        with connect() as connection, connection.SimpleQueue(name) as queue:
             while not (stop.is_set() and not queue.qsize()):
                 try:
                     message = queue.get(block=False)
@@ -44,7 +47,7 @@ def test_messages_arrive_once_each_while_they_are_being_written(connect):
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     [reader.start() for reader in readers]
-    with connect() as connection, connection.SimpleQueue("work") as queue:
+    with connect() as connection, connection.SimpleQueue(name) as queue:
         for number in range(MESSAGES):
             queue.put({"number": number, "text": "x" * 5000})
     stop.set()
@@ -53,7 +56,8 @@ def test_messages_arrive_once_each_while_they_are_being_written(connect):
 
 
 def test_nothing_is_left_in_the_folder(connect, tmp_path):
-    with connect() as connection, connection.SimpleQueue("errands") as queue:
+    # kombu remembers declared queues for the whole process, so each test has its own.
+    with connect() as connection, connection.SimpleQueue(f"errands-{uuid.uuid4()}") as queue:
         queue.put({"number": 1})
         queue.get(timeout=5).ack()
     assert list((tmp_path / "messages").iterdir()) == []
