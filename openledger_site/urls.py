@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from openledger_site.core import views
-from openledger_site.core.styleguide import styleguide
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -26,6 +24,3 @@ urlpatterns = [
     path("jobs/", include("openledger_site.core.urls")),
     path("api/schema/", login_not_required(SpectacularAPIView.as_view()), name="api-schema"),
 ]
-
-if settings.DEBUG:
-    urlpatterns.append(path("styleguide/", styleguide, name="styleguide"))
