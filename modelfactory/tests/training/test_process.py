@@ -44,13 +44,13 @@ def prepared(folder, base, epochs=60):
     return folder
 
 
+def command(folder):
+    return [sys.executable, "-m", "modelfactory.training", str(folder)]
+
+
 def start(folder):
-    return subprocess.Popen(
-        [sys.executable, "-m", "modelfactory.training", str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True, env=one_thread)
 
 
 def read_until(process, wanted):
@@ -70,7 +70,7 @@ def checkpoint_after(step):
 @pytest.fixture(scope="module")
 def whole(base, tmp_path_factory):
     folder = prepared(tmp_path_factory.mktemp("whole") / "run", base)
-    said = subprocess.run(start(folder).args, capture_output=True, text=True, check=True).stdout
+    said = start(folder).communicate(timeout=DEADLINE_SECONDS)[0]
     return folder, [json.loads(line) for line in said.splitlines()], said
 
 
@@ -112,8 +112,7 @@ def test_sigterm_saves_the_step_and_stops_within_a_second(folder):
 def test_a_run_ends_when_its_supervisor_dies(folder):
     code = (
         "import subprocess, sys, time\n"
-        f"command = [sys.executable, '-m', 'modelfactory.training', {str(folder)!r}]\n"
-        "child = subprocess.Popen(command, stdout=subprocess.DEVNULL)\n"
+        f"child = subprocess.Popen({command(folder)!r}, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\ntime.sleep(600)"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
