@@ -40,10 +40,8 @@ State = ChainTransaction.State
 STUCK_SECONDS = 60
 REPLACEMENTS_MAX = 5
 SIGNED_AT_ONCE = 20
-GAS_LIMITS = {
-    # Estimated against the newest block, whose time on an idle chain is before the delay's end.
-    "activate": 250_000,
-}
+# The chain's clock runs behind ours: the call stays queued and is tried in the next round.
+NOT_YET = ("ChallengeDelayRunning",)
 # The contracts take each of these once: an earlier try of ours went through.
 ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
 DONE_BEFORE = "Done before by an earlier transaction."
@@ -121,8 +119,10 @@ def send_round() -> int:
 def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainTransaction) -> bool:
     try:
         call = CALLS[row.purpose](addresses, row.subject, row.arguments)
-        gas_limit = GAS_LIMITS.get(row.purpose) or client.estimate_gas(signer.address, call)
+        gas_limit = client.estimate_gas(signer.address, call)
     except CallReverted as refusal:
+        if refusal.error_name in NOT_YET:
+            return False
         done = refusal.error_name in ALREADY_DONE
         _end(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))
         return False
@@ -222,12 +222,13 @@ def _book_receipt(row: ChainTransaction, receipt: Receipt, final_number: int) ->
     row.transaction_hash = receipt.transaction_hash
     row.block_number, row.block_hash = receipt.block_number, receipt.block_hash
     row.gas_used = receipt.gas_used
-    if receipt.block_number > final_number:
-        _end(row, State.MINED)
-    elif receipt.is_success:
-        _end(row, State.FINAL)
-    else:
+    is_final = receipt.block_number <= final_number
+    if receipt.is_success:
+        _end(row, State.FINAL if is_final else State.MINED)
+    elif is_final:
         _end(row, State.FAILED, problem="The contract refused it in its block.")
+    else:  # not done, and a reorganisation may still let it pass: MINED would say that it went well
+        _end(row, State.SENT, problem="The contract refused it; waiting for finality.")
 
 
 def _end(row: ChainTransaction, state: State, problem: str = "") -> None:

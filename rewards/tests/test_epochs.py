@@ -93,6 +93,35 @@ def test_two_epochs_are_claimed_and_the_books_are_clean(
     assert reconcile().ok
 
 
+def test_an_epoch_waits_for_a_chain_whose_clock_is_behind(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    snapshot = funded.client.request("evm_snapshot")
+    time.sleep(3)  # a reverted anvil goes on with the clock of its snapshot
+    funded.client.request("evm_revert", snapshot)
+    signer = funded.new()
+    funded.link(contributor, signer)
+    pay_answer(consumer, builder, contributor, "answer")
+    until_active(funded, close_epoch(actor=None))
+    (claim,) = claims_open_for(contributor)
+    assert funded.claim(signer, claim).is_success
+
+
+def test_a_reverted_transaction_never_counts_as_done(
+    wallets: Wallets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(wallets.client), "estimate_gas", lambda *_: 100_000)
+    row = queue_transaction("activate", subject="epoch:9", root="0x" + "11" * 32)
+    states = []
+    for _ in range(4):
+        send_transactions()
+        row.refresh_from_db()
+        states.append(row.state)
+        wallets.chain.mine(1)
+    assert states[0] == states[1] == "sent"
+    assert states[-1] == "failed"
+
+
 def test_an_epoch_waits_for_the_one_before_and_for_something_to_pay(
     funded: Wallets, consumer: User, builder: User, contributor: User
 ) -> None:
