@@ -87,15 +87,16 @@ def events(run: Run, kind: str) -> int:
     return run.job.events.filter(kind=kind).count()  # type: ignore[union-attr]
 
 
-def children_of(pid: int) -> list[int]:
-    """Living children of a process, from the kernel's process table."""
+def trainers_of(pid: int) -> list[int]:
+    """Living children of a process that train; a test session has others too, its chain first."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            trains = b"modelfactory.training" in (status.parent / "cmdline").read_bytes()
         except OSError:
             continue  # it ended while we looked
-        if int(fields["PPid"]) == pid and "Z" not in fields["State"]:
+        if trains and int(fields["PPid"]) == pid:
             found.append(int(fields["Pid"]))
     return found
 
@@ -172,7 +173,7 @@ def test_a_killed_trainer_child_resumes_from_its_checkpoint(start: Callable[...,
     run = start(epochs=60)
     thread = in_thread(run)
     wait_until(lambda: events(run, "checkpoint") > 0, "a checkpoint")
-    for child in children_of(os.getpid()):
+    for child in trainers_of(os.getpid()):
         os.kill(child, signal.SIGKILL)
     thread.join()
     run = finish(run)
@@ -186,7 +187,7 @@ def test_a_killed_worker_leaves_no_child_and_another_one_resumes(
     run = start(epochs=60)
     worker = start_worker(run, tmp_path)
     wait_until(lambda: events(run, "checkpoint") > 0, "a checkpoint")
-    children = children_of(worker.pid)
+    children = trainers_of(worker.pid)
     worker.kill()
     worker.wait()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "no orphan")
