@@ -35,7 +35,10 @@ from modelfactory.training.recipe import Example, Recipe, RecipeError
 
 WARM_UP_FRACTION = 0.05
 GRADIENT_NORM_LIMIT = 1.0
-ADAPTER_FOLDER, CHECKPOINT_FOLDER = "adapter", "checkpoints"
+ADAPTER_FOLDER, CHECKPOINT_FOLDER, TRAIL_FOLDER = "adapter", "checkpoints", "trail"
+TRAIL_THIRDS = (1, 2)
+"""Adapters at these thirds of the run stay in `trail/third-N`: a gradient of a row that the
+finished adapter knows by heart says little, one from the middle of the run says what it taught."""
 SECOND_MOMENTS = "second_moments.safetensors"
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -127,6 +130,9 @@ def train_and_keep(
             }
         )
         stopping = should_stop()
+        for third in TRAIL_THIRDS:
+            if state.step == trail_step(steps, third):
+                _write_adapter(state, recipe, folder / TRAIL_FOLDER / f"third-{third}")
         if stopping or state.step % recipe.checkpoint_every_steps == 0 or state.step == steps:
             save_checkpoint(checkpoints, _snapshot(state))
             on_progress({"event": "checkpoint", "step": state.step})
@@ -255,11 +261,16 @@ def _restore(state: _State, saved: Checkpoint) -> None:
     state.losses = [(int(step), float(loss)) for step, loss in saved.values["losses"]]
 
 
-def _finish(state: _State, recipe: Recipe, folder: Path) -> TrainResult:
+def trail_step(steps: int, third: int) -> int:
+    """The step after which the adapter of that third is kept; 0 in a run too short to have one."""
+    return steps * third // 3
+
+
+def _write_adapter(state: _State, recipe: Recipe, final: Path) -> None:
     """Write the adapter beside its final name and rename it, so that a reader finds it whole or not
     at all.
     """
-    draft, final = folder / f"tmp-{ADAPTER_FOLDER}", folder / ADAPTER_FOLDER
+    draft = final.with_name(f"tmp-{final.name}")
     shutil.rmtree(draft, ignore_errors=True)
     state.model.save_pretrained(draft, safe_serialization=True)
     config = json.loads((draft / CONFIG).read_text())
@@ -271,6 +282,11 @@ def _finish(state: _State, recipe: Recipe, folder: Path) -> TrainResult:
     (draft / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the site writes its own
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
+
+
+def _finish(state: _State, recipe: Recipe, folder: Path) -> TrainResult:
+    final = folder / ADAPTER_FOLDER
+    _write_adapter(state, recipe, final)
     moments = {name: value.contiguous() for name, value in _moments(state, "exp_avg_sq").items()}
     save_file(moments, folder / SECOND_MOMENTS)
     return TrainResult(
