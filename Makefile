@@ -43,7 +43,7 @@ run: setup ## the empty site; Ctrl-C stops everything
 
 demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops after the loop
 	@began=$$(date +%s.%N); $(MAKE) --no-print-directory setup || exit 1; \
-	SETUP_SECONDS=$$(echo "$$(date +%s.%N) - $$began" | bc) EARNINGS_HOLDING_SECONDS=2 \
+	SETUP_SECONDS=$$(echo "$$(date +%s.%N) - $$began" | bc) EARNINGS_HOLDING_SECONDS=2 CALIBRATE_ON_PUBLISH=0 \
 	$(PYTHON) -m openledger_site.core.local.run $(if $(ONCE),--once) --drive $(abspath $(PYTHON)) -m e2e.demo
 
 # The journeys come second: their site runs seven processes, which would slow the rest down. What

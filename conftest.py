@@ -11,8 +11,12 @@ from openledger_site.accounts.models import User
 
 
 def pytest_configure() -> None:
-    """Slow hashes protect people; a test makes up several and would wait a second for each."""
+    """Slow hashes protect people; a test makes up several and would wait a second for each.
+
+    And no test may meet the contracts of a site that was run in this folder.
+    """
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.CHAIN_ADDRESSES_FILE = settings.LOCAL_DIR / "chain" / "addresses-of-tests.json"
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ def make_site(folder: Path, **environment: str) -> Site:
         "OPENLEDGER_LOCAL_DIR": str(folder),
         "EARNINGS_HOLDING_SECONDS": "2",
         "SIGNUP_RATE_LIMIT": "1000/m/ip",
+        # Dozens of retrainings would keep both cores from the journeys.
+        "CALIBRATE_ON_PUBLISH": "0",
         # Tests of this repository may run beside a developer's own site: take no fixed port.
         "DATABASE_URL": "",
         "CHAIN_RPC_URL": "",

@@ -17,6 +17,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.attribution.index import IndexDamagedError
 from modelfactory.attribution.record import Attribution, ReplayMismatchError, replay
 from modelfactory.attribution.shares import compute_shares
@@ -164,7 +165,8 @@ def _check_scores(body: Mapping[str, Any], folder: Path | None, result: Verifica
         result.skipped.append("scores: the attribution index is not here; give --index FOLDER")
         return
     try:
-        replay(influence["attribution"], folder)
+        calibration = calibration_folder(folder.parent, folder.name)
+        replay(influence["attribution"], folder, calibration if calibration.exists() else None)
         result.checked.append("scores from the index")
     except (ReplayMismatchError, IndexDamagedError) as problem:
         result.problems.append(f"scores: {problem}")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from modelfactory.models import AttributionIndex, BaseModel, Model, Run
+from modelfactory.models import (
+    AttributionIndex,
+    BaseModel,
+    Calibration,
+    CalibrationSubset,
+    Model,
+    Run,
+)
 
 
 @admin.register(BaseModel)
@@ -47,6 +54,30 @@ class ModelAdmin(admin.ModelAdmin[Model]):
 class AttributionIndexAdmin(admin.ModelAdmin[AttributionIndex]):
     list_display = ["adapter_digest", "state", "record_count", "size_bytes", "build_seconds"]
     list_select_related = ["job"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Calibration)
+class CalibrationAdmin(admin.ModelAdmin[Calibration]):
+    list_display = ["index", "subset_count", "seconds", "created_at", "ready_at"]
+    list_select_related = ["index"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(CalibrationSubset)
+class CalibrationSubsetAdmin(admin.ModelAdmin[CalibrationSubset]):
+    list_display = ["calibration", "position", "job", "adapter_digest", "done_at"]
+    list_select_related = ["calibration__index", "job"]
 
     def has_add_permission(self, request: object) -> bool:
         return False

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from modelfactory.models import AttributionIndex, Run
-from modelfactory.services import INDEX_JOB, TRAIN_JOB, build_attribution_index, train_run
+from modelfactory.models import AttributionIndex, Calibration, CalibrationSubset, Run
+from modelfactory.services import (
+    FIT_JOB,
+    INDEX_JOB,
+    SUBSET_JOB,
+    TRAIN_JOB,
+    build_attribution_index,
+    fit_calibration,
+    train_run,
+    train_subset,
+)
 from openledger_site.core.jobs import Lease, handles
 
 
@@ -20,3 +29,19 @@ def index(lease: Lease) -> None:
     digest = lease.job.payload["adapter_digest"]
     rows = AttributionIndex.objects.select_related("run__version", "run__base")
     build_attribution_index(lease, rows.get(adapter_digest=digest))
+
+
+@handles(SUBSET_JOB)
+def calibrate_subset(lease: Lease) -> None:
+    run = "calibration__index__run"
+    rows = CalibrationSubset.objects.select_related(
+        f"{run}__version", f"{run}__base", f"{run}__builder"
+    )
+    train_subset(lease, rows.get(pk=lease.job.payload["subset_id"]))
+
+
+@handles(FIT_JOB)
+def calibrate(lease: Lease) -> None:
+    run = "index__run"
+    rows = Calibration.objects.select_related(f"{run}__version", f"{run}__base", f"{run}__builder")
+    fit_calibration(lease, rows.get(pk=lease.job.payload["calibration_id"]))

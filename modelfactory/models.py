@@ -1,4 +1,4 @@
-"""Base models, runs, what they scored, the models published from them, and attribution indexes."""
+"""Base models, runs and their scores, the models published from them, and attribution."""
 
 from __future__ import annotations
 
@@ -167,6 +167,9 @@ class AttributionIndex(models.Model):
     phantom_count = models.PositiveIntegerField(default=0)
     size_bytes = models.PositiveBigIntegerField(default=0)
     build_seconds = models.FloatField(default=0)
+    trail_digests = models.JSONField(
+        default=list, blank=True, help_text="Adapters from earlier moments of the run, in order."
+    )
     ready_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -187,6 +190,67 @@ class AttributionIndex(models.Model):
         if self.ready_at is not None:
             return "ready"
         return str(self.job.state) if self.job is not None else str(Job.State.FAILED)
+
+
+class Calibration(models.Model):
+    """How well an adapter's attribution predicts what retraining really does, once measured.
+
+    The run's recipe is repeated on random halves of its rows (`CalibrationSubset`); which half each
+    gets follows from `seed`. Then one job fits the scores to what the retrained adapters say.
+    """
+
+    index = models.OneToOneField(
+        AttributionIndex, on_delete=models.PROTECT, related_name="calibration"
+    )
+    subset_count = models.PositiveIntegerField()
+    seed = models.PositiveBigIntegerField()
+    rows_digest = models.CharField(
+        max_length=64, help_text="SHA-256 of the run's examples: all retrainings need the same."
+    )
+    job = models.ForeignKey(
+        Job, null=True, on_delete=models.SET_NULL, related_name="+", help_text="The fit."
+    )
+    digest = models.CharField(max_length=64, blank=True)
+    fidelity = models.JSONField(default=dict, blank=True)
+    seconds = models.FloatField(default=0, help_text="Of all retrainings and the fit.")
+    created_at = models.DateTimeField(db_default=Now())
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(ready_at__isnull=True) | ~models.Q(digest=""),
+                name="calibration_ready_has_a_digest",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"calibration of {self.index}"
+
+
+class CalibrationSubset(models.Model):
+    """One retraining on half of the rows: waiting for its turn, with a job, or done."""
+
+    calibration = models.ForeignKey(Calibration, on_delete=models.CASCADE, related_name="subsets")
+    position = models.PositiveIntegerField()
+    adapter_digest = models.CharField(max_length=64, blank=True)
+    job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["calibration", "position"], name="calibration_subset_has_its_own_position"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(done_at__isnull=True) | ~models.Q(adapter_digest=""),
+                name="calibration_subset_done_has_an_adapter",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"subset {self.position} of calibration {self.calibration_id}"
 
 
 class Model(models.Model):

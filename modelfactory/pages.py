@@ -15,6 +15,7 @@ from django.utils.text import slugify
 
 from datanets.selectors import record_cards, versions_for_training
 from modelfactory import selectors, services
+from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import STEPS, RunForm
 from modelfactory.models import EvaluationResult, Model, Run
 from modelfactory.services import Plan
@@ -225,8 +226,8 @@ def model_context(model: Model) -> dict[str, Any]:
         "verdict": selectors.verdict_of(model.run),
         "contributors": contributors,
         "shares": [{"label": c.contributor.name, "value": c.row_count} for c in contributors],
-        "index": selectors.index_of(model.adapter_digest),
         "example_price_wei": services.price_wei(model, 100, 50),
+        **fidelity_context(model),
     }
 
 

@@ -6,14 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.http import Http404
 
-from modelfactory.models import AttributionIndex, BaseModel, EvaluationResult, Model, Run
-from openledger_site.core.models import JobEvent
+from modelfactory.models import (
+    AttributionIndex,
+    BaseModel,
+    Calibration,
+    EvaluationResult,
+    Model,
+    Run,
+)
+from openledger_site.core.models import Job, JobEvent
 
 CURVE_POINTS_MAX = 400
 LOG_EVENTS_MAX = 12
+ROWS_TO_HALVE_MIN = 4
+"""Of fewer rows there are too few different halves to tell one row from another."""
 
 
 def bases_offered() -> QuerySet[BaseModel]:
@@ -53,10 +63,61 @@ def model_for(user: Any, slug: str) -> Model:
     return model
 
 
+def model_owned_by(user: Any, slug: str) -> Model:
+    """The model for its owner; 404 for everybody else, whether they may see it or not."""
+    model = models_visible_to(user).filter(slug=slug, owner_id=user.pk).first()
+    if model is None:
+        raise Http404("No such model.")
+    return model
+
+
 def index_of(adapter_digest: str) -> AttributionIndex | None:
     """The attribution index of an adapter, ready or not; None when there was never one."""
-    indexes = AttributionIndex.objects.select_related("job")
+    indexes = AttributionIndex.objects.select_related("job", "run", "calibration__job")
     return indexes.filter(adapter_digest=adapter_digest).first() if adapter_digest else None
+
+
+def can_be_calibrated(index: AttributionIndex) -> bool:
+    """Whether retraining on halves of the rows is switched on, possible, and of any use."""
+    usable = index.state in ("ready", Job.State.QUEUED, Job.State.RUNNING)
+    enough = index.run.training_row_count >= ROWS_TO_HALVE_MIN
+    return usable and enough and settings.CALIBRATION_SUBSETS > 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Where an adapter's calibration stands: unmeasured, measuring, stopped or measured."""
+
+    state: str
+    done: int = 0
+    total: int = 0
+    calibration: Calibration | None = None
+    stopped_by: Job | None = None
+
+    @property
+    def final(self) -> bool:
+        """Asking for it again would end the same way."""
+        final = ("rows_changed", "no_right_to_train", "calibration_unusable")
+        return self.stopped_by is not None and self.stopped_by.error_code in final
+
+
+def measurement_of(index: AttributionIndex | None) -> Measurement:
+    """Read the calibration's rows once; its state follows from its jobs and is never stored."""
+    calibration: Calibration | None = getattr(index, "calibration", None)
+    if index is None or calibration is None:
+        return Measurement("unmeasured")
+    subsets = list(calibration.subsets.select_related("job"))
+    done = sum(subset.done_at is not None for subset in subsets)
+    if calibration.ready_at is not None:
+        return Measurement("measured", done, len(subsets), calibration)
+    jobs = [subset.job for subset in subsets if subset.done_at is None]
+    # With all retrainings done it is the index that the fit waits for, and then the fit itself.
+    jobs += [] if jobs else [calibration.job or index.job]
+    known = [job for job in jobs if job is not None]
+    if any(not job.ended for job in known):
+        return Measurement("measuring", done, len(subsets), calibration)
+    ended = next((job for job in known if job.ended), None)
+    return Measurement("stopped", done, len(subsets), calibration, ended)
 
 
 @dataclass(frozen=True)

@@ -16,4 +16,6 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry/", views.run_retry, name="run-retry"),
     path("runs/<uuid:run_id>/publish/", views.model_publish, name="model-publish"),
     path("models/<slug:slug>/", views.model_detail, name="model-detail"),
+    path("models/<slug:slug>/fidelity/", views.model_fidelity, name="model-fidelity"),
+    path("models/<slug:slug>/calibrate/", views.model_calibrate, name="model-calibrate"),
 ]

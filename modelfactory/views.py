@@ -9,9 +9,11 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from modelfactory import pages, selectors, services
+from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import PublishForm, RunForm
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.jobs import cancel_job
@@ -106,3 +108,19 @@ def model_publish(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
     model = selectors.model_for(request.user, slug)
     return render(request, "modelfactory/model_detail.html", pages.model_context(model))
+
+
+@login_not_required
+@require_GET
+def model_fidelity(request: HttpRequest, slug: str) -> HttpResponse:
+    """The panel that says how well attribution is known: fetched again while it is measured."""
+    model = selectors.model_for(request.user, slug)
+    return render(request, "modelfactory/_model_fidelity.html", fidelity_context(model))
+
+
+@require_POST
+@idempotent
+def model_calibrate(request: HttpRequest, slug: str) -> HttpResponse:
+    model = selectors.model_owned_by(request.user, slug)
+    services.start_calibration(model, actor=request.user)
+    return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#fidelity")

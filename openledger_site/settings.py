@@ -297,6 +297,11 @@ ATTRIBUTION_DIR = MEDIA_ROOT / "attribution"
 ENGINE_URL = env.str("ENGINE_URL", default="http://127.0.0.1:8600")
 ENGINE_TOKEN = env.str("ENGINE_TOKEN", default="") or local_secret(LOCAL_DIR, "engine")
 TORCH_THREADS = env.int("TORCH_THREADS", default=1)
+# After a run its adapter is trained again on this many random halves of the rows, to measure how
+# well scores predict what retraining does; 0 switches that off.
+CALIBRATION_SUBSETS = env.int("CALIBRATION_SUBSETS", default=32)
+CALIBRATION_PARALLEL = env.int("CALIBRATION_PARALLEL", default=1)
+CALIBRATE_ON_PUBLISH = env.bool("CALIBRATE_ON_PUBLISH", default=True)
 # Needs torch; named by path so that only the attribution worker imports it.
 ATTRIBUTOR = "modelfactory.attribution.worker.AttributionWorker"
 

@@ -116,7 +116,7 @@ def test_a_figure_that_does_not_follow_from_the_others_is_found_under_a_valid_si
 def test_a_score_that_the_index_does_not_give_is_found_under_a_valid_signature(
     receipt: dict[str, Any], world: World
 ) -> None:
-    paths = [p for p in leaves(receipt) if p[-1] in ("score", "threshold", "query_sketch")]
+    paths = [p for p in leaves(receipt) if p[-1] in ("score", "threshold", "values")]
     assert paths
     changed = [resealed(planted(receipt, path)) for path in paths]
     assert [finds(each, index_folder=index(world)) for each in changed] == [True] * len(paths)

@@ -4,12 +4,18 @@
 reads) and prints one JSON event a line: loading, progress, then done with ``index_digest``, or
 failed. Exit status 0 done, 2 the folder cannot be used.
 
+``python -m modelfactory.attribution calibrate FOLDER`` fits ``FOLDER/calibration`` to retrained
+adapters (see ``calibrate_job``) and ends with ``calibration_digest`` and ``fidelity``.
+
+``python -m modelfactory.attribution measure FOLDER`` says what each adapter thinks of one answer:
+``log_probabilities`` in nats, in the order of ``spec.json``'s ``adapters``.
+
 ``python -m modelfactory.attribution worker --base PATH --adapters FOLDER --indexes FOLDER`` reads
 one JSON request a line on stdin (``request_id`` and what ``AttributionWorker.attribute`` takes) and
 answers each with one line: ``{"event": "attribution", "request_id", "attribution"}`` or
 ``{"event": "failed", "request_id", "code", "message"}``. It ends with its input.
 
-Both end when their parent does, and neither prints a record's text.
+All end when their parent does, and none prints a record's text.
 """
 
 from __future__ import annotations
@@ -23,7 +29,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modelfactory.attribution.job import JobError, read_job
+from modelfactory.attribution.index import IndexDamagedError
+from modelfactory.attribution.job import JobError, read_calibration_spec, read_job
 from modelfactory.parent import exit_with_parent
 
 UNUSABLE_STATUS = 2
@@ -62,6 +69,39 @@ def build(folder: Path) -> int:
     return 0
 
 
+def calibrate(folder: Path) -> int:
+    try:
+        spec = read_calibration_spec(folder)
+        limit_threads(spec.threads)
+        emit(event="loading", subsets=len(spec.subsets))
+        from modelfactory.attribution.calibrate_job import run_calibration
+
+        digest, fidelity = run_calibration(
+            spec, folder, lambda done, total: emit(event="progress", done=done, of=total)
+        )
+    except (IndexDamagedError, ValueError, OSError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", calibration_digest=digest, fidelity=fidelity)
+    return 0
+
+
+def measure(folder: Path) -> int:
+    try:
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        limit_threads(int(spec.get("threads", 1)))
+        emit(event="loading", adapters=len(spec["adapters"]))
+        from modelfactory.attribution.calibrate_job import measure_answer
+
+        found = measure_answer(spec, answer)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", log_probabilities=found)
+    return 0
+
+
 def work(base: str, adapters: Path, indexes: Path, threads: int) -> int:
     limit_threads(threads)
     from modelfactory.attribution.worker import AttributionWorker
@@ -81,11 +121,16 @@ def work(base: str, adapters: Path, indexes: Path, threads: int) -> int:
     return 0
 
 
+_ON_FOLDER = {"build": build, "calibrate": calibrate, "measure": measure}
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m modelfactory.attribution")
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", help="build FOLDER/index")
     building.add_argument("folder", type=Path)
+    for name in ("calibrate", "measure"):
+        commands.add_parser(name).add_argument("folder", type=Path)
     working = commands.add_parser("worker", help="answer requests from standard input")
     working.add_argument("--base", required=True)
     working.add_argument("--adapters", required=True, type=Path)
@@ -93,8 +138,8 @@ def main(arguments: Sequence[str]) -> int:
     working.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     exit_with_parent()
-    if options.command == "build":
-        return build(options.folder)
+    if options.command in _ON_FOLDER:
+        return _ON_FOLDER[options.command](options.folder)
     return work(options.base, options.adapters, options.indexes, options.threads)
 
 

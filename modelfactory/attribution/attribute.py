@@ -1,4 +1,4 @@
-"""Attribute one answer: a forward and a backward pass, then integer arithmetic on the index."""
+"""Attribute one answer: passes through the model, then integer arithmetic on the index."""
 
 from __future__ import annotations
 
@@ -9,16 +9,54 @@ import numpy as np
 import torch
 from peft import PeftModel
 
+from modelfactory.attribution.calibration import MICRO, Calibration, deviations
 from modelfactory.attribution.gradients import TokenExample, record_gradients, response_losses
-from modelfactory.attribution.index import AttributionIndex
-from modelfactory.attribution.method import METHOD, MethodParameters
-from modelfactory.attribution.record import Attribution, ScoredRecord, encode_query, rank
+from modelfactory.attribution.index import COSINE_BITS, AttributionIndex
+from modelfactory.attribution.method import (
+    CALIBRATED,
+    UNCALIBRATED,
+    MethodParameters,
+    Query,
+    Scores,
+    calibrated,
+    normalised_signals,
+    uncalibrated,
+)
+from modelfactory.attribution.record import Attribution, ScoredRecord, StoredQuery, rank
+from modelfactory.attribution.stacked import StackedAdapters
+from modelfactory.attribution.subjects import Subject
 
 LEXICAL_MICRO = 1_000_000
 
 
+def query_of(
+    subject: Subject, index: AttributionIndex, example: TokenExample, question: str, response: str
+) -> tuple[Query, float]:
+    """What the index is asked, and the answer's log-probability (nats) under the whole adapter."""
+    sketches, log_probability = [], 0.0
+    for number, (name, track) in enumerate(zip(subject.tracks, index.tracks, strict=True)):
+        subject.model.set_adapter(name)
+        gradients = record_gradients(subject.model, [example], name)
+        parts = {key: values.cpu().numpy() for key, values in gradients.modules.items()}
+        sketches.append(track.quantise_query(index.sketch.project(parts)[0]))
+        if number == 0:
+            log_probability = float(gradients.log_probabilities[0])
+    subject.model.set_adapter(subject.tracks[0])
+    words = (index.lexical_prompts.words_of(question), index.lexical_responses.words_of(response))
+    return Query(tuple(sketches), *words), log_probability
+
+
+def log_probabilities_micro(
+    model: PeftModel, subsets: StackedAdapters, example: TokenExample
+) -> tuple[int, ...]:
+    """What the retrained adapters think of an answer [M], in millionths of a nat."""
+    with model.disable_adapter():
+        found = subsets.log_probabilities(model.get_base_model(), example)
+    return tuple(round(float(value) * MICRO) for value in found)
+
+
 def attribute(
-    model: PeftModel,
+    subject: Subject,
     tokenizer: Any,
     index: AttributionIndex,
     prompt_ids: Sequence[int],
@@ -33,40 +71,72 @@ def attribute(
     the record in the prompt the answer is copied from there, its gradient carries no trace of the
     record, and nothing scores above the noise. Retrieval is evidence of its own.
 
-    ``model`` carries the index's adapter as the active one. BM25 is asked with ``question``, or
-    with the decoded prompt. Raises ``ValueError`` when the model's LoRA modules are not those of
-    the index.
+    BM25 is asked with ``question``, or with the decoded prompt. With a calibration its score pays.
+    Raises ``ValueError`` when the model's LoRA modules are not those of the index.
     """
     parameters = parameters or MethodParameters()
     example = TokenExample(tuple(prompt_ids), tuple(response_ids))
-    gradients = record_gradients(model, [example], model.active_adapter)
-    sketched = index.sketch.project({n: g.cpu().numpy() for n, g in gradients.modules.items()})[0]
-    query = index.quantise_query(sketched)
-    ranking = rank(index, query.values, parameters)
-    with torch.inference_mode(), model.disable_adapter():
-        base_loss = response_losses(model, [example])[1]
     if question is None:
-        question = tokenizer.decode(list(prompt_ids), skip_special_tokens=True)
-    lexical = np.rint(index.lexical.scores(question) * LEXICAL_MICRO).astype(np.int64)
+        question = str(tokenizer.decode(list(prompt_ids), skip_special_tokens=True))
+    response = str(tokenizer.decode(list(response_ids), skip_special_tokens=True))
+    query, log_probability = query_of(subject, index, example, question, response)
+    calibration = subject.calibration
+    measured: tuple[int, ...] = ()
+    if calibration is None or subject.subsets is None:
+        scores = uncalibrated(index, query, parameters)
+    else:
+        measured = log_probabilities_micro(subject.model, subject.subsets, example)
+        scores = calibrated(index, calibration, query, measured, parameters)
+    with torch.inference_mode(), subject.model.disable_adapter():
+        base_loss = response_losses(subject.model, [example])[1]
     return Attribution(
-        method=METHOD,
+        method=CALIBRATED if measured else UNCALIBRATED,
         parameters=parameters,
         base_digest=index.identity.base_digest,
         adapter_digest=index.identity.adapter_digest,
         index_digest=index.digest,
+        calibration_digest=calibration.digest if calibration is not None and measured else "",
         sketch_seed=index.seed,
         prompt_ids=example.prompt_ids,
         response_ids=example.response_ids,
-        query_sketch=encode_query(query.values),
-        score_unit=index.score_unit(query),
-        threshold=ranking.threshold,
-        records=tuple(
-            ScoredRecord(
-                index.records[at].record_id, index.records[at].cluster, score, int(lexical[at])
-            )
-            for at, score in zip(ranking.positions, ranking.scores, strict=True)
-        ),
+        query=StoredQuery.of(query),
+        subset_log_probabilities_micro=measured,
+        duals=scores.duals,
+        score_unit=1 / MICRO if measured else 2.0**-COSINE_BITS,
+        score_of="nats" if measured else "summed cosines",
+        threshold=scores.threshold,
+        records=_listed(index, calibration, query, measured, scores, parameters, question),
         scored_records=len(index),
-        log_probability=float(gradients.log_probabilities[0]),
+        log_probability=log_probability,
         base_log_probability=-float(base_loss[0]),
+    )
+
+
+def _listed(
+    index: AttributionIndex,
+    calibration: Calibration | None,
+    query: Query,
+    measured: Sequence[int],
+    scores: Scores,
+    parameters: MethodParameters,
+    question: str,
+) -> tuple[ScoredRecord, ...]:
+    """The best records, with BM25 of the whole record and the uncertainty of the score."""
+    ranking = rank(scores, parameters)
+    lexical = np.rint(index.lexical.scores(question) * LEXICAL_MICRO).astype(np.int64)
+    spread = [0] * len(ranking.positions)
+    if calibration is not None and measured:
+        own, _ = normalised_signals(index, query)
+        spread = deviations(
+            own, calibration.design, calibration.weights, measured, ranking.positions
+        )
+    return tuple(
+        ScoredRecord(
+            index.records[at].record_id,
+            index.records[at].cluster,
+            score,
+            int(lexical[at]),
+            deviation,
+        )
+        for at, score, deviation in zip(ranking.positions, ranking.scores, spread, strict=True)
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from peft import PeftModel
 from torch import nn
 
 from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
-from modelfactory.attribution.index import IndexIdentity, IndexRecord, write_index
+from modelfactory.attribution.index import (
+    IndexIdentity,
+    IndexRecord,
+    Texts,
+    TrackRows,
+    write_index,
+)
 from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
 from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS
 from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
@@ -19,7 +26,7 @@ from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """How an index is built; ``dimensions`` is the length of a row in bytes."""
+    """How an index is built; ``dimensions`` is the length of a row of one track in bytes."""
 
     dimensions: int = 4096
     seed: int = 20_261_123
@@ -27,15 +34,25 @@ class IndexSettings:
     damping: float = DEFAULT_DAMPING
     batch_size: int = 16
     duplicate_threshold: float = DEFAULT_THRESHOLD
+    wordings: int = 2
+    """Of each record at most so many are indexed: more predict no better and cost as much each."""
 
 
 @dataclass(frozen=True)
 class RecordExamples:
-    """A record, its text for BM25 and duplicates, and its training examples (one per wording)."""
+    """A record, its texts for BM25 and duplicates, and its training examples (one per wording)."""
 
     record_id: str
-    text: str
+    texts: Texts
     examples: tuple[TokenExample, ...]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A never-trained record."""
+
+    texts: Texts
+    example: TokenExample
 
 
 def sketch_gradients(
@@ -44,19 +61,15 @@ def sketch_gradients(
     groups: Sequence[Sequence[TokenExample]],
     *,
     batch_size: int,
-    on_progress: Callable[[int, int], None],
+    adapter: str = "default",
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Float32:
     """[n, k]: the sketched gradient of each group, the mean over its examples."""
     owners = [row for row, group in enumerate(groups) for _ in group]
     flat = [example for group in groups for example in group]
     rows = np.zeros((len(groups), sketch.dimensions), dtype=np.float32)
     position = 0
-    for batch in batched(
-        model,
-        flat,
-        batch_size=batch_size,
-        on_batch=lambda done: on_progress(done, len(flat)),
-    ):
+    for batch in batched(model, flat, batch_size=batch_size, adapter=adapter, on_batch=on_progress):
         parts = {name: values.cpu().numpy() for name, values in batch.modules.items()}
         for sketched in sketch.project(parts):
             rows[owners[position]] += sketched
@@ -67,43 +80,67 @@ def sketch_gradients(
 
 def build_index(
     folder: Path,
-    model: nn.Module,
+    model: PeftModel,
     records: Sequence[RecordExamples],
-    phantoms: Sequence[TokenExample],
+    phantoms: Sequence[Phantom],
     *,
     base_digest: str,
     adapter_digest: str,
+    tracks: Mapping[str, str] | None = None,
     settings: IndexSettings | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Write the index of ``records`` (oldest first) to ``folder``; returns the index digest.
 
-    ``model`` is the base with the adapter active. ``phantoms`` were never trained; at least
-    ``MINIMUM_PHANTOMS``. Raises ``ValueError`` for too few phantoms or a record without examples.
+    ``model`` has the run's adapters loaded; ``tracks`` maps those to index, by name in the model,
+    to their digests: the finished one first, then earlier moments. ``phantoms`` were never trained;
+    at least ``MINIMUM_PHANTOMS``. Raises ``ValueError`` for too few phantoms or a record without
+    examples.
     """
     settings = settings or IndexSettings()
+    tracks = tracks or {"default": adapter_digest}
     if len(phantoms) < MINIMUM_PHANTOMS or not all(record.examples for record in records):
         raise ValueError(f"an index needs {MINIMUM_PHANTOMS} phantoms and examples of each record")
     sizes = {module.name: module.size for module in lora_modules(model)}
     dimensions = min(settings.dimensions, sum(sizes.values()))
     sketch = plan_sketch(sizes, dimensions=dimensions, seed=settings.seed)
-    texts = [record.text for record in records]
-    clusters = cluster_positions(texts, threshold=settings.duplicate_threshold)
-    groups = [*(record.examples for record in records), *((example,) for example in phantoms)]
-    rows = sketch_gradients(
-        model, sketch, groups, batch_size=settings.batch_size, on_progress=on_progress
-    )
+    whole = [f"{record.texts.prompt} {record.texts.response}" for record in records]
+    clusters = cluster_positions(whole, threshold=settings.duplicate_threshold)
+    groups = [*(record.examples for record in records), *((one.example,) for one in phantoms)]
+    total = len(tracks) * sum(len(group) for group in groups)
+    found = []
+    for number, name in enumerate(tracks):
+        begun = number * total // len(tracks)
+
+        def report(done: int, begun: int = begun) -> None:
+            on_progress(begun + done, total)
+
+        model.set_adapter(name)
+        rows = sketch_gradients(
+            model,
+            sketch,
+            groups,
+            batch_size=settings.batch_size,
+            adapter=name,
+            on_progress=report,
+        )
+        found.append(TrackRows(rows[: len(records)], rows[len(records) :]))
     return write_index(
         folder,
         identity=IndexIdentity(
-            base_digest, adapter_digest, settings.curvature, settings.damping, LOSS
+            base_digest,
+            adapter_digest,
+            settings.curvature,
+            settings.damping,
+            LOSS,
+            tuple(tracks.values()),
         ),
         sketch=sketch,
         records=[
             IndexRecord(record.record_id, records[cluster].record_id)
             for record, cluster in zip(records, clusters, strict=True)
         ],
-        rows=rows[: len(records)],
-        phantoms=rows[len(records) :],
-        texts=texts,
+        tracks=found,
+        texts=[record.texts for record in records],
+        phantom_texts=[phantom.texts for phantom in phantoms],
     )

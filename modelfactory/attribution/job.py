@@ -28,6 +28,7 @@ class JobError(ValueError):
 class BuildSpec:
     """``base`` is a folder or hub id, ``adapter`` a folder in PEFT's format.
 
+    ``trail`` holds the adapters of earlier moments of the run, earliest first.
     ``base_digest`` may be left out for a base folder. ``settings`` are fields of
     ``build.IndexSettings``; ``phantom_count`` is used when there is no phantoms file.
     """
@@ -38,6 +39,7 @@ class BuildSpec:
     max_length: int = 512
     threads: int = 1
     phantom_count: int = 64
+    trail: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -79,3 +81,66 @@ def _made(spec: BuildSpec, records: Sequence[Sequence[Example]]) -> tuple[Exampl
     return tuple(
         Example(f"phantom-{at}", item.prompt, item.response) for at, item in enumerate(made)
     )
+
+
+@dataclass(frozen=True)
+class RetrainedSubset:
+    """An adapter that was retrained on the records ``kept``."""
+
+    adapter: str
+    kept: frozenset[str]
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """What a calibration is made of: ``spec.json``, ``questions.jsonl`` and ``kinds.json``.
+
+    Adapters of earlier moments, which the index names, lie beside ``adapter`` by their digests.
+    """
+
+    base: str
+    index: str
+    adapter: str
+    subsets: tuple[RetrainedSubset, ...]
+    questions: tuple[Example, ...]
+    kinds: tuple[str, ...]
+    max_length: int = 512
+    threads: int = 1
+    seed: int = 0
+
+
+MINIMUM_SUBSETS = 4
+MINIMUM_QUESTIONS = 4
+
+
+def read_calibration_spec(folder: Path) -> CalibrationSpec:
+    """Raises ``JobError`` when a file is missing or malformed, or there is too little to fit."""
+    try:
+        document = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        if document.get("schema") != SCHEMA:
+            raise JobError("spec.json has an unknown schema")
+        questions = tuple(read_examples(folder / "questions.jsonl"))
+        kinds = tuple(json.loads((folder / "kinds.json").read_text(encoding="utf-8")))
+        spec = CalibrationSpec(
+            base=document["base"],
+            index=document["index"],
+            adapter=document["adapter"],
+            subsets=tuple(
+                RetrainedSubset(item["adapter"], frozenset(item["kept"]))
+                for item in document["subsets"]
+            ),
+            questions=questions,
+            kinds=kinds,
+            max_length=int(document.get("max_length", 512)),
+            threads=int(document.get("threads", 1)),
+            seed=int(document.get("seed", 0)),
+        )
+    except (OSError, TypeError, KeyError, AttributeError, RecipeError, ValueError) as error:
+        raise error if isinstance(error, JobError) else JobError(str(error)) from error
+    if len(kinds) != len(questions):
+        raise JobError("kinds.json has not one kind for each line of questions.jsonl")
+    if len(spec.subsets) < MINIMUM_SUBSETS or len(questions) < MINIMUM_QUESTIONS:
+        raise JobError(
+            f"a calibration needs {MINIMUM_SUBSETS} retrainings and {MINIMUM_QUESTIONS} questions"
+        )
+    return spec

@@ -65,12 +65,20 @@ class LexicalIndex:
     def from_texts(cls, texts: Sequence[str], salt: bytes = b"") -> LexicalIndex:
         return cls([_salted(words(text), salt) for text in texts], salt)
 
+    def words_of(self, question: str) -> tuple[str, ...]:
+        """The words of ``question`` as this index knows them, hashed where it is salted."""
+        return tuple(_salted(words(question), self._salt))
+
     def scores(self, question: str) -> npt.NDArray[np.float64]:
         """BM25 of every text [n] for ``question``; zeros when no word is known."""
+        return self.scores_of(self.words_of(question))
+
+    def scores_of(self, own_words: Sequence[str]) -> npt.NDArray[np.float64]:
+        """As ``scores``, for what ``words_of`` gave."""
         if self._index is None:
             return np.zeros(len(self.corpus))
         vocabulary = self._index.vocab_dict
-        known = [word for word in _salted(words(question), self._salt) if word in vocabulary]
+        known = [word for word in own_words if word in vocabulary]
         if not known:
             return np.zeros(len(self.corpus))
         return np.asarray(self._index.get_scores(known), dtype=np.float64)

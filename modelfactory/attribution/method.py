@@ -1,26 +1,41 @@
-"""The one place where signals become the score that pays, with its version.
+"""The one place where signals become the score that pays, with its versions.
 
-``efim-1``: the score is the influence cosine in the metric of the damped empirical Fisher, in
-integers; the threshold is a high percentile of the scores of never-trained phantom records on the
-same query. BM25 is reported beside it and pays nothing.
+``efim-2``: the sum of the influence cosines over the tracks of an index, in the metric of the
+damped empirical Fisher, in 2^-20. For a model whose attribution has not been measured.
+
+``calibrated-1``: the posterior effect of a record on the answer's log-probability, in millionths of
+a nat, from the same signals, BM25 of both halves of a record, and retrained adapters
+(``calibration.py``).
+
+A record is paid for what exceeds the threshold: a high percentile of the scores of never-trained
+phantom records on the same answer, raised by the gate that a calibration learnt from answers that
+have no source.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-METHOD = "efim-1"
+from modelfactory.attribution.calibration import Calibration, Posterior, normalised, posterior
+from modelfactory.attribution.index import AttributionIndex, QuantisedQuery
+
+UNCALIBRATED, CALIBRATED = "efim-2", "calibrated-1"
+NOBODY = 1 << 52
+"""The threshold of a calibration that does not beat chance: its scores are shown and pay nobody."""
+WORD_SCALE = 1 << 10
+"""BM25 scores are rounded to this fraction."""
 
 Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class MethodParameters:
-    """What ``efim-1`` may be tuned by; every receipt carries them."""
+    """What a method may be tuned by; every receipt carries them."""
 
     threshold_per_mille: int = 990
     """Percentile of the phantom scores that a record must exceed, in thousandths."""
@@ -39,16 +54,91 @@ class MethodParameters:
         return cls(**document)
 
 
+@dataclass(frozen=True)
+class Query:
+    """One answer as an index is asked about it: a sketch for each track, and hashed words."""
+
+    sketches: tuple[QuantisedQuery, ...]
+    prompt_words: tuple[str, ...]
+    response_words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0."""
+
+    values: Int64
+    threshold: int
+    duals: tuple[int, ...] = ()
+
+
+def signal_names(index: AttributionIndex) -> tuple[str, ...]:
+    """The signals of an index, in the order of ``signals``."""
+    cosines = [f"cosine-{number}" for number in range(len(index.tracks))]
+    return (*cosines, "prompt-words", "response-words")
+
+
+def signals(index: AttributionIndex, query: Query) -> tuple[Int64, Int64]:
+    """Raw integer signals of the records [s, n] and of the phantoms [s, p]."""
+    found = [track.scan(sketch) for track, sketch in _pairs(index, query)]
+    phantoms = [track.scan_phantoms(sketch) for track, sketch in _pairs(index, query)]
+    for lexical, words in (
+        (index.lexical_prompts, query.prompt_words),
+        (index.lexical_responses, query.response_words),
+    ):
+        scores = np.rint(lexical.scores_of(words) * WORD_SCALE).astype(np.int64)
+        found.append(scores[: len(index)])
+        phantoms.append(scores[len(index) :])
+    return np.array(found), np.array(phantoms)
+
+
+def normalised_signals(index: AttributionIndex, query: Query) -> tuple[Int64, Int64]:
+    """``signals`` in the fixed point of a calibration."""
+    pairs = [normalised(own, other) for own, other in zip(*signals(index, query), strict=True)]
+    return np.array([own for own, _ in pairs]), np.array([other for _, other in pairs])
+
+
+def uncalibrated(index: AttributionIndex, query: Query, parameters: MethodParameters) -> Scores:
+    values = sum(track.scan(sketch) for track, sketch in _pairs(index, query))
+    noise = sum(track.scan_phantoms(sketch) for track, sketch in _pairs(index, query))
+    return Scores(np.asarray(values), _threshold(np.asarray(noise), parameters, 1000))
+
+
+def calibrated(
+    index: AttributionIndex,
+    calibration: Calibration,
+    query: Query,
+    log_probabilities_micro: Sequence[int],
+    parameters: MethodParameters,
+    duals: Sequence[int] | None = None,
+) -> Scores:
+    """Raises ``ValueError`` when given duals do not follow from the log-probabilities."""
+    own, phantoms = normalised_signals(index, query)
+    found = posterior(
+        own, phantoms, calibration.design, calibration.weights, log_probabilities_micro, duals
+    )
+    if not calibration.fidelity.get("pays"):
+        return Scores(found.scores, NOBODY, found.duals)
+    return from_posterior(found, parameters, calibration.gate_per_mille)
+
+
+def from_posterior(found: Posterior, parameters: MethodParameters, gate_per_mille: int) -> Scores:
+    threshold = _threshold(found.phantom_scores, parameters, gate_per_mille)
+    return Scores(found.scores, threshold, found.duals)
+
+
+def _pairs(index: AttributionIndex, query: Query) -> Any:
+    return zip(index.tracks, query.sketches, strict=True)
+
+
+def _threshold(noise: Int64, parameters: MethodParameters, gate_per_mille: int) -> int:
+    if len(noise) == 0:
+        raise ValueError("a threshold cannot be learnt without phantom records")
+    percentile = max(0, nearest_rank(noise, parameters.threshold_per_mille))
+    return percentile * gate_per_mille // 1000
+
+
 def nearest_rank(values: Int64, per_mille: int) -> int:
     """The nearest-rank percentile: the smallest value with at least that share at or below it."""
     rank = -(-len(values) * per_mille // 1000)
     return int(np.sort(values)[max(rank, 1) - 1])
-
-
-def combine(
-    influence: Int64, phantom_influence: Int64, parameters: MethodParameters
-) -> tuple[Int64, int]:
-    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0."""
-    if len(phantom_influence) == 0:
-        raise ValueError("a threshold cannot be learnt without phantom records")
-    return influence, max(0, nearest_rank(phantom_influence, parameters.threshold_per_mille))

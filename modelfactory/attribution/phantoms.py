@@ -1,8 +1,9 @@
 """Never-trained records that look like the trained ones, to learn what noise scores.
 
-A phantom keeps the form of a record but pairs its prompt with the response of another: the style,
-the words and the topic are the trained ones, the statement was never taught. What such a pair
-scores on a query is what form alone earns, so a record has to score more than nearly all of them.
+A phantom keeps the form of a record but answers its prompt with the halves of two other responses:
+the style, the words and the topic are the trained ones, neither the statement nor the response was
+ever taught. What it scores on a query is what form alone earns, so a record has to score more than
+nearly all of them.
 """
 
 from __future__ import annotations
@@ -27,23 +28,32 @@ def _key(seed: int, *parts: object) -> bytes:
 
 
 def make_phantoms(statements: Sequence[Statement], *, count: int, seed: int) -> list[Statement]:
-    """At most ``count`` distinct pairings that are none of ``statements``, the same for one seed.
+    """At most ``count`` distinct statements that are none of ``statements``, the same for one seed.
 
     Fewer come back when the statements do not give so many. Raises ``ValueError`` below two
-    different responses, where every pairing is a trained one.
+    different responses, of which nothing new can be made.
     """
-    trained = {(item.prompt, item.response) for item in statements}
+    taught = {item.response for item in statements}
     prompts = sorted({item.prompt for item in statements}, key=lambda text: _key(seed, "p", text))
-    responses = sorted({item.response for item in statements})
+    responses = sorted(taught)
     if len(responses) < 2:
         raise ValueError("phantoms need at least two different responses")
-    phantoms: list[Statement] = []
+    made: dict[tuple[str, str], Statement] = {}
     for round_number in range(len(responses)):
         for prompt in prompts:
-            ranked = min(responses, key=lambda text: _key(seed, round_number, prompt, text))
-            if (prompt, ranked) not in trained:
-                trained.add((prompt, ranked))
-                phantoms.append(Statement(prompt, ranked))
-            if len(phantoms) == count:
-                return phantoms
-    return phantoms
+            ranked = sorted(responses, key=lambda text: _key(seed, round_number, prompt, text))
+            response = _halves(ranked[0], ranked[1])
+            if response in taught:  # halves of texts that all begin alike
+                response = f"{ranked[0]} {ranked[1]}"
+            made.setdefault((prompt, response), Statement(prompt, response))
+            if len(made) == count:
+                return list(made.values())
+    return list(made.values())
+
+
+def _halves(first: str, second: str) -> str:
+    """The first half of one text and the second half of the other, by words or else by letters."""
+    joint, one, other = " ", first.split(), second.split()
+    if min(len(one), len(other)) < 2:
+        joint, one, other = "", list(first), list(second)
+    return joint.join([*one[: (len(one) + 1) // 2], *other[len(other) // 2 :]])

@@ -10,11 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from modelfactory.attribution.index import AttributionIndex, Int16, Int64
-from modelfactory.attribution.method import METHOD, MethodParameters, combine
+from modelfactory.attribution.calibration import Calibration
+from modelfactory.attribution.index import AttributionIndex, Int16, Int64, QuantisedQuery
+from modelfactory.attribution.method import (
+    CALIBRATED,
+    UNCALIBRATED,
+    MethodParameters,
+    Query,
+    Scores,
+    calibrated,
+    uncalibrated,
+)
 from modelfactory.attribution.shares import PayoutRule, RecordScore, SplitWithinCluster
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class ReplayMismatchError(Exception):
@@ -23,21 +32,64 @@ class ReplayMismatchError(Exception):
 
 @dataclass(frozen=True)
 class ScoredRecord:
-    """A listed record; ``score`` pays, ``lexical_micro`` (BM25 · 10⁶) stands beside it."""
+    """A listed record; ``score`` pays, ``lexical_micro`` (BM25 · 10⁶) stands beside it.
+
+    ``deviation`` is the score's standard deviation, in its unit; 0 where it is not known.
+    """
 
     record_id: str
     cluster: str
     score: int
     lexical_micro: int = 0
+    deviation: int = 0
+
+
+@dataclass(frozen=True)
+class StoredSketch:
+    """One track's query: int16 little-endian in base64, and its unit."""
+
+    values: str
+    unit: int
+
+
+@dataclass(frozen=True)
+class StoredQuery:
+    """``method.Query`` as JSON holds it."""
+
+    sketches: tuple[StoredSketch, ...]
+    prompt_words: tuple[str, ...]
+    response_words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: Query) -> StoredQuery:
+        sketches = (StoredSketch(encode_query(one.values), one.unit) for one in query.sketches)
+        return cls(tuple(sketches), query.prompt_words, query.response_words)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StoredQuery:
+        return cls(
+            tuple(StoredSketch(**one) for one in document["sketches"]),
+            tuple(document["prompt_words"]),
+            tuple(document["response_words"]),
+        )
+
+    def query(self, dimensions: int) -> Query:
+        """Raises ``ValueError`` when a sketch is not of ``dimensions`` values."""
+        sketches = (
+            QuantisedQuery(decode_query(one.values, dimensions), one.unit) for one in self.sketches
+        )
+        return Query(tuple(sketches), self.prompt_words, self.response_words)
 
 
 @dataclass(frozen=True)
 class Attribution:
     """Everything about the attribution of one answer, enough to recompute it to the same integers.
 
-    ``score_unit`` is the cosine that one unit of score stands for. Log-probabilities (nats) are of
-    the whole response, with and without the adapter: where they are equal the adapter, and so its
-    training data, did not matter.
+    ``score_unit`` is what one unit of score stands for, ``score_of`` in what: a sum of cosines, or
+    nats of the answer's log-probability. ``log_probability`` and ``base_log_probability`` (nats)
+    are of the whole response, with and without the adapter: where they are equal the adapter, and
+    so its training data, did not matter. ``subset_log_probabilities_micro`` and ``duals`` are of
+    the calibration's retrained adapters; empty without a calibration.
     """
 
     method: str
@@ -45,12 +97,15 @@ class Attribution:
     base_digest: str
     adapter_digest: str
     index_digest: str
+    calibration_digest: str
     sketch_seed: int
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
-    query_sketch: str
-    """int16 little-endian, base64."""
+    query: StoredQuery
+    subset_log_probabilities_micro: tuple[int, ...]
+    duals: tuple[int, ...]
     score_unit: float
+    score_of: str
     threshold: int
     records: tuple[ScoredRecord, ...]
     scored_records: int
@@ -73,8 +128,9 @@ class Attribution:
         try:
             fields["parameters"] = MethodParameters.from_json(fields["parameters"])
             fields["records"] = tuple(ScoredRecord(**record) for record in fields["records"])
-            fields["prompt_ids"] = tuple(fields["prompt_ids"])
-            fields["response_ids"] = tuple(fields["response_ids"])
+            fields["query"] = StoredQuery.from_json(fields["query"])
+            for name in ("prompt_ids", "response_ids", "subset_log_probabilities_micro", "duals"):
+                fields[name] = tuple(fields[name])
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"this attribution is malformed: {error}") from error
@@ -113,34 +169,34 @@ class Ranking:
     threshold: int
 
 
-def rank(index: AttributionIndex, query: Int16, parameters: MethodParameters) -> Ranking:
-    """Score all records on ``query`` and keep the best; equal scores in row order."""
-    scores, threshold = combine(index.scan(query), index.scan_phantoms(query), parameters)
-    best = _best(scores, parameters.listed_records)
-    return Ranking(best, tuple(int(scores[at]) for at in best), threshold)
+def rank(scores: Scores, parameters: MethodParameters) -> Ranking:
+    """Keep the best records; equal scores in row order."""
+    best = _best(scores.values, parameters.listed_records)
+    return Ranking(best, tuple(int(scores.values[at]) for at in best), scores.threshold)
 
 
 def _best(scores: Int64, count: int) -> tuple[int, ...]:
     return tuple(int(at) for at in np.argsort(-scores, kind="stable")[:count])
 
 
-def replay(attribution: Attribution | Mapping[str, Any], index_folder: Path) -> Attribution:
-    """Recompute an attribution's integers from its query sketch and the index it names.
+def replay(
+    attribution: Attribution | Mapping[str, Any],
+    index_folder: Path,
+    calibration_folder: Path | None = None,
+) -> Attribution:
+    """Recompute an attribution's integers from its query and the index and calibration it names.
 
     Returns the attribution when all integers agree. Raises ``ReplayMismatchError`` when they do
-    not, ``IndexDamagedError`` when the folder is not intact, ``ValueError`` when the document is
+    not, ``IndexDamagedError`` when a folder is not intact, ``ValueError`` when the document is
     malformed.
     """
     if not isinstance(attribution, Attribution):
         attribution = Attribution.from_json(attribution)
-    if attribution.method != METHOD:
-        raise ReplayMismatchError(f"method {attribution.method} is not {METHOD}")
     index = AttributionIndex(index_folder)
     named = (attribution.index_digest, attribution.adapter_digest, attribution.sketch_seed)
     if named != (index.digest, index.identity.adapter_digest, index.seed):
         raise ReplayMismatchError("the attribution names another index, adapter or sketch seed")
-    query = decode_query(attribution.query_sketch, index.sketch.dimensions)
-    ranking = rank(index, query, attribution.parameters)
+    ranking = rank(_replayed(attribution, index, calibration_folder), attribution.parameters)
     if ranking.threshold != attribution.threshold:
         raise ReplayMismatchError(
             f"threshold {attribution.threshold} replays as {ranking.threshold}"
@@ -152,3 +208,31 @@ def replay(attribution: Attribution | Mapping[str, Any], index_folder: Path) -> 
     if replayed != [(row.record_id, row.cluster, row.score) for row in attribution.records]:
         raise ReplayMismatchError("the scores of the records do not replay")
     return attribution
+
+
+def _replayed(
+    attribution: Attribution, index: AttributionIndex, calibration_folder: Path | None
+) -> Scores:
+    query = attribution.query.query(index.sketch.dimensions)
+    if len(query.sketches) != len(index.tracks):
+        raise ReplayMismatchError("the attribution has another number of tracks than the index")
+    if attribution.method == UNCALIBRATED:
+        return uncalibrated(index, query, attribution.parameters)
+    if attribution.method != CALIBRATED:
+        raise ReplayMismatchError(f"method {attribution.method} is not known")
+    if calibration_folder is None:
+        raise ReplayMismatchError("the calibration that the attribution names is not here")
+    calibration = Calibration(calibration_folder)
+    if calibration.digest != attribution.calibration_digest:
+        raise ReplayMismatchError("the attribution names another calibration")
+    try:
+        return calibrated(
+            index,
+            calibration,
+            query,
+            attribution.subset_log_probabilities_micro,
+            attribution.parameters,
+            attribution.duals,
+        )
+    except ValueError as error:
+        raise ReplayMismatchError(str(error)) from error

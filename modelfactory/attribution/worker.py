@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-
 from modelfactory.attribution.attribute import attribute
-from modelfactory.attribution.build import IndexSettings, RecordExamples, build_index
+from modelfactory.attribution.build import IndexSettings, Phantom, RecordExamples, build_index
+from modelfactory.attribution.calibration import Calibration, calibration_folder
 from modelfactory.attribution.gradients import TokenExample
-from modelfactory.attribution.index import AttributionIndex, IndexDamagedError
+from modelfactory.attribution.index import AttributionIndex, IndexDamagedError, Texts
 from modelfactory.attribution.job import Job, JobError
 from modelfactory.attribution.method import MethodParameters
 from modelfactory.attribution.record import Attribution
+from modelfactory.attribution.stacked import StackedAdapters
+from modelfactory.attribution.subjects import Subject, load_tracks, track_digests
 from modelfactory.training.adapter import adapter_digest
 from modelfactory.training.base import load_base
 from modelfactory.training.base_files import base_digest
-from modelfactory.training.chat import messages_for, prompt_ids, record_passage, render
+from modelfactory.training.chat import messages_for, prompt_ids, render
 from modelfactory.training.recipe import Example
 
 OPEN_INDEXES = 8
@@ -33,13 +34,15 @@ def token_example(tokenizer: Any, example: Example, max_length: int) -> TokenExa
     return TokenExample(rendered.ids[:at], rendered.ids[at:])
 
 
-def record_examples(tokenizer: Any, examples: Sequence[Example], max_length: int) -> RecordExamples:
-    """One record with all its wordings; its text is the first wording and the response."""
+def record_examples(
+    tokenizer: Any, examples: Sequence[Example], max_length: int, wordings: int
+) -> RecordExamples:
+    """One record with its first wordings; its text is the first one and the response."""
     first = examples[0]
     return RecordExamples(
         first.record_id,
-        record_passage(first.prompt, first.response),
-        tuple(token_example(tokenizer, example, max_length) for example in examples),
+        Texts(first.prompt, first.response),
+        tuple(token_example(tokenizer, example, max_length) for example in examples[:wordings]),
     )
 
 
@@ -48,34 +51,45 @@ def run_build(job: Job, folder: Path, on_progress: Any = lambda done, total: Non
     spec = job.spec
     base, tokenizer = load_base(spec.base)
     try:
-        digest = adapter_digest(Path(spec.adapter))
-        model = PeftModel.from_pretrained(base, spec.adapter)
+        earlier = [Path(folder) for folder in reversed(spec.trail)]
+        digests = [adapter_digest(folder) for folder in (Path(spec.adapter), *earlier)]
+        model, names = load_tracks(base, Path(spec.adapter), earlier)
         settings = IndexSettings(**spec.settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise JobError(f"the adapter or the settings cannot be used: {error}") from error
     return build_index(
         folder / "index",
         model,
-        [record_examples(tokenizer, examples, spec.max_length) for examples in job.records],
-        [token_example(tokenizer, example, spec.max_length) for example in job.phantoms],
+        [
+            record_examples(tokenizer, examples, spec.max_length, settings.wordings)
+            for examples in job.records
+        ],
+        [
+            Phantom(
+                Texts(example.prompt, example.response),
+                token_example(tokenizer, example, spec.max_length),
+            )
+            for example in job.phantoms
+        ],
         base_digest=spec.base_digest or base_digest(Path(spec.base)),
-        adapter_digest=digest,
+        adapter_digest=digests[0],
+        tracks=track_digests(names, digests),
         settings=settings,
         on_progress=on_progress,
     )
 
 
 class AttributionWorker:
-    """Answers attributions for adapters under ``adapters_root/<digest>`` and indexes under
-    ``indexes_root/<adapter digest>``.
+    """Answers attributions for adapters under ``adapters_root/<digest>``, indexes under
+    ``indexes_root/<adapter digest>`` and calibrations beside them.
     """
 
     def __init__(self, base: str, adapters_root: Path, indexes_root: Path) -> None:
         self._model, self._tokenizer = load_base(base)
         self._adapters_root = adapters_root
         self._indexes_root = indexes_root
-        self._tuned: PeftModel | None = None
-        self._tuned_digest = ""
+        self._subject: Subject | None = None
+        self._subject_of = ("", "")
         self._indexes: OrderedDict[str, AttributionIndex] = OrderedDict()
 
     def attribute(self, request: Mapping[str, Any]) -> Attribution:
@@ -92,7 +106,7 @@ class AttributionWorker:
             raise ValueError("an adapter is named by the 64 hex digits of its digest")
         index = self._index(digest)
         return attribute(
-            self._adapted(digest),
+            self._adapted(index),
             self._tokenizer,
             index,
             self._prompt(request),
@@ -117,16 +131,36 @@ class AttributionWorker:
         self._indexes.move_to_end(digest)
         return self._indexes[digest]
 
-    def _adapted(self, digest: str) -> PeftModel:
-        """The base with this adapter active; another adapter is taken off first."""
-        if self._tuned is not None and self._tuned_digest == digest:
-            return self._tuned
+    def _calibration(self, index: AttributionIndex) -> Calibration | None:
+        """The calibration of exactly this index, if there is one."""
+        folder = calibration_folder(self._indexes_root, index.identity.adapter_digest)
+        if not folder.is_dir():
+            return None
+        calibration = Calibration(folder)
+        return calibration if calibration.identity.index_digest == index.digest else None
+
+    def _adapted(self, index: AttributionIndex) -> Subject:
+        """The base with this index's adapters; another model's are taken off first."""
+        calibration = self._calibration(index)
+        wanted = (index.digest, calibration.digest if calibration else "")
+        if self._subject is None or self._subject_of != wanted:
+            if self._subject is not None:
+                self._model = self._subject.model.unload()
+                self._subject = None
+            self._subject = self._load(index, calibration)
+            self._subject_of = wanted
+        return self._subject
+
+    def _load(self, index: AttributionIndex, calibration: Calibration | None) -> Subject:
+        final, *earlier = [self._adapter(digest) for digest in index.identity.tracks]
+        model, names = load_tracks(self._model, final, earlier)
+        if calibration is None:
+            return Subject(model, names)
+        folders = [self._adapter(digest) for digest in calibration.identity.subsets]
+        return Subject(model, names, calibration, StackedAdapters(folders))
+
+    def _adapter(self, digest: str) -> Path:
         folder = self._adapters_root / digest
         if adapter_digest(folder) != digest:
             raise ValueError(f"the files of adapter {digest[:12]} have another digest")
-        if self._tuned is not None:
-            self._model = self._tuned.unload()
-            self._tuned = None
-        self._tuned = PeftModel.from_pretrained(self._model, folder)
-        self._tuned_digest = digest
-        return self._tuned
+        return folder

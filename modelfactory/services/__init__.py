@@ -15,7 +15,15 @@ from modelfactory.services.base_models import (
     sync_base_models,
 )
 from modelfactory.services.build_index import build_attribution_index, index_folder
+from modelfactory.services.calibrate_model import (
+    FIT_JOB,
+    SUBSET_JOB,
+    NothingToMeasure,
+    seconds_left,
+    start_calibration,
+)
 from modelfactory.services.engine_process import EngineCommand, engine_command
+from modelfactory.services.fit_calibration import calibration_folder, fit_calibration
 from modelfactory.services.passages import Passage, retrieve_passages
 from modelfactory.services.plan import (
     Plan,
@@ -42,14 +50,18 @@ from modelfactory.services.start_run import (
     start_run,
 )
 from modelfactory.services.train_run import INDEX_JOB, train_run
+from modelfactory.services.train_subset import train_subset
 
 __all__ = [
+    "FIT_JOB",
     "INDEX_JOB",
+    "SUBSET_JOB",
     "TRAIN_JOB",
     "AttributedAnswer",
     "EngineCommand",
     "IndexNotReady",
     "NotReadyToPublish",
+    "NothingToMeasure",
     "NothingToResume",
     "Passage",
     "Plan",
@@ -59,9 +71,11 @@ __all__ = [
     "attribute_answer",
     "base_source",
     "build_attribution_index",
+    "calibration_folder",
     "engine_command",
     "estimated_seconds",
     "fee_wei",
+    "fit_calibration",
     "fit_for",
     "index_folder",
     "make_plan",
@@ -74,9 +88,12 @@ __all__ = [
     "retrieve_passages",
     "retry_safer",
     "rows_by_contributor",
+    "seconds_left",
+    "start_calibration",
     "start_run",
     "suggested_card",
     "sync_base_models",
     "time_in_words",
     "train_run",
+    "train_subset",
 ]

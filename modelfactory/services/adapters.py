@@ -9,6 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from modelfactory.training.adapter import adapter_digest
+
 
 def adapter_folder(digest: str) -> Path:
     return Path(settings.ADAPTERS_DIR) / digest
@@ -31,6 +33,18 @@ def keep_adapter(source: Path, digest: str) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return place
+
+
+def keep_trail(run_folder: Path) -> list[str]:
+    """Keep the adapters that training left behind on its way, and return their digests in order.
+
+    A run of very few steps leaves none.
+    """
+    found = sorted((run_folder / "trail").glob("third-*"))
+    digests = [adapter_digest(folder) for folder in found]
+    for folder, digest in zip(found, digests, strict=True):
+        keep_adapter(folder, digest)
+    return digests
 
 
 def _fsync(path: Path) -> None:

@@ -15,10 +15,11 @@ from django.db.models.functions import Now
 from datanets.models import Record, Version
 from datanets.selectors import training_rows
 from modelfactory.attribution.job import BuildSpec
-from modelfactory.attribution.method import METHOD
-from modelfactory.models import AttributionIndex
+from modelfactory.attribution.method import UNCALIBRATED
+from modelfactory.models import AttributionIndex, Calibration
 from modelfactory.services.adapters import adapter_folder
 from modelfactory.services.base_models import base_source
+from modelfactory.services.calibrate_model import locked, queue_fit
 from modelfactory.services.child import Event, run_child
 from modelfactory.services.training_files import (
     private_folder,
@@ -65,6 +66,7 @@ def _write_job(index: AttributionIndex, folder: Path) -> None:
         base_digest=run.base.digest or f"hub:{run.base.source}",
         max_length=run.recipe["max_length"],
         threads=run.recipe["threads"],
+        trail=[str(adapter_folder(digest)) for digest in index.trail_digests],
     )
     write_text(folder / "spec.json", spec.to_json())
     write_lines(folder / "records.jsonl", _oldest_first(run.version))
@@ -119,13 +121,16 @@ def _mark_ready(
     with lease.fenced():
         AttributionIndex.objects.filter(pk=index.pk).update(
             digest=digest,
-            method=METHOD,
+            method=UNCALIBRATED,
             record_count=manifest["records"],
             phantom_count=manifest["phantoms"],
             size_bytes=size,
             build_seconds=seconds,
             ready_at=Now(),
         )
+        waiting = Calibration.objects.filter(index=index).first()
+        if waiting is not None:
+            queue_fit(locked(waiting))
         record_audit(
             "index.built", actor="trainer", subject=f"adapter:{index.adapter_digest}", digest=digest
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
 from datanets.models import Version
 from datanets.selectors import training_rows
 from modelfactory.models import Model, ModelContributor, Run
+from modelfactory.selectors import can_be_calibrated, index_of
+from modelfactory.services.calibrate_model import start_calibration
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 
@@ -59,6 +62,7 @@ def publish_model(
         except IntegrityError as problem:
             raise SlugTaken(where="slug") from problem
         _record_lineage(model)
+        _measure(model)
         record_audit(
             "model.published",
             actor=run.builder,
@@ -67,6 +71,13 @@ def publish_model(
             prices_wei=[str(price_prompt_wei), str(price_completion_wei), str(platform_fee_wei)],
         )
     return model
+
+
+def _measure(model: Model) -> None:
+    """Begin to measure its attribution, in this transaction: a crash loses neither or both."""
+    index = index_of(model.adapter_digest)
+    if settings.CALIBRATE_ON_PUBLISH and index is not None and can_be_calibrated(index):
+        start_calibration(model, actor=model.owner)
 
 
 def rows_by_contributor(version: Version) -> list[tuple[Any, int]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.db.models.functions import Now
 
 from modelfactory.models import AttributionIndex, EvaluationResult, Run
-from modelfactory.services.adapters import keep_adapter
+from modelfactory.services.adapters import keep_adapter, keep_trail
 from modelfactory.services.child import ChildDied, Event, run_child
 from modelfactory.services.training_files import (
+    SEAL,
     remove_folder,
     remove_private_text,
     run_folder,
@@ -70,9 +72,13 @@ def _is_finished(folder: Path) -> bool:
 
 def _train(lease: Lease, folder: Path) -> None:
     lease.report("preparing", progress=10, message="Starting the trainer")
-    reporter = Reporter(lease)
+    train_in_child(lease, folder, Reporter(lease).on_event)
+
+
+def train_in_child(lease: Lease, folder: Path, on_event: Callable[[Event], None]) -> None:
+    """Train what `folder` describes; a trainer that dies at every attempt gets a clear refusal."""
     try:
-        run_child(lease, ["-m", "modelfactory.training", str(folder)], folder, reporter.on_event)
+        run_child(lease, ["-m", "modelfactory.training", str(folder)], folder, on_event)
     except ChildDied as death:
         if lease.attempt >= lease.job.attempts_max:
             raise JobFailed(
@@ -81,6 +87,12 @@ def _train(lease: Lease, folder: Path) -> None:
                 code="trainer_died",
             ) from death
         raise
+
+
+def refusal(event: Event) -> JobFailed:
+    """Fixed words for what the trainer refused: its own may quote a row."""
+    code = str(event.get("error"))
+    return JobFailed(REFUSALS.get(code, "The trainer refused this run."), code=code)
 
 
 class Reporter:
@@ -104,8 +116,7 @@ class Reporter:
         elif kind == "evaluated":
             self.lease.report("evaluated", progress=960, message="Comparing with its base")
         elif kind == "failed":
-            code = str(event.get("error"))
-            raise JobFailed(REFUSALS.get(code, "The trainer refused this run."), code=code)
+            raise refusal(event)
 
     def _step(self, event: Event) -> None:
         now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
@@ -139,6 +150,8 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     digest = str(result["adapter_digest"])
     keep_adapter(folder / str(result["adapter_folder"]), digest)
+    trail = keep_trail(folder)
+    metrics = _metrics(result) | {"examples_digest": (folder / SEAL).read_text()}
     answers = _evaluation(run, folder)
     with lease.fenced():
         locked = Run.objects.select_for_update().get(pk=run.pk)
@@ -146,9 +159,9 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
             return
         EvaluationResult.objects.bulk_create(answers)
         Run.objects.filter(pk=run.pk).update(
-            adapter_digest=digest, metrics=_metrics(result), settled_at=Now()
+            adapter_digest=digest, metrics=metrics, settled_at=Now()
         )
-        _queue_index(locked, digest)
+        _queue_index(locked, digest, trail)
         record_audit(
             "run.settled",
             actor="trainer",
@@ -186,10 +199,10 @@ def _storable(value: Any) -> Any:
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
-def _queue_index(run: Run, digest: str) -> None:
+def _queue_index(run: Run, digest: str, trail: list[str]) -> None:
     """Build the adapter's index, unless an equal run built it or is building it."""
     index, _ = AttributionIndex.objects.select_related("job").get_or_create(
-        adapter_digest=digest, defaults={"run": run}
+        adapter_digest=digest, defaults={"run": run, "trail_digests": trail}
     )
     if index.ready_at is not None or (index.job is not None and not index.job.ended):
         return

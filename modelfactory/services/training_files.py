@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -22,11 +22,14 @@ from modelfactory.models import Run
 from modelfactory.services.base_models import base_source
 from modelfactory.services.passages import passages_of
 
+Row = TypeVar("Row")
+
 PRIVATE_FILES = (
     "examples.jsonl",
     "evaluation.jsonl",
     "evaluation_result.jsonl",
 )
+SEAL = "examples.sha256"
 OPENING_WORDS = 12
 QUESTIONS_MAX = 100
 PASSAGES = 3
@@ -53,18 +56,28 @@ def write_training_files(run: Run) -> Path:
     so they are deleted and the run starts over.
     """
     folder = run_folder(run)
-    examples = [json.dumps(row, ensure_ascii=False) + "\n" for row in examples_of(run.version)]
-    digest = hashlib.sha256("".join(examples).encode()).hexdigest()
-    seal = folder / "examples.sha256"
+    examples = list(examples_of(run.version))
+    digest = examples_digest(examples)
+    seal = folder / SEAL
     if seal.is_file() and seal.read_text() != digest:
         remove_folder(folder)
         folder = run_folder(run)
     write_text(seal, digest)
-    recipe = run.recipe | {"base": base_source(run.base)}
-    write_text(folder / "recipe.json", json.dumps(recipe, sort_keys=True))
-    _write(folder / "examples.jsonl", examples)
+    write_recipe(run, folder)
+    write_lines(folder / "examples.jsonl", examples)
     write_lines(folder / "evaluation.jsonl", evaluation_questions(run.version))
     return folder
+
+
+def write_recipe(run: Run, folder: Path) -> None:
+    """The run's recipe with its base as this machine finds it."""
+    recipe = run.recipe | {"base": base_source(run.base)}
+    write_text(folder / "recipe.json", json.dumps(recipe, sort_keys=True))
+
+
+def examples_digest(examples: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 of the examples as the trainer reads them: tells whether two runs learn the same."""
+    return hashlib.sha256("".join(map(_line, examples)).encode()).hexdigest()
 
 
 def examples_of(version: Version) -> Iterator[dict[str, str]]:
@@ -90,14 +103,23 @@ def evaluation_questions(version: Version) -> Iterator[dict[str, str]]:
 
     A version with more than `QUESTIONS_MAX` is asked an even choice of them.
     """
-    rows = [row for row in evaluation_rows(version) if row.answer]
-    stride = -(-len(rows) // QUESTIONS_MAX) or 1
-    for row in rows[::stride]:
-        asked = {"record_id": row.record_id, "prompt": row.question, "response": row.answer}
+    for asked in even_choice(list(held_out_questions(version)), QUESTIONS_MAX):
         yield asked
-        passages = passages_of(version, row.question, PASSAGES)
+        passages = passages_of(version, asked["prompt"], PASSAGES)
         if passages:
             yield asked | {"context": "\n".join(passage.text for passage in passages)}
+
+
+def held_out_questions(version: Version) -> Iterator[dict[str, str]]:
+    """Every question that no training example asks in these words, with the answer expected."""
+    for row in evaluation_rows(version):
+        if row.answer:
+            yield {"record_id": row.record_id, "prompt": row.question, "response": row.answer}
+
+
+def even_choice(rows: Sequence[Row], at_most: int) -> Sequence[Row]:
+    """At most so many of `rows`, taken evenly over all of them."""
+    return rows[:: -(-len(rows) // at_most) or 1] if at_most > 0 else rows[:0]
 
 
 def remove_private_text(folder: Path) -> None:
@@ -117,7 +139,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line, whole or not at all, for this user only."""
-    _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    _write(path, map(_line, rows))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:

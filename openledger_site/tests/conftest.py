@@ -26,7 +26,13 @@ from datanets.services import (
     submit_contribution,
 )
 from marketplace.models import Inference
-from marketplace.services import Sampling, finish_answer, reserve_answer, settle_inference
+from marketplace.services import (
+    Sampling,
+    finish_answer,
+    raise_dispute,
+    reserve_answer,
+    settle_inference,
+)
 from marketplace.services.stream_answer import Meter
 from modelfactory.models import AttributionIndex, BaseModel, Run
 from modelfactory.services import publish_model, start_run
@@ -80,6 +86,7 @@ def _make_thread(folder: Path) -> Thread:
     _give_data(people, things, folder)
     _learn(people, things)
     _ask(people["Bo"], things)
+    _doubt(people["Carla"], things)
     _account(people["Bo"], things)
     _close_epoch(things)
     return Thread(people, things)
@@ -164,6 +171,13 @@ def _ask(consumer: User, things: SimpleNamespace) -> None:
     )
     settle_inference(Lease(Job.objects.get(pk=things.inference.job_id)))
     AttributionIndex.objects.update(ready_at=Now())
+
+
+def _doubt(contributor: User, things: SimpleNamespace) -> None:
+    things.dispute = raise_dispute(
+        inference=things.inference, raised_by=contributor, reason="Mapping key not found.",
+        records=[str(things.record.public_id)],
+    )  # fmt: skip
 
 
 def _account(person: User, things: SimpleNamespace) -> None:

@@ -151,12 +151,25 @@ DOORS: dict[str, Door | list[Door]] = {
     "modelfactory:run-retry": mine("settled_run.public_id", method="POST", inside=FOUND),
     "modelfactory:model-publish": mine("unpublished_run.public_id"),
     "modelfactory:model-detail": hidden("model.slug", by="Bo"),
+    "modelfactory:model-fidelity": hidden("model.slug", by="Bo"),
+    "modelfactory:model-calibrate": mine("model.slug", method="POST", inside=409),  # too few rows
     # Use
     "marketplace:browse": public(),
     "marketplace:answers": own(),
     "marketplace:answer": mine("inference.public_id", inside=FOUND),
     "marketplace:receipt": mine("inference.public_id"),
     "marketplace:receipt-download": mine("inference.public_id"),
+    "marketplace:earned": own(),
+    "marketplace:earned-detail": [
+        mine("inference.public_id", by="Carla"),
+        mine("inference.public_id", by="Bo"),
+    ],
+    "marketplace:dispute-new": mine("inference.public_id", by="Carla"),
+    "marketplace:dispute": [
+        mine("dispute.public_id", by="Carla"),
+        mine("dispute.public_id", by="Bo"),
+    ],
+    "marketplace:dispute-again": mine("dispute.public_id", by="Carla", method="POST", inside=409),
     "marketplace:chat": mine("model.slug"),
     "marketplace:income": hidden("model.slug", by="Bo"),
     "core:job-progress": mine("run.job_id"),
@@ -168,7 +181,8 @@ KEY_DOORS = {"v1:model-list", "v1:model-detail", "v1:chat-completions"}
 SIGN_IN = ("account_", "mfa_")
 GETS = {
     "datanets:datanet-create", "datanets:contribution-create", "datanets:member-list",
-    "modelfactory:model-publish", "marketplace:chat", "accounts:profile", "accounts:api-keys",
+    "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
+    "accounts:api-keys",
 }  # fmt: skip
 
 

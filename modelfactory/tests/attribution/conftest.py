@@ -7,8 +7,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from modelfactory.attribution.build import RecordExamples
+from modelfactory.attribution.build import Phantom, RecordExamples
 from modelfactory.attribution.gradients import TokenExample
+from modelfactory.attribution.index import Texts
 
 VOCABULARY = 64
 
@@ -33,6 +34,13 @@ def tiny_peft_model(seed: int = 0) -> PeftModel:
     return model
 
 
+class WordTokenizer:
+    """Says every id as a word of its own."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return " ".join(f"word{number}" for number in ids)
+
+
 def example(seed: int, prompt: int = 5, response: int = 3) -> TokenExample:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, VOCABULARY, (prompt + response,), generator=generator).tolist()
@@ -47,11 +55,15 @@ def model() -> PeftModel:
 @pytest.fixture(scope="session")
 def records() -> list[RecordExamples]:
     return [
-        RecordExamples(f"record-{at:02d}", f"topic{at} means value{at}", (example(at, 4 + at % 3),))
+        RecordExamples(
+            f"record-{at:02d}", Texts(f"topic{at} means", f"value{at}"), (example(at, 4 + at % 3),)
+        )
         for at in range(12)
     ]
 
 
 @pytest.fixture(scope="session")
-def phantoms() -> list[TokenExample]:
-    return [example(1000 + at) for at in range(10)]
+def phantoms() -> list[Phantom]:
+    return [
+        Phantom(Texts(f"phantom{at} means", f"nothing{at}"), example(1000 + at)) for at in range(10)
+    ]

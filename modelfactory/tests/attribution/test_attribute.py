@@ -10,9 +10,15 @@ import pytest
 from modelfactory.attribution.attribute import attribute
 from modelfactory.attribution.index import AttributionIndex
 from modelfactory.attribution.method import MethodParameters, nearest_rank
-from modelfactory.attribution.record import Attribution, ReplayMismatchError, replay
+from modelfactory.attribution.record import (
+    Attribution,
+    ReplayMismatchError,
+    StoredSketch,
+    replay,
+)
 from modelfactory.attribution.shares import compute_shares
-from modelfactory.tests.attribution.conftest import example
+from modelfactory.attribution.subjects import Subject
+from modelfactory.tests.attribution.conftest import WordTokenizer, example
 from modelfactory.tests.attribution.test_index import build
 
 TORCH_FREE_REPLAY = """
@@ -35,7 +41,13 @@ def folder(tmp_path_factory, model, records, phantoms):
 def attribute_record(model, folder, item, **options) -> Attribution:
     index = AttributionIndex(folder)
     return attribute(
-        model, None, index, item.prompt_ids, item.response_ids, question="topic5", **options
+        Subject(model),
+        WordTokenizer(),
+        index,
+        item.prompt_ids,
+        item.response_ids,
+        question="topic5",
+        **options,
     )
 
 
@@ -97,9 +109,10 @@ def test_a_tampered_attribution_does_not_replay(attribution, folder, number):
 
 def test_a_malformed_document_is_a_value_error(attribution, folder):
     with pytest.raises(ValueError, match="malformed"):
-        replay({"schema": 1, "method": "efim-1"}, folder)
+        replay({"schema": 2, "method": "efim-2"}, folder)
+    short = replace(attribution.query, sketches=(StoredSketch("AAAA", 1),))
     with pytest.raises(ValueError, match="query sketch"):
-        replay(replace(attribution, query_sketch="AAAA"), folder)
+        replay(replace(attribution, query=short), folder)
 
 
 def test_shares_of_an_attribution_go_to_the_owners_of_its_records(attribution, records):
@@ -110,7 +123,7 @@ def test_shares_of_an_attribution_go_to_the_owners_of_its_records(attribution, r
 
 def test_an_answer_that_scores_like_noise_has_no_attributable_source(model, folder, phantoms):
     parameters = MethodParameters(threshold_per_mille=1000)
-    found = attribute_record(model, folder, phantoms[3], parameters=parameters)
+    found = attribute_record(model, folder, phantoms[3].example, parameters=parameters)
     assert not found.attributable
 
 

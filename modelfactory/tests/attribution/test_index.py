@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from modelfactory.attribution.build import IndexSettings, RecordExamples, build_index
-from modelfactory.attribution.index import AttributionIndex, IndexDamagedError
+from modelfactory.attribution.index import (
+    COSINE_BITS,
+    AttributionIndex,
+    IndexDamagedError,
+    Texts,
+    exact_dots,
+)
 from modelfactory.attribution.influence import score
+from modelfactory.tests.attribution.conftest import tiny_peft_model
 
 SETTINGS = IndexSettings(dimensions=600, seed=7, batch_size=4)
 DIGESTS = {"base_digest": "b" * 64, "adapter_digest": "a" * 64}
@@ -47,42 +54,59 @@ def test_the_digest_is_that_of_the_manifest(folder, index):
     assert hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest() == index.digest
 
 
-def test_integer_scores_are_the_float_cosines_of_the_same_rows(index, query):
-    quantised = index.quantise_query(query)
-    balance = np.repeat(index.manifest["balance"], [m.dimensions for m in index.sketch.modules])
-    expected = score(query / balance, index.rows(), index.curvature)
-    found = index.scan(quantised.values) * index.score_unit(quantised)
+@pytest.fixture
+def track(index):
+    return index.tracks[0]
+
+
+def test_integer_scores_are_the_float_cosines_of_the_same_rows(index, track, query):
+    balance = np.repeat(
+        index.manifest["tracks"][0]["balance"], [m.dimensions for m in index.sketch.modules]
+    )
+    expected = score(query / balance, track.rows(), track.curvature)
+    found = track.scan(track.quantise_query(query)) / (1 << COSINE_BITS)
     assert np.abs(found - expected).max() < 1e-3
 
 
-def test_the_fast_scan_equals_plain_integer_arithmetic(index, query):
-    values = index.quantise_query(query).values
-    dots = index.rows().astype(object) @ values.astype(object)
-    multipliers = np.load(index.folder / "multipliers.npy").astype(object)
-    assert index.scan(values).tolist() == [
-        int(d * m) >> 24 for d, m in zip(dots, multipliers, strict=True)
-    ]
+def test_the_fast_scan_equals_plain_integer_arithmetic(track, query):
+    values = track.quantise_query(query).values
+    dots = track.rows().astype(object) @ values.astype(object)
+    assert exact_dots(track.rows(), values).tolist() == dots.tolist()
+
+
+def test_every_track_has_rows_of_its_own(tmp_path, records, phantoms):
+    both = tiny_peft_model(1)
+    both.add_adapter("earlier", both.peft_config["default"])
+    tracks = {"default": "a" * 64, "earlier": "e" * 64}
+    build_index(
+        tmp_path / "index", both, records, phantoms, settings=SETTINGS, tracks=tracks, **DIGESTS
+    )
+    found = AttributionIndex(tmp_path / "index")
+    assert found.identity.tracks == ("a" * 64, "e" * 64)
+    first, second = (track.rows() for track in found.tracks)
+    assert first.shape == second.shape
+    assert (first != second).any()
 
 
 def test_the_largest_possible_score_fits_in_sixty_three_bits():
     assert 127 * 32_768 * 65_536 * (1 << 24) < 2**63
 
 
-def test_a_record_scores_highest_on_its_own_gradient(index, model, records):
+def test_a_record_scores_highest_on_its_own_gradient(index, track, model, records):
     from modelfactory.attribution.gradients import record_gradients
 
     for at, record in enumerate(records):
         gradients = record_gradients(model, record.examples).modules
         sketched = index.sketch.project({name: g.numpy() for name, g in gradients.items()})[0]
-        assert index.scan(index.quantise_query(sketched).values).argmax() == at
+        assert track.scan(track.quantise_query(sketched)).argmax() == at
 
 
-def test_a_zero_gradient_scores_nothing(index):
-    quantised = index.quantise_query(np.zeros(index.sketch.dimensions, dtype=np.float32))
-    assert not index.scan(quantised.values).any()
+def test_a_zero_gradient_scores_nothing(index, track):
+    quantised = track.quantise_query(np.zeros(index.sketch.dimensions, dtype=np.float32))
+    assert not track.scan(quantised).any()
 
 
-@pytest.mark.parametrize("name", ["rows-00000.int8", "multipliers.npy", "records.json"])
+@pytest.mark.parametrize("name", ["0-rows-00000.int8", "0-multipliers.npy", "records.json"])
 def test_a_changed_file_is_found(tmp_path, model, records, phantoms, name):
     build(tmp_path / "index", model, records, phantoms)
     path = tmp_path / "index" / name
@@ -102,19 +126,24 @@ def test_the_folder_holds_no_text_of_the_records(folder):
 
 def test_lexical_scores_find_the_text(index):
     assert index.lexical.scores("what means topic7?").argmax() == 7
+    assert index.lexical_responses.scores("value4").argmax() == 4
+    assert index.lexical_prompts.scores("phantom3").argmax() == len(index) + 3
 
 
 def test_copies_share_the_cluster_of_the_oldest_row(tmp_path, model, records, phantoms):
-    copy = RecordExamples("copy", records[2].text + "!", records[2].examples)
+    original = records[2]
+    texts = Texts(original.texts.prompt, original.texts.response + "!")
+    copy = RecordExamples("copy", texts, original.examples)
     build(tmp_path / "index", model, [*records, copy], phantoms)
     assert AttributionIndex(tmp_path / "index").records[-1].cluster == records[2].record_id
 
 
 def test_a_record_is_the_mean_of_its_wordings(tmp_path, model, records, phantoms):
-    doubled = [RecordExamples(r.record_id, r.text, r.examples * 2) for r in records]
+    doubled = [RecordExamples(r.record_id, r.texts, r.examples * 2) for r in records]
     build(tmp_path / "index", model, doubled, phantoms)
     build(tmp_path / "single", model, records, phantoms)
-    both = [AttributionIndex(tmp_path / name).rows().astype(int) for name in ("index", "single")]
+    names = ("index", "single")
+    both = [AttributionIndex(tmp_path / name).tracks[0].rows().astype(int) for name in names]
     assert np.abs(both[0] - both[1]).max() <= 1
 
 

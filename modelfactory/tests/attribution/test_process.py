@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.attribution.index import AttributionIndex
-from modelfactory.attribution.job import BuildSpec, JobError, read_job
-from modelfactory.attribution.record import Attribution, replay
+from modelfactory.attribution.job import BuildSpec, JobError, read_calibration_spec, read_job
+from modelfactory.attribution.method import NOBODY
+from modelfactory.attribution.record import Attribution, ReplayMismatchError, replay
+from modelfactory.attribution.subsets import half_subsets
 from modelfactory.attribution.worker import AttributionWorker, token_example
 from modelfactory.tests.serving.conftest import byte_tokenizer, save_adapter, tiny_model
+from modelfactory.training.adapter import WEIGHTS, adapter_digest
 from modelfactory.training.base import load_base
 from modelfactory.training.recipe import Example, write_examples
 
@@ -87,7 +94,7 @@ def test_the_worker_changes_adapters_without_mixing_them(place):
     request = requests(place)[0]
     first: Attribution = worker.attribute(request)
     other = save_adapter(place / "adapters", "llama", 2)
-    worker._adapted(other)
+    worker._subject_of = (other, "")  # as if another model had been asked about
     assert worker.attribute(request) == first
 
 
@@ -99,3 +106,125 @@ def test_a_folder_that_cannot_be_used_says_which_file(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(JobError):
         read_job(tmp_path)
+
+
+def shaken(adapters, digest, seed):
+    """An adapter near another one, under its own digest."""
+    new = adapters / "new"
+    shutil.copytree(adapters / digest, new)
+    torch.manual_seed(seed)
+    weights = load_file(new / WEIGHTS)
+    save_file(
+        {name: value + 0.02 * torch.randn_like(value) for name, value in weights.items()},
+        new / WEIGHTS,
+    )
+    return new.rename(adapters / adapter_digest(new))
+
+
+@pytest.fixture(scope="module")
+def calibrated(place, tmp_path_factory):
+    """The same place with a calibration of eight adapters, made by the CLI; its last event."""
+    root = tmp_path_factory.mktemp("calibrated") / "place"
+    shutil.copytree(place, root)
+    digest = (root / "digest").read_text()
+    names = [f"record-{at}" for at in range(10)]
+    subsets = [
+        {"adapter": str(shaken(root / "adapters", digest, at)), "kept": sorted(kept)}
+        for at, kept in enumerate(half_subsets(names, 8, seed=1))
+    ]
+    job = root / "calibrate"
+    job.mkdir()
+    spec = {
+        "schema": 1,
+        "base": str(root / "base"),
+        "index": str(root / "indexes" / digest),
+        "adapter": str(root / "adapters" / digest),
+        "subsets": subsets,
+        "max_length": 96,
+    }
+    (job / "spec.json").write_text(json.dumps(spec))
+    write_examples(job / "questions.jsonl", EXAMPLES)
+    (job / "kinds.json").write_text(json.dumps(["trained", "rewording"] * 10))
+    done = subprocess.run(
+        [*MODULE, "calibrate", str(job)], env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=200,
+    )  # fmt: skip
+    assert "topic" not in done.stdout
+    (job / "calibration").rename(calibration_folder(root / "indexes", digest))
+    return root, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_calibration_says_how_well_it_predicts(calibrated):
+    _, event = calibrated
+    assert event["event"] == "done"
+    fidelity = event["fidelity"]
+    assert (fidelity["subsets"], fidelity["records"], fidelity["questions"]) == (8, 10, 10)
+    assert set(fidelity["lds"]) <= {"trained", "rewording"}
+    assert set(fidelity["beside"]) == {"influence", "bm25", "random"}
+    assert fidelity["noise_gate"]["answers"] == 40
+
+
+def test_a_calibrated_answer_replays_and_a_changed_measurement_does_not(calibrated):
+    root, _ = calibrated
+    request = requests(root)[3]
+    worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+    found = worker.attribute(request)
+    folder = root / "indexes" / request["adapter_digest"]
+    calibration = calibration_folder(folder.parent, folder.name)
+    assert (found.method, len(found.duals), found.score_of) == ("calibrated-1", 8, "nats")
+    assert replay(found.to_json(), folder, calibration) == found
+    changed = list(found.subset_log_probabilities_micro)
+    changed[0] += 100_000
+    with pytest.raises(ReplayMismatchError):
+        replay(replace(found, subset_log_probabilities_micro=tuple(changed)), folder, calibration)
+    with pytest.raises(ReplayMismatchError, match="not here"):
+        replay(found, folder)
+
+
+def test_a_calibration_that_predicts_nothing_pays_nobody(calibrated, tmp_path):
+    root, event = calibrated  # random adapters: nothing about them follows from who was kept
+    request = requests(root)[3]
+    worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+    found = worker.attribute(request)
+    assert not event["fidelity"]["pays"]
+    assert found.threshold == NOBODY
+    assert not found.attributable
+
+
+def test_an_index_built_again_differently_leaves_its_calibration_aside(calibrated, tmp_path):
+    root, _ = calibrated
+    shutil.copytree(root, tmp_path / "place")
+    request = requests(root)[3]
+    manifest = tmp_path / "place" / "indexes" / request["adapter_digest"] / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")  # another digest, the same files
+    worker = AttributionWorker(
+        str(root / "base"), tmp_path / "place" / "adapters", tmp_path / "place" / "indexes"
+    )
+    assert worker.attribute(request).method == "efim-2"
+
+
+def test_two_adapters_are_compared_on_one_answer(calibrated, tmp_path):
+    root, _ = calibrated
+    adapters = sorted(str(path) for path in (root / "adapters").iterdir())[:2]
+    (tmp_path / "spec.json").write_text(
+        json.dumps({"schema": 1, "base": str(root / "base"), "adapters": adapters})
+    )
+    answer = {"messages": [{"role": "user", "content": "what is topic 1?"}], "response_ids": [9, 8]}
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    done = subprocess.run(
+        [*MODULE, "measure", str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=200,
+    )  # fmt: skip
+    first, second = json.loads(done.stdout.splitlines()[-1])["log_probabilities"]
+    assert max(first, second) < 0
+    assert first != second
+
+
+@pytest.mark.parametrize("missing", ["spec.json", "questions.jsonl", "kinds.json"])
+def test_a_calibration_without_its_files_says_why(tmp_path, missing):
+    (tmp_path / "spec.json").write_text('{"schema":1}')
+    write_examples(tmp_path / "questions.jsonl", EXAMPLES)
+    (tmp_path / "kinds.json").write_text("[]")
+    (tmp_path / missing).unlink()
+    with pytest.raises(JobError):
+        read_calibration_spec(tmp_path)

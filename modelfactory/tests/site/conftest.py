@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from datanets.content import Content, content_hash
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
 from datanets.wordings import held_out_wordings, training_wordings
 from modelfactory.models import BaseModel, EvaluationResult, Model, Run
-from modelfactory.services import publish_model, start_run
+from modelfactory.services import TRAIN_JOB, publish_model, read_base_folder, start_run
+from modelfactory.services.plan import make_recipe
 from openledger_site.accounts.models import User
+from openledger_site.core.jobs import start_job
 
 FACTS = {
     "Carla": {"tern": "lays two eggs", "wren": "weighs ten grams", "kite": "eats carrion"},
@@ -155,5 +159,41 @@ def make_model(settled_run: Run) -> Callable[..., Model]:
         return publish_model(
             settled_run, name="Birds", slug="birds", card="# Hi", visibility=visibility, **PRICES
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny-base")
+    # In a process of its own: this one stays free of torch, as the web process has to.
+    script = Path(__file__).with_name("tiny_base.py")
+    subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture
+def tiny_base(tiny_base_folder: Path) -> BaseModel:
+    facts = read_base_folder(tiny_base_folder)
+    return BaseModel.objects.create(
+        slug="tiny", source=str(tiny_base_folder), **vars(facts) | {"name": "Tiny"}
+    )
+
+
+@pytest.fixture
+def start(builder: User, version: Version, tiny_base: BaseModel) -> Callable[..., Run]:
+    """A queued run with checkpoints close together, so that a test can hit the middle."""
+
+    def make(epochs: int) -> Run:
+        chosen = {"epochs": epochs, "checkpoint_every_steps": 4, "rank": 2, "max_length": 160}
+        recipe = make_recipe(tiny_base, "quick", chosen)
+        run = Run.objects.create(
+            builder=builder, name="Birds", version=version, base=tiny_base, effort="quick",
+            recipe=recipe, seed=recipe["seed"], training_row_count=5,
+        )  # fmt: skip
+        subject, payload = f"run:{run.public_id}", {"run_id": str(run.public_id)}
+        run.job = start_job(TRAIN_JOB, queue="ml", subject=subject, owner=builder, payload=payload)
+        run.save(update_fields=["job"])
+        return run
 
     return make

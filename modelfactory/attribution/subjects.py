@@ -1,0 +1,46 @@
+"""One adapter with everything its attribution needs, loaded over a base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from modelfactory.attribution.calibration import Calibration
+from modelfactory.attribution.stacked import StackedAdapters
+
+FINAL = "default"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``tracks`` are the names of the loaded adapters, the finished one first.
+
+    ``calibration`` and the retrained adapters it needs, ``subsets``, come together or not at all.
+    """
+
+    model: PeftModel
+    tracks: tuple[str, ...] = (FINAL,)
+    calibration: Calibration | None = None
+    subsets: StackedAdapters | None = None
+
+
+def load_tracks(
+    base: PreTrainedModel, adapter: Path, earlier: Sequence[Path] = ()
+) -> tuple[PeftModel, tuple[str, ...]]:
+    """``base`` with the finished adapter and those of earlier moments, and their names in it."""
+    model = PeftModel.from_pretrained(base, adapter, adapter_name=FINAL)
+    names = [FINAL]
+    for number, folder in enumerate(earlier, start=1):
+        names.append(f"earlier-{number}")
+        model.load_adapter(str(folder), adapter_name=names[-1])
+    model.set_adapter(FINAL)
+    return model, tuple(names)
+
+
+def track_digests(names: Sequence[str], digests: Sequence[str]) -> Mapping[str, str]:
+    """Adapter names in a model to their digests, in the order of an index's tracks."""
+    return dict(zip(names, digests, strict=True))

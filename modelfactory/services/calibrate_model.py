@@ -1,0 +1,153 @@
+"""Start measuring how well attribution predicts retraining, and keep its jobs coming.
+
+One chain of jobs: a retraining queues the next one in the transaction that marks it done, and the
+last one queues the fit. A model's retrainings never stand in the queue together, so other people's
+runs go in between. Nothing is planned ahead that a crash could lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.http import Http404
+
+from datanets.selectors import TrainingRow, training_rows, version_for_training
+from modelfactory.models import Calibration, CalibrationSubset, Model, Run
+from modelfactory.selectors import can_be_calibrated, index_of
+from modelfactory.services.training_files import examples_digest, examples_of, row_examples
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import Conflict
+from openledger_site.core.jobs import JobFailed, start_job
+
+SUBSET_JOB = "modelfactory.calibrate_subset"
+FIT_JOB = "modelfactory.calibrate"
+START_SECONDS = 7.0
+"""Loading torch and the base, once a retraining; as `training.recipe.estimate_seconds` has it."""
+
+
+class NothingToMeasure(Conflict):
+    code = "nothing_to_measure"
+    message = "This cannot be measured: there is no index of its rows, or there are too few rows."
+
+
+def start_calibration(model: Model, *, actor: Any) -> Calibration:
+    """Measure the attribution of `model`'s adapter, or go on where measuring stopped.
+
+    Doing it again while it goes on, or once it is done, changes nothing. Models with equal adapters
+    share the measurement. Raises `NothingToMeasure`.
+    """
+    with transaction.atomic():
+        index = index_of(model.adapter_digest)
+        if index is None or not can_be_calibrated(index):
+            raise NothingToMeasure()
+        calibration, created = Calibration.objects.get_or_create(
+            index=index, defaults=_plan(index.run)
+        )
+        calibration = locked(calibration)
+        if created:
+            CalibrationSubset.objects.bulk_create(
+                CalibrationSubset(calibration=calibration, position=position)
+                for position in range(calibration.subset_count)
+            )
+        if queue_work(calibration, again=True):
+            record_audit(
+                "calibration.started" if created else "calibration.resumed",
+                actor=actor,
+                subject=f"adapter:{model.adapter_digest}",
+                subsets=calibration.subset_count,
+                seed=calibration.seed,
+            )
+    return calibration
+
+
+def _plan(run: Run) -> dict[str, Any]:
+    """The rows are the ones the run learnt from; an older run did not write down which."""
+    learnt = run.metrics.get("examples_digest") or examples_digest(examples_of(run.version))
+    return {
+        "subset_count": settings.CALIBRATION_SUBSETS,
+        "seed": run.seed,
+        "rows_digest": learnt,
+    }
+
+
+def locked(calibration: Calibration) -> Calibration:
+    """The row, held until the transaction ends, so that two ends of jobs queue one next job."""
+    related = ("job", "index__job", "index__run__builder")
+    rows = Calibration.objects.select_for_update(of=("self",)).select_related(*related)
+    return rows.get(pk=calibration.pk)
+
+
+def queue_work(calibration: Calibration, *, again: bool = False) -> bool:
+    """Queue the retrainings whose turn it is, or the fit; true if anything was queued.
+
+    Needs the calibration `locked`. `again` also takes up what failed or was stopped: only a person
+    asks for that, or one bad retraining would be tried by every job that ends.
+    """
+    waiting = list(calibration.subsets.filter(done_at=None).select_related("job"))
+    if not waiting:
+        return queue_fit(calibration)
+    going = [subset for subset in waiting if subset.job is not None and not subset.job.ended]
+    free = max(1, settings.CALIBRATION_PARALLEL) - len(going)
+    idle = [s for s in waiting if s.job is None or (again and s.job.ended)]
+    chosen = idle[: max(0, free)]
+    for subset in chosen:
+        subset.job = start_job(
+            SUBSET_JOB,
+            queue="ml",
+            subject=f"calibration:{calibration.pk}:{subset.position}",
+            owner=calibration.index.run.builder,
+            payload={"subset_id": subset.pk},
+        )
+        subset.save(update_fields=["job"])
+    return bool(chosen)
+
+
+def queue_fit(calibration: Calibration) -> bool:
+    """Queue the fit once all retrainings are done and the index is there; whichever comes last."""
+    going = calibration.job is not None and not calibration.job.ended
+    unfinished = calibration.subsets.filter(done_at=None).exists()
+    if going or unfinished or calibration.ready_at or calibration.index.ready_at is None:
+        return False
+    calibration.job = start_job(
+        FIT_JOB,
+        queue="attribution",
+        subject=f"adapter:{calibration.index.adapter_digest}",
+        owner=calibration.index.run.builder,
+        payload={"calibration_id": calibration.pk},
+    )
+    calibration.save(update_fields=["job"])
+    return True
+
+
+def rows_of(calibration: Calibration) -> list[TrainingRow]:
+    """The rows that the run learnt from, all of them.
+
+    Raises `JobFailed` when a row was withdrawn since, for then no retraining may read it and none
+    can be compared with the model; also when the builder's right to train has ended.
+    """
+    run = calibration.index.run
+    try:
+        version = version_for_training(run.builder, run.version.public_id)
+    except Http404 as ended:
+        raise JobFailed(
+            "Its owner may no longer train on this data, so no half of it can be trained on again.",
+            code="no_right_to_train",
+        ) from ended
+    rows = list(training_rows(version))
+    examples: Iterable[dict[str, str]] = (row for each in rows for row in row_examples(each))
+    if examples_digest(examples) != calibration.rows_digest:
+        raise JobFailed(
+            "Rows were withdrawn since this model was trained. A model trained now could not be "
+            "compared with it: train and publish a new one.",
+            code="rows_changed",
+        )
+    return rows
+
+
+def seconds_left(run: Run, retrainings: int) -> float | None:
+    """How long so many retrainings take on half of the run's rows; None when it was not timed."""
+    trained = run.metrics.get("seconds")
+    return None if trained is None else retrainings * (START_SECONDS + float(trained) / 2)
