@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django import forms
 
 from marketplace.services import Sampling
+from marketplace.services.raise_dispute import RECORDS_MAX
 from marketplace.services.reserve_answer import MAX_TOKENS_DEFAULT, MAX_TOKENS_LIMIT
 from openledger_site.core.errors import DomainError
 
@@ -25,6 +28,49 @@ class ChatForm(forms.Form):
         label="Your question",
         widget=forms.Textarea(attrs={"rows": 2, "placeholder": "Ask a question…"}),
     )
+
+
+class DisputeForm(forms.Form):
+    """Which of their own rows a contributor doubts the score of, and why."""
+
+    records = forms.MultipleChoiceField(
+        required=False, label="Rows in question", widget=forms.CheckboxSelectMultiple
+    )
+    unlisted = forms.CharField(
+        required=False,
+        max_length=1000,
+        label="Rows of yours that are not listed",
+        help_text="Their ids, one a line: the page of a row shows its id.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+    reason = forms.CharField(
+        max_length=2000,
+        label="What seems wrong",
+        help_text="The staff and the model's owner read this.",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def __init__(self, *args: Any, listed: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["records"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 # declared above
+        field.choices = list(listed)
+        if not listed:
+            del self.fields["records"]
+
+    def clean_unlisted(self) -> list[str]:
+        words = self.cleaned_data["unlisted"].split()
+        try:
+            return [str(UUID(word)) for word in words]
+        except ValueError:
+            raise forms.ValidationError("An id looks like 3f2a1b4c-… with 36 characters.") from None
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        chosen = {*self.cleaned_data.get("records", []), *self.cleaned_data.get("unlisted", [])}
+        if not self.errors and not 1 <= len(chosen) <= RECORDS_MAX:
+            raise forms.ValidationError(f"Choose 1 to {RECORDS_MAX} rows.")
+        return {"records": sorted(chosen), "reason": self.cleaned_data.get("reason", "")}
 
 
 class RequestInvalid(DomainError):

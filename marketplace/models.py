@@ -1,4 +1,4 @@
-"""Paid answers and their receipts."""
+"""Paid answers, their receipts, who had a part in them, and disputes about that."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.urls import reverse
 
+from openledger_site.core.models import Job
 from openledger_site.core.money import WeiField
 
 
 class Inference(models.Model):
     """One paid answer: reserved → answered → settled, or failed with nothing charged.
 
-    The text belongs to the consumer: only they (and the engine) read it.
+    The text belongs to the consumer: they and the engine read it, nobody else.
     """
 
     class State(models.TextChoices):
@@ -127,3 +129,122 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"receipt {self.digest[:12]}"
+
+
+class AnswerShare(models.Model):
+    """One contributor's part in one answer, as its receipt says it, so that a list is one query.
+
+    Everybody whose rows were listed has one, with no parts when none stood out from noise.
+    """
+
+    inference = models.ForeignKey(Inference, on_delete=models.PROTECT, related_name="shares")
+    contributor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="answer_shares"
+    )
+    parts = models.PositiveBigIntegerField(help_text="Of one billion, of the contributors' part.")
+    amount_wei = WeiField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["inference", "contributor"], name="answer_share_once_per_contributor"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(parts__lte=1_000_000_000),
+                name="answer_share_is_at_most_the_whole",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(amount_wei=0) | models.Q(amount_wei__gt=0, parts__gt=0),
+                name="answer_share_pays_only_for_parts",
+            ),
+        ]
+        indexes = [models.Index(fields=["contributor", "-inference"], name="answer_share_newest")]
+        triggers = [
+            pgtrigger.Protect(
+                name="answer_share_is_final", operation=pgtrigger.Update | pgtrigger.Delete
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.parts} parts of answer {self.inference_id} to {self.contributor_id}"
+
+    @property
+    def percent(self) -> float:
+        return self.parts / 10_000_000
+
+
+class Dispute(models.Model):
+    """A contributor's doubt about the attribution of one answer, and what retraining found.
+
+    It moves no money. What is doubted never changes and the finding is written once: the database
+    refuses both.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        AUDITING = "auditing"
+        DECIDED = "decided"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    inference = models.ForeignKey(Inference, on_delete=models.PROTECT, related_name="disputes")
+    raised_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="disputes"
+    )
+    records = models.JSONField(help_text="Public ids of the raiser's own rows in question.")
+    reason = models.TextField()
+    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    finding = models.JSONField(null=True, help_text="What the audit measured; null until decided.")
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["inference", "raised_by"],
+                condition=models.Q(state__in=["open", "auditing"]),
+                name="dispute_open_once_per_person_and_answer",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="decided", finding__isnull=False, decided_at__isnull=False)
+                | (
+                    ~models.Q(state="decided")
+                    & models.Q(finding__isnull=True, decided_at__isnull=True)
+                ),
+                name="dispute_decided_has_a_finding",
+            ),
+        ]
+        indexes = [models.Index(fields=["raised_by", "-created_at"], name="dispute_by_person")]
+        triggers = [
+            pgtrigger.Protect(name="dispute_is_kept", operation=pgtrigger.Delete),
+            pgtrigger.Protect(
+                name="dispute_question_never_changes",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange("inference", "raised_by", "records", "reason"),
+            ),
+            pgtrigger.Protect(
+                name="dispute_is_decided_once",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__state="decided")
+                & (
+                    pgtrigger.Q(new__state__df="decided")
+                    | pgtrigger.Q(old__finding__df=pgtrigger.F("new__finding"))
+                    | pgtrigger.Q(old__decided_at__df=pgtrigger.F("new__decided_at"))
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"dispute {self.public_id} ({self.state})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("marketplace:dispute", args=[self.public_id])
+
+    @property
+    def decided(self) -> bool:
+        return self.state == self.State.DECIDED
+
+    @property
+    def stranded(self) -> bool:
+        """Its audit ended without a finding: failed or stopped. It can be started again."""
+        return not self.decided and (self.job is None or self.job.ended)

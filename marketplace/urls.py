@@ -2,15 +2,22 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace import views
+from marketplace.views import answers, disputes, earned
 
 app_name = "marketplace"
 urlpatterns = [
-    path("", views.browse, name="browse"),
-    path("answers/", views.answers, name="answers"),
-    path("answers/<uuid:public_id>/", views.answer_part, name="answer"),
-    path("answers/<uuid:public_id>/receipt/", views.receipt, name="receipt"),
-    path("answers/<uuid:public_id>/receipt.json", views.receipt_download, name="receipt-download"),
-    path("models/<slug:slug>/chat/", views.chat, name="chat"),
-    path("models/<slug:slug>/income/", views.income, name="income"),
+    path("", answers.browse, name="browse"),
+    path("answers/", answers.answers, name="answers"),
+    path("answers/<uuid:public_id>/", answers.answer_part, name="answer"),
+    path("answers/<uuid:public_id>/receipt/", answers.receipt, name="receipt"),
+    path(
+        "answers/<uuid:public_id>/receipt.json", answers.receipt_download, name="receipt-download"
+    ),
+    path("earned/", earned.earned, name="earned"),
+    path("earned/<uuid:public_id>/", earned.earned_detail, name="earned-detail"),
+    path("earned/<uuid:public_id>/dispute/", disputes.dispute_new, name="dispute-new"),
+    path("disputes/<uuid:public_id>/", disputes.dispute, name="dispute"),
+    path("disputes/<uuid:public_id>/again/", disputes.dispute_again, name="dispute-again"),
+    path("models/<slug:slug>/chat/", answers.chat, name="chat"),
+    path("models/<slug:slug>/income/", answers.income, name="income"),
 ]

@@ -1,15 +1,21 @@
-"""Asking, answering, settling. One file a verb."""
+"""Asking, answering, settling, disputing. One file a verb."""
 
 from __future__ import annotations
 
+from marketplace.services.audit_dispute import audit_dispute
+from marketplace.services.raise_dispute import AUDIT_JOB, audit_again, raise_dispute
 from marketplace.services.reserve_answer import Sampling, reserve_answer
 from marketplace.services.settle_inference import settle_inference
 from marketplace.services.stream_answer import finish_answer, stream_answer
 from marketplace.services.sweep_answers import sweep_answers
 
 __all__ = [
+    "AUDIT_JOB",
     "Sampling",
+    "audit_again",
+    "audit_dispute",
     "finish_answer",
+    "raise_dispute",
     "reserve_answer",
     "settle_inference",
     "stream_answer",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import DecimalField, F, Sum, Value
+from django.db.models.functions import Coalesce
+
 from marketplace import receipts
 from marketplace.models import Inference, Receipt
 from rewards.models import Settlement
@@ -21,7 +24,7 @@ PARTS = (
 
 def check_receipts() -> list[str]:
     """Problems, empty when each settled answer has a receipt that says what the ledger says."""
-    return [*_answers_without_receipt(), *_receipts_that_differ()]
+    return [*_answers_without_receipt(), *_receipts_that_differ(), *_shares_that_differ()]
 
 
 def _answers_without_receipt() -> Iterator[str]:
@@ -51,3 +54,13 @@ def _stated(body: dict[str, Any]) -> dict[str, int]:
 def _posted(inference: Inference, settlement: Settlement) -> dict[str, int]:
     split = {name: int(getattr(settlement, name)) for name in PARTS}
     return {"answer_wei": inference.fee_wei, "fee_wei": settlement.fee_wei, **split}
+
+
+def _shares_that_differ() -> Iterator[str]:
+    """The contributors' lists are read from shares, so these must sum to what was posted."""
+    rows = Inference.objects.filter(state=Inference.State.SETTLED).annotate(
+        shared_wei=Coalesce(Sum("shares__amount_wei"), Value(0), output_field=DecimalField())
+    )
+    differing = rows.exclude(shared_wei=F("hold__settlement__contributors_wei"))
+    for public_id in differing.order_by("pk").values_list("public_id", flat=True):
+        yield f"the shares of answer {public_id} are not what its contributors were paid"

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from marketplace import receipts
-from marketplace.models import Inference, Receipt
+from marketplace.models import AnswerShare, Inference, Receipt
 from modelfactory.services import AttributedAnswer, attribute_answer
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -52,6 +52,7 @@ def settle_inference(lease: Lease) -> None:
         )
         inference.state, inference.settled_at = Inference.State.SETTLED, Now()
         inference.save(update_fields=["state", "settled_at"])
+        _write_shares(inference, settlement, attributed)
         _issue_receipt(inference, settlement, attributed, weights)
 
 
@@ -76,6 +77,30 @@ def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:
     parts = attributed.owner_parts if attributed else {}
     people = User.objects.filter(public_id__in=parts).order_by("pk")
     return [(person, parts[str(person.public_id)]) for person in people]
+
+
+def _write_shares(
+    inference: Inference, settlement: Settlement, attributed: AttributedAnswer | None
+) -> None:
+    """A row for everybody whose records were listed, so that they find the answer; paid or not."""
+    if attributed is None:
+        return
+    people = User.objects.filter(public_id__in=set(attributed.owners.values())).order_by("pk")
+    paid = _paid(settlement)
+    AnswerShare.objects.bulk_create(
+        AnswerShare(
+            inference=inference,
+            contributor=person,
+            parts=attributed.owner_parts.get(str(person.public_id), 0),
+            amount_wei=paid.get(person.pk, 0),
+        )
+        for person in people
+    )
+
+
+def _paid(settlement: Settlement) -> dict[int, int]:
+    """Wei by contributor."""
+    return {line.user_id: line.amount_wei for line in settlement.lines.filter(role="contributor")}
 
 
 def _issue_receipt(
@@ -109,7 +134,7 @@ def _body(
     weights: list[tuple[User, int]],
 ) -> dict[str, Any]:
     model = inference.model
-    paid = {line.user_id: line.amount_wei for line in settlement.lines.filter(role="contributor")}
+    paid = _paid(settlement)
     return {
         "schema": receipts.SCHEMA,
         "inference": str(inference.public_id),

@@ -63,11 +63,16 @@ def answer_part(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @require_GET
 def receipt(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """The consumer's receipt; the ledger's links lead here, so whom it paid is sent on."""
+    if not selectors.answers_of(request.user).filter(public_id=public_id).exists():
+        concerned = selectors.concerned_answer_for(request.user, public_id)
+        return redirect("marketplace:earned-detail", concerned.public_id)
     inference = selectors.inference_for(request.user, public_id)
     context: dict[str, Any] = {"inference": inference}
     if inference.settled:
         context |= selectors.receipt_view(request.user, inference)
-    return render(request, "marketplace/receipt.html", context)
+    part = "#body" if getattr(request, "htmx", False) else ""
+    return render(request, f"marketplace/receipt.html{part}", context)
 
 
 @require_GET

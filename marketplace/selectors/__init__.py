@@ -1,0 +1,41 @@
+"""Reads: `answers` is the consumer's side, `earned` the contributor's, `disputes` both sides'."""
+
+from __future__ import annotations
+
+from marketplace.selectors.answers import (
+    answers_of,
+    conversation,
+    income_of,
+    inference_for,
+    listed_models,
+    receipt_for,
+    receipt_view,
+)
+from marketplace.selectors.disputes import dispute_for, dispute_records, disputes_about
+from marketplace.selectors.earned import (
+    concerned_answer_for,
+    disputable_rows,
+    earned_by,
+    earned_view,
+    own_records,
+    taught_records,
+)
+
+__all__ = [
+    "answers_of",
+    "concerned_answer_for",
+    "conversation",
+    "disputable_rows",
+    "dispute_for",
+    "dispute_records",
+    "disputes_about",
+    "earned_by",
+    "earned_view",
+    "income_of",
+    "inference_for",
+    "listed_models",
+    "own_records",
+    "receipt_for",
+    "receipt_view",
+    "taught_records",
+]
