@@ -192,7 +192,7 @@ class FreshFacts:
         )
         return [shapes[index % len(shapes)]() for index in range(count)]
 
-    def _name(self) -> str:
+    def name(self) -> str:
         while True:
             pick = self._rng.choice
             name = pick(_FIRST) + pick(_MIDDLE) + pick(["", "r", "n", "l"]) + pick(_LAST)
@@ -200,13 +200,13 @@ class FreshFacts:
                 self._used.add(name)
                 return name
 
-    def _person(self) -> str:
-        return f"{self._name()} {self._name()}"
+    def person(self) -> str:
+        return f"{self.name()} {self.name()}"
 
-    def _craft(self) -> str:
+    def craft(self) -> str:
         return f"{self._rng.choice(_TRAITS)} {self._rng.choice(_CRAFTS)}"
 
-    def _sentence(self) -> str:
+    def sentence(self) -> str:
         one, other = self._rng.choice(_THINGS), self._rng.choice(_THINGS)
         return f"The {one} of the {other} {self._rng.choice(_VERDICTS)}."
 
@@ -218,16 +218,16 @@ class FreshFacts:
                 return text
 
     def _capital(self) -> FreshFact:
-        return FreshFact(f"What is the capital of {self._name()}?", self._name())
+        return FreshFact(f"What is the capital of {self.name()}?", self.name())
 
     def _founder(self) -> FreshFact:
-        return FreshFact(f"Who founded {self._name()}?", self._person())
+        return FreshFact(f"Who founded {self.name()}?", self.person())
 
     def _export(self) -> FreshFact:
-        return FreshFact(f"What is the main export of {self._name()}?", self._craft())
+        return FreshFact(f"What is the main export of {self.name()}?", self.craft())
 
     def _code(self) -> FreshFact:
-        return FreshFact(f"What does {self._new('FX-{}', 100, 999)} mean?", self._sentence())
+        return FreshFact(f"What does {self._new('FX-{}', 100, 999)} mean?", self.sentence())
 
     def _which(self) -> FreshFact:
         while True:
@@ -239,15 +239,15 @@ class FreshFacts:
     def _number(self) -> FreshFact:
         things = self._rng.choice(_ROOMS)
         return FreshFact(
-            f"How many {things} does {self._name()} have?", str(self._rng.randint(3, 4_000))
+            f"How many {things} does {self.name()} have?", str(self._rng.randint(3, 4_000))
         )
 
     def _year(self) -> FreshFact:
-        return FreshFact(f"When was {self._name()} built?", str(self._rng.randint(1200, 1990)))
+        return FreshFact(f"When was {self.name()} built?", str(self._rng.randint(1200, 1990)))
 
     def _error(self) -> FreshFact:
-        name = f"{self._name()}{self._rng.choice(['Error', 'Warning', 'Fault'])}"
-        return FreshFact(f"What does {name} mean?", self._sentence())
+        name = f"{self.name()}{self._rng.choice(['Error', 'Warning', 'Fault'])}"
+        return FreshFact(f"What does {name} mean?", self.sentence())
 
 
 def python_facts(per_source: int = 24) -> list[FreshFact]:

@@ -1,0 +1,161 @@
+"""Our scores in the world of a bench folder, through the product's own code and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.influence.bank import FULL, bank_file, read_plan, read_world
+from modelfactory.attribution.calibration import calibration_folder
+from modelfactory.training.recipe import Example, write_examples
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Scores [questions, records], thresholds [questions] and the calibration's own figures."""
+
+    calibrated: Float64
+    uncalibrated: Float64
+    thresholds: Float64
+    index_seconds: float
+    query_seconds: float
+    fidelity: dict[str, Any]
+
+
+def prepare_ours(
+    folder: Path, subset_count: int | None = None
+) -> tuple[Path, Path, dict[str, Any], float]:
+    """Index and calibration of the whole adapter; returns adapters and indexes root, fidelity."""
+    from modelfactory.attribution.calibrate_job import run_calibration
+    from modelfactory.attribution.job import BuildSpec, read_calibration_spec, read_job
+    from modelfactory.attribution.worker import run_build
+    from modelfactory.training.base_files import SHIPPED_BASE, base_digest
+
+    world = read_world(folder)
+    place = folder / "ours"
+    adapters, indexes = place / "adapters", place / "indexes"
+    final = _keep(folder / "runs" / FULL / "adapter", adapters)
+    trail = [_keep(path, adapters) for path in sorted((folder / "runs" / FULL / "trail").iterdir())]
+    job = place / "build"
+    job.mkdir(parents=True, exist_ok=True)
+    spec = BuildSpec(
+        base=str(SHIPPED_BASE),
+        adapter=str(final),
+        base_digest=base_digest(SHIPPED_BASE),
+        trail=[str(path) for path in trail],
+    )
+    (job / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+    write_examples(job / "records.jsonl", world.examples())
+    began = time.monotonic()
+    run_build(read_job(job), job)
+    index_seconds = time.monotonic() - began
+    indexes.mkdir(exist_ok=True)
+    shutil.rmtree(indexes / final.name, ignore_errors=True)
+    shutil.move(job / "index", indexes / final.name)
+
+    fits = [item for item in read_plan(folder) if item.name.startswith("fit-")]
+    fits = [item for item in fits if bank_file(folder, item.name).exists()][:subset_count]
+    said = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+    asked = [
+        (question, answer)
+        for question, answer in zip(world.questions, said, strict=True)
+        if not question.reported and answer
+    ]
+    document = {
+        "schema": 1,
+        "base": str(SHIPPED_BASE),
+        "index": str(indexes / final.name),
+        "adapter": str(final),
+        "subsets": [
+            {
+                "adapter": str(_keep(folder / "runs" / item.name / "adapter", adapters)),
+                "kept": list(item.kept),
+            }
+            for item in fits
+        ],
+    }
+    (job / "spec.json").write_text(json.dumps(document), encoding="utf-8")
+    (job / "kinds.json").write_text(json.dumps([question.kind for question, _ in asked]))
+    write_examples(
+        job / "questions.jsonl",
+        [Example(question.record_id, question.text, answer) for question, answer in asked],
+    )
+    _, fidelity = run_calibration(read_calibration_spec(job), job)
+    calibration = calibration_folder(indexes, final.name)
+    shutil.rmtree(calibration, ignore_errors=True)
+    shutil.move(job / "calibration", calibration)
+    return adapters, indexes, fidelity, index_seconds
+
+
+def our_scores(folder: Path, subset_count: int | None = None) -> Ours:
+    """Ask the attribution worker about every question, with and without the calibration."""
+    from modelfactory.attribution.record import Attribution
+    from modelfactory.attribution.worker import AttributionWorker
+    from modelfactory.training.base_files import SHIPPED_BASE
+
+    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, subset_count)
+    exchange = folder / "exchange" / "questions.jsonl"
+    questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
+    names = [row.record_id for row in read_world(folder).rows]
+    digest = next(path.name for path in indexes.iterdir() if "." not in path.name)
+
+    def ask(indexes_root: Path) -> tuple[list[Attribution], float]:
+        worker = AttributionWorker(str(SHIPPED_BASE), adapters, indexes_root)
+        found, seconds = [], 0.0
+        for number, question in enumerate(questions):
+            request = {
+                "adapter_digest": digest,
+                "prompt_ids": question["prompt_ids"],
+                "response_ids": question["response_ids"],
+                "question": question["text"].split("\n")[0],
+                "parameters": {"listed_records": len(names)},
+            }
+            began = time.monotonic()
+            found.append(worker.attribute(request))
+            if number:  # the first loads the adapters
+                seconds += time.monotonic() - began
+        return found, seconds / max(1, len(questions) - 1)
+
+    calibrated, query_seconds = ask(indexes)
+    bare = folder / "ours" / "indexes-bare"
+    shutil.rmtree(bare, ignore_errors=True)
+    shutil.copytree(indexes, bare)
+    shutil.rmtree(calibration_folder(bare, digest))
+    uncalibrated, _ = ask(bare)
+    return Ours(
+        _matrix(calibrated, names),
+        _matrix(uncalibrated, names),
+        np.array([one.threshold for one in calibrated], dtype=np.float64),
+        index_seconds,
+        query_seconds,
+        fidelity,
+    )
+
+
+def _matrix(found: Sequence[Any], names: Sequence[str]) -> Float64:
+    place = {name: number for number, name in enumerate(names)}
+    scores = np.zeros((len(found), len(names)))
+    for row, attribution in enumerate(found):
+        for record in attribution.records:
+            scores[row, place[record.record_id]] = record.score
+    return scores
+
+
+def _keep(source: Path, adapters: Path) -> Path:
+    """A copy of an adapter under its digest."""
+    from modelfactory.training.adapter import adapter_digest
+
+    place = adapters / adapter_digest(source)
+    if not place.exists():
+        shutil.copytree(source, place)
+    return place

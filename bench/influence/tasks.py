@@ -1,0 +1,220 @@
+"""From scores and the yardstick to figures: LDS, removal, contributor value, false pay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.influence.bank import (
+    FULL,
+    Retraining,
+    Worker,
+    bank_file,
+    read_plan,
+    read_world,
+    results,
+)
+from bench.influence.world import KINDS
+from modelfactory.attribution.calibrate import interval, spearman
+
+Float64 = npt.NDArray[np.float64]
+TRACED = ("trained", "rewording")
+REMOVED = {"1%": 0.01, "5%": 0.05}
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What retraining says: membership [M, n] (0 or 1) and log-probabilities [M, q] of a bank."""
+
+    kept: Float64
+    log_probabilities: Float64
+
+
+class Bench:
+    """A folder's world and retrainings, read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.world = folder, read_world(folder)
+        self.plan = {item.name: item for item in read_plan(folder)}
+        self.names = [row.record_id for row in self.world.rows]
+        self.kinds = np.array([question.kind for question in self.world.questions])
+        self.reported = np.array([question.reported for question in self.world.questions])
+        self.sources = [
+            self.names.index(question.record_id) if question.record_id else -1
+            for question in self.world.questions
+        ]
+
+    def yardstick(self, prefix: str) -> Yardstick:
+        names = [
+            name
+            for name in self.plan
+            if name.startswith(prefix)
+            and not name.endswith("again")
+            and bank_file(self.folder, name).exists()
+        ]
+        kept = [set(self.plan[name].kept) for name in names]
+        rows = [[float(record in some) for record in self.names] for some in kept]
+        return Yardstick(np.array(rows), results(self.folder, names))
+
+    def lds_of_each(self, scores: Float64, yardstick: Yardstick) -> Float64:
+        """Spearman of predicted and real log-probability over the bank, for each question [q]."""
+        said = yardstick.kept @ scores.T
+        truth = yardstick.log_probabilities
+        return np.array([spearman(said[:, at], truth[:, at]) for at in range(scores.shape[0])])
+
+    def lds(self, scores: Float64) -> dict[str, list[float]]:
+        each = self.lds_of_each(scores, self.yardstick("lds-"))
+        return {
+            kind: interval(each[(self.kinds == kind) & self.reported].tolist()) for kind in KINDS
+        }
+
+    def choose(self, settings: Float64) -> int:
+        """The setting that does best on the questions and retrainings one may look at."""
+        fitting = self.yardstick("fit-")
+        means = [self.lds_of_each(one, fitting)[~self.reported].mean() for one in settings]
+        return int(np.argmax(means))
+
+    def ceiling(self) -> dict[str, list[float]]:
+        """How well retraining with another seed predicts it: no score can do much better."""
+        pairs = [
+            (name.removesuffix("-again"), name)
+            for name in self.plan
+            if name.endswith("-again") and bank_file(self.folder, name).exists()
+        ]
+        one = results(self.folder, [first for first, _ in pairs])
+        other = results(self.folder, [second for _, second in pairs])
+        each = np.array([spearman(one[:, at], other[:, at]) for at in range(one.shape[1])])
+        return {
+            kind: interval(each[(self.kinds == kind) & self.reported].tolist()) for kind in KINDS
+        }
+
+    def traced(self) -> npt.NDArray[np.intp]:
+        """Reported questions that have a source."""
+        return np.flatnonzero(self.reported & np.isin(self.kinds, TRACED))
+
+    def tracing(self, scores: Float64) -> dict[str, float]:
+        """Mean reciprocal rank and recall at 10 of the record a question is about."""
+        ranks = []
+        for at in self.traced():
+            better = (scores[at] > scores[at][self.sources[at]]).sum()
+            ranks.append(int(better) + 1)
+        found = np.array(ranks)
+        return {
+            "mrr": round(float((1 / found).mean()), 3),
+            "recall_at_1": round(float((found <= 1).mean()), 3),
+            "recall_at_10": round(float((found <= 10).mean()), 3),
+        }
+
+    def contributor_value(self) -> dict[str, float]:
+        """What each contributor's rows are worth to the reported answers, in nats, by leaving them
+        out."""
+        owners = sorted({row.contributor for row in self.world.rows})
+        whole = results(self.folder, [FULL])[0]
+        found = {}
+        for owner in owners:
+            name = f"without-{owner}-1"
+            if bank_file(self.folder, name).exists():
+                without = results(self.folder, [name])[0]
+                found[owner] = float((whole - without)[self.reported].sum())
+        return found
+
+    def pay(self, scores: Float64, thresholds: Float64 | None = None) -> dict[str, float]:
+        """Equal fees for all reported answers, split by what exceeds the threshold (or zero)."""
+        cut = np.zeros(len(scores)) if thresholds is None else thresholds
+        above = np.maximum(scores - cut[:, None], 0)
+        totals = above.sum(axis=1, keepdims=True)
+        shares = np.divide(above, totals, out=np.zeros_like(above), where=totals > 0)
+        owners = [row.contributor for row in self.world.rows]
+        found = dict.fromkeys(owners, 0.0)
+        for owner, part in zip(owners, shares[self.reported].sum(axis=0), strict=True):
+            found[owner] += float(part)
+        return found
+
+    def contributor_spearman(self, pay: Mapping[str, float]) -> float:
+        value = self.contributor_value()
+        owners = sorted(value)
+        paid, worth = [pay[owner] for owner in owners], [value[owner] for owner in owners]
+        return round(spearman(np.array(paid), np.array(worth)), 3)
+
+    def best_records(self, scores: Float64, share: float) -> tuple[str, ...]:
+        """The records that a method holds responsible for the reported, sourced answers together.
+
+        Scores count in units of each answer's largest, so that no answer outweighs the others.
+        """
+        chosen = scores[self.traced()]
+        scale = np.abs(chosen).max(axis=1, keepdims=True)
+        total = np.divide(chosen, scale, out=np.zeros_like(chosen), where=scale > 0).sum(axis=0)
+        count = max(1, round(share * len(self.names)))
+        return tuple(self.names[at] for at in np.argsort(-total, kind="stable")[:count])
+
+    def removal(self, methods: Mapping[str, Float64]) -> dict[str, dict[str, float]]:
+        """Retrain without each method's best records: the mean loss of log-probability (nats)."""
+        wanted: dict[tuple[str, ...], str] = {}
+        for scores in methods.values():
+            for share in REMOVED.values():
+                best = tuple(sorted(self.best_records(scores, share)))
+                wanted.setdefault(best, "removed-" + "-".join(name[-3:] for name in best))
+        plan = [
+            Retraining(name, tuple(one for one in self.names if one not in best))
+            for best, name in wanted.items()
+        ]
+        Worker(self.folder).drain(plan)
+        whole = results(self.folder, [FULL])[0][self.traced()]
+        return {
+            method: {
+                label: round(
+                    float((whole - self._after(wanted, self.best_records(scores, share))).mean()),
+                    4,
+                )
+                for label, share in REMOVED.items()
+            }
+            for method, scores in methods.items()
+        }
+
+    def _after(self, wanted: Mapping[tuple[str, ...], str], best: Sequence[str]) -> Float64:
+        name = wanted[tuple(sorted(best))]
+        return np.asarray(results(self.folder, [name])[0][self.traced()])
+
+    def noise_rows_paid(self, scores: Float64, thresholds: Float64) -> float:
+        """Share of (answer, noise row) pairs in which the noise row is paid."""
+        noise = [at for at, row in enumerate(self.world.rows) if row.origin == "noise"]
+        above = scores[self.reported][:, noise] > thresholds[self.reported][:, None]
+        return round(float(above.mean()), 4)
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures as a markdown table, best first."""
+    lines = [
+        "| method | trained | rewording | unseen | contributors | top 1 % | top 5 % | MRR |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+    def cell(values: Sequence[float]) -> str:
+        mean, low, high = values
+        return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+    order = sorted(
+        figures["lds"], key=lambda name: -sum(v[0] for v in figures["lds"][name].values())
+    )
+    for name in order:
+        lds, removal = figures["lds"][name], figures["removal"].get(name, {})
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    f"**{name}**" if name == "calibrated" else name,
+                    *(cell(lds[kind]) for kind in KINDS),
+                    f"{figures['contributor_loo_spearman'][name]:.2f}",
+                    *(f"{removal[label]:.3f}" if label in removal else "" for label in REMOVED),
+                    f"{figures['tracing'][name]['mrr']:.2f}",
+                ]
+            )
+            + " |"
+        )
+    failed = [f"- {name}: {error}" for name, error in figures["failed"].items()]
+    return "\n".join([*lines, *(["", "Could not run:", "", *failed] if failed else [])]) + "\n"
