@@ -43,6 +43,7 @@ def payment(
 def paused_mining(client: ChainClient, addresses: Addresses) -> Iterator[None]:
     client.request("evm_setAutomine", False)
     yield
+    client.request("anvil_dropAllTransactions")  # or a later test would mine and pay them
     client.request("evm_setAutomine", True)
 
 
