@@ -28,7 +28,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,10 @@ import numpy.typing as npt
 
 from modelfactory.attribution.influence import Curvature, CurvatureKind, make_curvature
 from modelfactory.attribution.lexical import LexicalIndex
+from modelfactory.attribution.scan import Dots
+from modelfactory.attribution.scan import Int16 as Int16
+from modelfactory.attribution.scan import Int64 as Int64
+from modelfactory.attribution.scan import dots as exact_dots
 from modelfactory.attribution.sketch import (
     Float32,
     Float64,
@@ -57,13 +61,8 @@ MULTIPLIER_BITS = 24
 QUERY_LIMIT = 32767
 MAXIMUM_DIMENSIONS = 65_536
 ROWS_PER_SHARD = 262_144
-SCAN_BLOCK_ROWS = 8_192
 
-Int16 = npt.NDArray[np.int16]
-Int64 = npt.NDArray[np.int64]
 UInt32 = npt.NDArray[np.uint32]
-Dots = Callable[[Int8, Int16], Int64]
-"""Rows [n, k] and a query [k] to exact dot products [n]."""
 
 
 class IndexDamagedError(Exception):
@@ -337,7 +336,10 @@ class AttributionIndex:
     """An opened index folder; the rows stay on disk."""
 
     def __init__(self, folder: Path, *, verify: bool = True, dots: Dots | None = None) -> None:
-        """Open ``folder``; ``verify`` reads every file once. Raises ``IndexDamagedError``."""
+        """Open ``folder``; ``verify`` reads every file once. Raises ``IndexDamagedError``.
+
+        ``dots`` must give the integers of ``scan.dots``, which is the default and needs no torch.
+        """
         self.folder = folder
         try:
             content = (folder / "manifest.json").read_bytes()
@@ -406,17 +408,6 @@ class AttributionIndex:
     def lexical_responses(self) -> LexicalIndex:
         """BM25 over what records answer; phantoms stand after the records."""
         return self._lexical("lexical-responses.json")
-
-
-def exact_dots(rows: Int8, query: Int16) -> Int64:
-    """Exact integer dot products [n]: below 2^53 every partial sum is exact in float64 too, in any
-    order, so the fast BLAS product gives the same integers as an integer loop."""
-    vector = query.astype(np.float64)
-    blocks = [
-        np.asarray(rows[start : start + SCAN_BLOCK_ROWS], dtype=np.float64) @ vector
-        for start in range(0, rows.shape[0], SCAN_BLOCK_ROWS)
-    ]
-    return np.concatenate(blocks).astype(np.int64)
 
 
 def _cosines(dots: Int64, multipliers: UInt32, query: QuantisedQuery) -> Int64:

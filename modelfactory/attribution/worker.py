@@ -10,6 +10,7 @@ from typing import Any
 from modelfactory.attribution.attribute import attribute
 from modelfactory.attribution.build import IndexSettings, Phantom, RecordExamples, build_index
 from modelfactory.attribution.calibration import Calibration, calibration_folder
+from modelfactory.attribution.fast_scan import fast_dots
 from modelfactory.attribution.gradients import TokenExample
 from modelfactory.attribution.index import AttributionIndex, IndexDamagedError, Texts
 from modelfactory.attribution.job import Job, JobError
@@ -122,7 +123,7 @@ class AttributionWorker:
 
     def _index(self, digest: str) -> AttributionIndex:
         if digest not in self._indexes:
-            index = AttributionIndex(self._indexes_root / digest)
+            index = AttributionIndex(self._indexes_root / digest, dots=fast_dots)
             if index.identity.adapter_digest != digest:
                 raise IndexDamagedError(f"the index at {digest[:12]} is of another adapter")
             self._indexes[digest] = index
