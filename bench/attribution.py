@@ -138,6 +138,6 @@ def _page(figures: Mapping[str, Any]) -> str:
         f"{world['records']} records of {world['contributors']} contributors, "
         f"{world['questions_reported']} questions, {world['retrainings_reported']} retrainings "
         f"that no method saw, {world['retrainings_for_calibration']} for the calibration. "
-        f"Retraining with another seed predicts retraining with: {kinds}.\n\n"
+        f"Retraining with another seed predicts retraining with: {kinds or 'not measured'}.\n\n"
         f"{table(figures)}"
     )

@@ -86,6 +86,8 @@ class Bench:
             for name in self.plan
             if name.endswith("-again") and bank_file(self.folder, name).exists()
         ]
+        if not pairs:
+            return {}
         one = results(self.folder, [first for first, _ in pairs])
         other = results(self.folder, [second for _, second in pairs])
         each = np.array([spearman(one[:, at], other[:, at]) for at in range(one.shape[1])])

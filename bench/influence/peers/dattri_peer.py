@@ -228,7 +228,8 @@ class Dattri:
 
         task = AttributionTask(loss_func=summed, model=net, checkpoints=net.state_dict())
         attributor = StoredEkfac(task, module_name=[f"{name}.linear" for name in names])
-        attributor.train_rows, attributor.test_rows = self.train_rows, self.test_rows
+        attributor.train_rows = self.train_rows.double()
+        attributor.test_rows = self.test_rows.double()
         # All tokens as one batch: its running mean over several weighs rows of tokens by examples.
         attributor.cache(DataLoader(TensorDataset(examples.ids[None], examples.labels[None])))
         attributor.layer_cache.clear()
