@@ -162,8 +162,14 @@ def test_a_killed_run_is_settled_once(survivor: dict[str, Any], site: Site, watc
     assert len(settled) == 1
     assert (job_of(watch, run)["state"], job_of(watch, run)["attempt"]) == ("succeeded", 3)
     digest = settled[0]["data"]["adapter"]
+    (index,) = rows(
+        watch,
+        "select * from modelfactory_attributionindex where adapter_digest = %s",
+        digest,
+    )
     adapters = site.folder / "media" / "adapters"
-    assert [path.name for path in adapters.iterdir() if path.name[0] != "."] == [digest]
+    kept = {path.name for path in adapters.iterdir() if path.name[0] != "."}
+    assert kept == {digest, *index["trail_digests"]}
 
 
 def test_a_settled_run_leaves_no_rows_text_on_disk(survivor: dict[str, Any], site: Site) -> None:
@@ -346,7 +352,7 @@ def answers(client: openai.OpenAI, model: str) -> Any:
 def test_an_answer_is_settled_once_though_the_web_process_dies(
     site: Site, client: openai.OpenAI, model: str, watch: Watch
 ) -> None:
-    answer = frozen(site, lambda: wait_for("an answer", lambda: answers(client, model), 60))
+    answer = frozen(site, watch, lambda: wait_for("an answer", lambda: answers(client, model), 60))
     identity = answer.model_extra["openledger"]["inference"]
     settlement = wait_for("the receipt", lambda: settlements(watch, identity), 120)
     assert len(settlement) == 1
@@ -355,8 +361,14 @@ def test_an_answer_is_settled_once_though_the_web_process_dies(
     assert (report["ok"], report["unexplained_wei"]) == (True, 0)
 
 
-def frozen(site: Site, ask: Callable[[], Any]) -> Any:
+def unfinished(watch: Watch) -> list[dict[str, Any]]:
+    return rows(watch, "select id from core_job where state in (%s, %s)", "queued", "running")
+
+
+def frozen(site: Site, watch: Watch, ask: Callable[[], Any]) -> Any:
     """Ask while nothing can settle, kill the web process, then let the settling go on."""
+    # Frozen in the middle of a transaction it would keep that transaction's locks from everybody.
+    wait_for("the jobs to end", lambda: not unfinished(watch), 120)
     workers = find(site, "attribution@")
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
+from psycopg.errors import LockNotAvailable
 
-from openledger_site.core.errors import DomainError
+from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.logs import current_request_id
+
+logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 View = Callable[..., HttpResponseBase]
@@ -72,7 +77,17 @@ class DomainErrorMiddleware:
         return None
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        if isinstance(exc, OperationalError) and isinstance(exc.__cause__, LockNotAvailable):
+            logger.warning("gave up waiting for a lock: %s", request.path)
+            exc = Busy()
         return _refusal(request, exc) if isinstance(exc, DomainError) else None
+
+
+class Busy(Unavailable):
+    """Nothing was written: the transaction waited for another one longer than it may."""
+
+    code = "busy"
+    message = "This is being changed by somebody else right now. Try again in a moment."
 
 
 class NulInQuery(DomainError):
