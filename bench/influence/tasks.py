@@ -24,6 +24,7 @@ from modelfactory.attribution.calibrate import interval, spearman
 
 Float64 = npt.NDArray[np.float64]
 TRACED = ("trained", "rewording")
+CEILING_PAIRS = 8
 REMOVED = {"1%": 0.01, "5%": 0.05}
 
 
@@ -86,7 +87,7 @@ class Bench:
             for name in self.plan
             if name.endswith("-again") and bank_file(self.folder, name).exists()
         ]
-        if not pairs:
+        if len(pairs) < CEILING_PAIRS:  # a rank correlation of a few points says nothing
             return {}
         one = results(self.folder, [first for first, _ in pairs])
         other = results(self.folder, [second for _, second in pairs])
