@@ -27,7 +27,7 @@ def measure(records: tuple[int, ...] = RECORDS) -> dict[str, Any]:
     """Figures for `docs/benchmarks/scan.json`."""
     import torch
 
-    from modelfactory.attribution.fast_scan import fast_dots, threads
+    from modelfactory.attribution.fast_scan import THREADS, fast_dots
     from modelfactory.attribution.scan import dots as exact_dots
 
     torch.set_num_threads(1)  # as in the worker
@@ -71,7 +71,7 @@ def measure(records: tuple[int, ...] = RECORDS) -> dict[str, Any]:
         "scan_1m_ratio_numpy_fp32": largest["ratio_numpy_fp32"],
         "bandwidth_gb_s": round(float(np.median(bandwidths)), 2),
         "by_records": by_records,
-        "threads": threads(),
+        "threads": THREADS,
         "dimensions": DIMENSIONS,
         "same_integers_as_exact_dots": True,
         "processor": platform.processor() or platform.machine(),
