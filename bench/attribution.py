@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.influence.bank import PlanSize, prepare
+from bench.influence.bank import PlanSize, drain, prepare
 from bench.influence.exchange import read_scores, write_exchange
 from bench.influence.peers_run import run_peers
-from bench.influence.tasks import Bench, table
+from bench.influence.tasks import Bench, second_table, table
 from bench.influence.world import WorldSize
 
 SEED = 1
-WORKERS = 2
+LATENCY_RECORDS = (1_000, 10_000, 100_000)
 TABLE = Path("docs/benchmarks/attribution.md")
 
 Float64 = npt.NDArray[np.float64]
@@ -36,7 +34,7 @@ def measure(folder: Path | None = None) -> dict[str, Any]:
     """Figures for `docs/benchmarks/attribution.json`."""
     folder = folder or Path(os.environ.get("BENCH_FOLDER", ".local/bench/attribution"))
     prepare(folder, SEED, WorldSize(), PlanSize())
-    _drain(folder)
+    drain(folder)
     place = write_exchange(folder)
     run_peers(place)
     figures = compare(folder, place)
@@ -44,21 +42,16 @@ def measure(folder: Path | None = None) -> dict[str, Any]:
     return figures
 
 
-def _drain(folder: Path) -> None:
-    """Retrain in several processes of one thread each."""
-    command = [sys.executable, "-m", "bench.influence.bank", str(folder)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    workers = [subprocess.Popen(command, env=one_thread) for _ in range(WORKERS)]
-    if any(worker.wait() for worker in workers):
-        raise SystemExit("a retraining failed; start again to go on from what is done")
-
-
 def compare(folder: Path, place: Path) -> dict[str, Any]:
     """All methods on a folder whose retrainings are done."""
     import torch
 
     from bench.influence.baselines import baseline_scores
+    from bench.influence.contributors import agreement, worth
+    from bench.influence.latency import answer_latency
     from bench.influence.ours import our_scores
+    from bench.influence.stability import stability
+    from bench.scan import measure as measure_scan
 
     torch.set_num_threads(1)
     bench = Bench(folder)
@@ -77,17 +70,36 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
         setting = bench.choose(peer.scores)
         chosen[peer.method] = peer.about["settings"][setting]
         methods[peer.method] = peer.scores[setting]
+    contributors = agreement(bench, methods, {"calibrated": ours.thresholds})
+    removal = bench.removal(methods)
+    steady, scan = stability(bench, ours), measure_scan()
+    latency = [answer_latency(folder, records) for records in LATENCY_RECORDS]
     seen = bench.yardstick("lds-")
-    examples = len(bench.world.examples())
     return {
         "lds": {name: bench.lds(scores) for name, scores in methods.items()},
+        "lds_pearson": {name: bench.pearson(scores) for name, scores in methods.items()},
+        "lds_lead": {
+            name: bench.lead(ours.calibrated, scores)
+            for name, scores in methods.items()
+            if name != "calibrated"
+        },
         "ceiling": bench.ceiling(),
-        "removal": bench.removal(methods),
-        "contributor_loo_spearman": _contributors(bench, methods, ours.thresholds),
+        "removal": removal,
+        "contributor_loo_spearman": {name: one["of_fees"] for name, one in contributors.items()},
+        "contributor_loo": contributors,
+        "contributor_loo_between_seeds": worth(bench).seed_agreement(),
         "tracing": {name: bench.tracing(scores) for name, scores in methods.items()},
         "noise_rows_paid": bench.noise_rows_paid(ours.calibrated, ours.thresholds),
         "false_pay_rate": ours.fidelity["noise_gate"]["false_pay"],
         "calibration": ours.fidelity,
+        "payout_cv": (steady["payout_cv_training"] or {}).get("mean"),
+        "sketch_self_agreement": steady["sketch_self_agreement"],
+        "stability": steady,
+        "scan_1m_ms": scan["scan_1m_ms"],
+        "scan_1m_ratio_numpy_fp32": scan["scan_1m_ratio_numpy_fp32"],
+        "scan": scan,
+        "answer_added_ms_100k": latency[-1]["p50_ms"],
+        "answer_latency": latency,
         "chosen_settings": chosen,
         "failed": failed,
         "index_records_per_second": {
@@ -98,7 +110,6 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
                 if one.get("index_seconds")
             },
         },
-        "answer_seconds": round(ours.query_seconds, 3),
         "bytes_per_record": {
             "calibrated": 3 * 4096,
             **{name: one.get("bytes_per_example") for name, one in about.items()},
@@ -110,9 +121,13 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
             "questions_reported": int(bench.reported.sum()),
             "retrainings_reported": len(seen.kept),
             "retrainings_for_calibration": ours.fidelity["subsets"],
-            "examples": examples,
+            "examples": len(bench.world.examples()),
         },
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": 1},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": 1,
+            "load_average": round(os.getloadavg()[0], 1),
+        },
     }
 
 
@@ -125,21 +140,11 @@ def _gradients(bench: Bench) -> int:
     return 3 * (wordings + BuildSpec("", "").phantom_count)
 
 
-def _contributors(
-    bench: Bench, methods: Mapping[str, Float64], thresholds: Float64
-) -> dict[str, float]:
-    """Spearman of pay against measured value; ours pays by its thresholds, others above zero."""
-    return {
-        name: bench.contributor_spearman(
-            bench.pay(scores, thresholds if name == "calibrated" else None)
-        )
-        for name, scores in methods.items()
-    }
-
-
 def _page(figures: Mapping[str, Any]) -> str:
     world, ceiling = figures["world"], figures["ceiling"]
     kinds = ", ".join(f"{kind} {values[0]:.2f}" for kind, values in ceiling.items())
+    between = figures["contributor_loo_between_seeds"]
+    steady, latency = figures["stability"], figures["answer_latency"]
     return (
         "# Attribution against published methods\n\n"
         "Written by `python -m bench attribution --json docs/benchmarks/attribution.json`; what\n"
@@ -147,6 +152,36 @@ def _page(figures: Mapping[str, Any]) -> str:
         f"{world['records']} records of {world['contributors']} contributors, "
         f"{world['questions_reported']} questions, {world['retrainings_reported']} retrainings "
         f"that no method saw, {world['retrainings_for_calibration']} for the calibration. "
-        f"Retraining with another seed predicts retraining with: {kinds or 'not measured'}.\n\n"
-        f"{table(figures)}"
+        f"Retraining with another seed predicts retraining with: {kinds or 'not measured'}. "
+        f"One seed's worth of contributors agrees with another's at {between['of_fees']} "
+        f"(of fees) and {between['of_nats']} (of nats).\n\n"
+        f"{table(figures)}\n"
+        "## Not by heaps and ties\n\n"
+        "Pearson's correlation, which ties cannot help, and by how much the calibrated score's\n"
+        "rank correlation leads on the same questions, with the interval of that difference.\n\n"
+        f"{second_table(figures)}\n"
+        "## Pay and time\n\n"
+        f"- False pay on answers without a source: {figures['false_pay_rate']}; noise rows paid "
+        f"{figures['noise_rows_paid']}.\n"
+        f"- Scores agree between sketch seeds at {steady['sketch_self_agreement']} "
+        f"(calibrated {steady['sketch_self_agreement_calibrated']}), between training seeds at "
+        f"{steady['training_self_agreement']}.\n"
+        f"- Pay of a contributor varies by {_percent(steady['payout_cv_sketch'])} between sketch "
+        f"seeds and by {_percent(steady['payout_cv_training'])} between training seeds.\n"
+        + "".join(
+            f"- An answer of a model with {one['records']:,} records: {one['p50_ms']} ms in the "
+            f"worker (95 %: {one['p95_ms']}; processor {one['processor_p50_ms']}).\n"
+            for one in latency
+        )
+        + f"- A scan of a million records: {figures['scan_1m_ms']} ms, "
+        f"{figures['scan_1m_ratio_numpy_fp32']} times as fast as fp32 numpy "
+        f"({figures['scan']['bandwidth_gb_s']} GB/s memory). Load of the machine: "
+        f"{figures['machine']['load_average']}.\n"
     )
+
+
+def _percent(variation: Mapping[str, float] | None) -> str:
+    """A coefficient of variation in words."""
+    if variation is None:
+        return "an unknown amount"
+    return f"{variation['mean']:.1%} (largest {variation['largest']:.1%}, {variation['runs']} runs)"

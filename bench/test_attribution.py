@@ -14,10 +14,10 @@ from bench.influence.bank import (
     SMALL_PLAN,
     PlanSize,
     bank_file,
-    half_subsets,
     plan_of,
     prepare,
 )
+from bench.influence.contributors import agreement, fee_shares
 from bench.influence.exchange import read_scores
 from bench.influence.tasks import Bench, table
 from bench.influence.world import KINDS, SMALL, WorldSize, make_world
@@ -63,7 +63,6 @@ def test_retrainings_come_in_complementary_pairs_and_none_is_used_twice() -> Non
     assert (len(fits), len(tests)) == (32, 100)
     assert all(one | other == names for one, other in zip(fits[::2], fits[1::2], strict=True))
     assert not [kept for kept in fits if kept in tests]
-    assert half_subsets(sorted(names), 4, "a") != half_subsets(sorted(names), 4, "b")
 
 
 @pytest.fixture
@@ -100,8 +99,26 @@ def test_settings_are_chosen_on_what_is_not_reported(bench: Bench) -> None:
 
 
 def test_paying_by_the_truth_pays_contributors_what_their_rows_are_worth(bench: Bench) -> None:
-    assert bench.contributor_spearman(bench.pay(planted(bench))) > 0.7
+    found = agreement(bench, {"truth": planted(bench), "chance": -planted(bench)}, {})
+    assert found["truth"]["of_fees"] > 0.9
+    assert found["truth"]["fees_to_another"] < 0.1
+    assert found["truth"]["of_fees"] > found["chance"]["of_fees"]
     assert bench.tracing(planted(bench)) == {"mrr": 1.0, "recall_at_1": 1.0, "recall_at_10": 1.0}
+
+
+def test_fees_are_split_by_what_is_above_zero_and_answers_weigh_the_same() -> None:
+    amounts = np.array([[9.0, 1.0], [1.0, -5.0], [-3.0, 0.0]])
+    assert fee_shares(amounts).tolist() == pytest.approx([1.9 / 2, 0.1 / 2, 0])
+    assert fee_shares(-np.abs(amounts)).tolist() == [0, 0, 0]
+
+
+def test_ties_help_a_rank_correlation_and_not_pearsons(bench: Bench) -> None:
+    rng = np.random.default_rng(1)
+    truth = planted(bench)
+    noisy = truth + 0.02 * rng.standard_normal(truth.shape)
+    ties = bench.lds(truth)["trained"][0] - bench.lds(noisy)["trained"][0]
+    assert ties > 0
+    assert bench.pearson(noisy)["trained"][0] > 0.95
 
 
 def test_a_peer_that_failed_is_shown_with_its_error(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import argparse
 import fcntl
 import json
 import os
-import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -23,8 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.influence.world import World, WorldSize, make_world
+from modelfactory.attribution.subsets import half_subsets
 
 FULL = "full-1"
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -45,26 +48,13 @@ class PlanSize:
     """Subsets that only measure."""
     ceiling: int = 16
     """So many of the reported ones are run once more with another seed."""
-    contributor_seeds: int = 1
-    full_seeds: int = 3
+    seeds: int = 3
+    """The whole run, and the run without each contributor, with so many seeds."""
+    calibrations: int = 2
+    """So many of these seeds are calibrated, to see how much of the pay is chance."""
 
 
-SMALL_PLAN = PlanSize(fitting=8, reported=8, ceiling=2, contributor_seeds=1, full_seeds=1)
-
-
-def half_subsets(names: list[str], count: int, seed: str) -> list[tuple[str, ...]]:
-    """``count`` random halves of the records, each followed by its complement.
-
-    Pairs keep every record in exactly half of the subsets, which takes the variance of unequal
-    counts out of every comparison of with against without.
-    """
-    rng = random.Random(seed)
-    found: list[tuple[str, ...]] = []
-    while len(found) < count:
-        half = set(rng.sample(names, len(names) // 2))
-        found.append(tuple(name for name in names if name in half))
-        found.append(tuple(name for name in names if name not in half))
-    return found[:count]
+SMALL_PLAN = PlanSize(fitting=8, reported=8, ceiling=2, seeds=1, calibrations=1)
 
 
 def plan_of(world: World, size: PlanSize) -> list[Retraining]:
@@ -72,14 +62,14 @@ def plan_of(world: World, size: PlanSize) -> list[Retraining]:
     names = [row.record_id for row in world.rows]
     whole = tuple(names)
     plan = [Retraining(FULL, whole, 1, True)]
-    fitting = half_subsets(names, size.fitting, "fitting")
-    reported = half_subsets(names, size.reported, "reported")
+    fitting = _halves(names, size.fitting, "fitting")
+    reported = _halves(names, size.reported, "reported")
     fits = [Retraining(f"fit-{at:03d}", kept, 1, True) for at, kept in enumerate(fitting)]
     tests = [Retraining(f"lds-{at:03d}", kept, 1) for at, kept in enumerate(reported)]
     plan += [item for pair in zip(fits, tests, strict=False) for item in pair]
     plan += fits[len(tests) :] + tests[len(fits) :]
-    plan += [Retraining(f"full-{seed}", whole, seed) for seed in range(2, size.full_seeds + 1)]
-    for seed in range(1, size.contributor_seeds + 1):
+    plan += [Retraining(f"full-{seed}", whole, seed, True) for seed in range(2, size.seeds + 1)]
+    for seed in range(1, size.seeds + 1):
         for owner in sorted({row.contributor for row in world.rows}):
             kept = tuple(row.record_id for row in world.rows if row.contributor != owner)
             plan.append(Retraining(f"without-{owner}-{seed}", kept, seed))
@@ -87,7 +77,17 @@ def plan_of(world: World, size: PlanSize) -> list[Retraining]:
         Retraining(f"lds-{at:03d}-again", kept, 2)
         for at, kept in enumerate(reported[: size.ceiling])
     ]
+    plan += [
+        Retraining(f"refit-{at:03d}-{seed}", kept, seed, True)
+        for seed in range(2, size.calibrations + 1)
+        for at, kept in enumerate(fitting)
+    ]
     return plan
+
+
+def _halves(names: list[str], count: int, seed: str) -> list[tuple[str, ...]]:
+    halves = half_subsets(names, count, seed)
+    return [tuple(name for name in names if name in half) for half in halves]
 
 
 def prepare(folder: Path, seed: int, world_size: WorldSize, plan_size: PlanSize) -> World:
@@ -112,6 +112,23 @@ def read_world(folder: Path) -> World:
 def read_plan(folder: Path) -> list[Retraining]:
     items = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     return [Retraining(**{**item, "kept": tuple(item["kept"])}) for item in items]
+
+
+def extend_plan(folder: Path, more: list[Retraining]) -> None:
+    """Add retrainings that only become known from scores; what is planned already stays."""
+    plan = {item.name: item for item in [*more, *read_plan(folder)]}
+    document = json.dumps([asdict(item) for item in plan.values()])
+    (folder / "plan.json").write_text(document, encoding="utf-8")
+
+
+def drain(folder: Path) -> None:
+    """Retrain whatever the plan still lacks, in several processes of one thread each."""
+    command = [sys.executable, "-m", "bench.influence.bank", str(folder)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    workers = [subprocess.Popen(command, env=one_thread) for _ in range(WORKERS)]
+    ended = [worker.wait() for worker in workers]
+    if any(ended):
+        raise SystemExit("a retraining failed; start again to go on from what is done")
 
 
 def bank_file(folder: Path, name: str) -> Path:

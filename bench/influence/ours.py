@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.influence.bank import FULL, bank_file, read_plan, read_world
+from bench.influence.bank import bank_file, read_plan, read_world
 from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.training.recipe import Example, write_examples
 
@@ -32,57 +32,95 @@ class Ours:
     fidelity: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Seeds:
+    """Which of several equal ways to measure: the training's seed and the sketch's."""
+
+    training: int = 1
+    sketch: int = 0
+
+    @property
+    def place(self) -> str:
+        return "ours" if self == Seeds() else f"ours-{self.training}-{self.sketch}"
+
+
 def prepare_ours(
-    folder: Path, subset_count: int | None = None
+    folder: Path, seeds: Seeds = Seeds(), subset_count: int | None = None
 ) -> tuple[Path, Path, dict[str, Any], float]:
     """Index and calibration of the whole adapter; returns adapters and indexes root, fidelity."""
-    from modelfactory.attribution.calibrate_job import run_calibration
-    from modelfactory.attribution.job import BuildSpec, read_calibration_spec, read_job
+    place = folder / seeds.place
+    adapters, indexes = place / "adapters", place / "indexes"
+    run = folder / "runs" / f"full-{seeds.training}"
+    final = _keep(run / "adapter", adapters)
+    trail = [_keep(path, adapters) for path in sorted((run / "trail").iterdir())]
+    shutil.rmtree(indexes, ignore_errors=True)
+    indexes.mkdir(parents=True)
+    began = time.monotonic()
+    shutil.move(_build(folder, place / "build", final, trail, seeds.sketch), indexes / final.name)
+    index_seconds = time.monotonic() - began
+    prefix, suffix = ("fit-", "") if seeds.training == 1 else ("refit-", f"-{seeds.training}")
+    fits = [
+        item
+        for item in read_plan(folder)
+        if item.name.startswith(prefix) and item.name.endswith(suffix)
+    ]
+    fits = [item for item in fits if bank_file(folder, item.name).exists()][:subset_count]
+    subsets = [
+        {
+            "adapter": str(_keep(folder / "runs" / item.name / "adapter", adapters)),
+            "kept": list(item.kept),
+        }
+        for item in fits
+    ]
+    calibration, fidelity = _calibrate(
+        folder, place / "build", indexes / final.name, final, subsets
+    )
+    shutil.move(calibration, calibration_folder(indexes, final.name))
+    return adapters, indexes, fidelity, index_seconds
+
+
+def _build(folder: Path, job: Path, final: Path, trail: list[Path], sketch_seed: int) -> Path:
+    """The index of an adapter, by the build that the site runs."""
+    from modelfactory.attribution.build import IndexSettings
+    from modelfactory.attribution.job import BuildSpec, read_job
     from modelfactory.attribution.worker import run_build
     from modelfactory.training.base_files import SHIPPED_BASE, base_digest
 
-    world = read_world(folder)
-    place = folder / "ours"
-    adapters, indexes = place / "adapters", place / "indexes"
-    final = _keep(folder / "runs" / FULL / "adapter", adapters)
-    trail = [_keep(path, adapters) for path in sorted((folder / "runs" / FULL / "trail").iterdir())]
-    job = place / "build"
-    job.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(job, ignore_errors=True)
+    job.mkdir(parents=True)
     spec = BuildSpec(
         base=str(SHIPPED_BASE),
         adapter=str(final),
         base_digest=base_digest(SHIPPED_BASE),
         trail=[str(path) for path in trail],
+        settings={"seed": IndexSettings().seed + sketch_seed},
     )
     (job / "spec.json").write_text(spec.to_json(), encoding="utf-8")
-    write_examples(job / "records.jsonl", world.examples())
-    began = time.monotonic()
+    write_examples(job / "records.jsonl", read_world(folder).examples())
     run_build(read_job(job), job)
-    index_seconds = time.monotonic() - began
-    indexes.mkdir(exist_ok=True)
-    shutil.rmtree(indexes / final.name, ignore_errors=True)
-    shutil.move(job / "index", indexes / final.name)
+    return job / "index"
 
-    fits = [item for item in read_plan(folder) if item.name.startswith("fit-")]
-    fits = [item for item in fits if bank_file(folder, item.name).exists()][:subset_count]
+
+def _calibrate(
+    folder: Path, job: Path, index: Path, final: Path, subsets: list[dict[str, Any]]
+) -> tuple[Path, dict[str, Any]]:
+    """A calibration from the questions one may look at, by the fit that the site runs."""
+    from modelfactory.attribution.calibrate_job import run_calibration
+    from modelfactory.attribution.job import read_calibration_spec
+    from modelfactory.training.base_files import SHIPPED_BASE
+
     said = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
     asked = [
         (question, answer)
-        for question, answer in zip(world.questions, said, strict=True)
+        for question, answer in zip(read_world(folder).questions, said, strict=True)
         if not question.reported and answer
     ]
     document = {
         "schema": 1,
         "base": str(SHIPPED_BASE),
-        "index": str(indexes / final.name),
+        "index": str(index),
         "adapter": str(final),
-        "subsets": [
-            {
-                "adapter": str(_keep(folder / "runs" / item.name / "adapter", adapters)),
-                "kept": list(item.kept),
-            }
-            for item in fits
-        ],
+        "subsets": subsets,
     }
     (job / "spec.json").write_text(json.dumps(document), encoding="utf-8")
     (job / "kinds.json").write_text(json.dumps([question.kind for question, _ in asked]))
@@ -91,19 +129,16 @@ def prepare_ours(
         [Example(question.record_id, question.text, answer) for question, answer in asked],
     )
     _, fidelity = run_calibration(read_calibration_spec(job), job)
-    calibration = calibration_folder(indexes, final.name)
-    shutil.rmtree(calibration, ignore_errors=True)
-    shutil.move(job / "calibration", calibration)
-    return adapters, indexes, fidelity, index_seconds
+    return job / "calibration", fidelity
 
 
-def our_scores(folder: Path, subset_count: int | None = None) -> Ours:
+def our_scores(folder: Path, seeds: Seeds = Seeds(), subset_count: int | None = None) -> Ours:
     """Ask the attribution worker about every question, with and without the calibration."""
     from modelfactory.attribution.record import Attribution
     from modelfactory.attribution.worker import AttributionWorker
     from modelfactory.training.base_files import SHIPPED_BASE
 
-    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, subset_count)
+    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, seeds, subset_count)
     exchange = folder / "exchange" / "questions.jsonl"
     questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
     names = [row.record_id for row in read_world(folder).rows]
@@ -127,7 +162,7 @@ def our_scores(folder: Path, subset_count: int | None = None) -> Ours:
         return found, seconds / max(1, len(questions) - 1)
 
     calibrated, query_seconds = ask(indexes)
-    bare = folder / "ours" / "indexes-bare"
+    bare = folder / seeds.place / "indexes-bare"
     shutil.rmtree(bare, ignore_errors=True)
     shutil.copytree(indexes, bare)
     shutil.rmtree(calibration_folder(bare, digest))

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.influence.bank import (
-    FULL,
     Retraining,
-    Worker,
     bank_file,
+    drain,
+    extend_plan,
     read_plan,
     read_world,
     results,
@@ -69,7 +69,32 @@ class Bench:
         return np.array([spearman(said[:, at], truth[:, at]) for at in range(scores.shape[0])])
 
     def lds(self, scores: Float64) -> dict[str, list[float]]:
-        each = self.lds_of_each(scores, self.yardstick("lds-"))
+        return self._by_kind(self.lds_of_each(scores, self.yardstick("lds-")))
+
+    def pearson(self, scores: Float64) -> dict[str, list[float]]:
+        """As ``lds`` with Pearson's correlation, which ties cannot help.
+
+        An answer known by heart is likely or not by whether *one* row was kept, so its
+        log-probabilities fall into two heaps of equal size. A score that names that row and calls
+        all others equal gets a rank correlation of √3/2 by its ties; to rank inside the heaps by
+        anything uncertain costs some of that.
+        """
+        yardstick = self.yardstick("lds-")
+        said = (yardstick.kept - yardstick.kept.mean(axis=0)) @ scores.T
+        truth = yardstick.log_probabilities - yardstick.log_probabilities.mean(axis=0)
+        lengths = np.sqrt((said**2).sum(axis=0) * (truth**2).sum(axis=0))
+        dots = (said * truth).sum(axis=0)
+        return self._by_kind(np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0))
+
+    def lead(self, ours: Float64, theirs: Float64) -> dict[str, list[float]]:
+        """By how much our LDS is above theirs, on the same questions: mean and interval."""
+        yardstick = self.yardstick("lds-")
+        return self._by_kind(
+            self.lds_of_each(ours, yardstick) - self.lds_of_each(theirs, yardstick)
+        )
+
+    def _by_kind(self, each: Float64) -> dict[str, list[float]]:
+        """Mean and interval over the reported questions of each kind."""
         return {
             kind: interval(each[(self.kinds == kind) & self.reported].tolist()) for kind in KINDS
         }
@@ -91,10 +116,9 @@ class Bench:
             return {}
         one = results(self.folder, [first for first, _ in pairs])
         other = results(self.folder, [second for _, second in pairs])
-        each = np.array([spearman(one[:, at], other[:, at]) for at in range(one.shape[1])])
-        return {
-            kind: interval(each[(self.kinds == kind) & self.reported].tolist()) for kind in KINDS
-        }
+        return self._by_kind(
+            np.array([spearman(one[:, at], other[:, at]) for at in range(one.shape[1])])
+        )
 
     def traced(self) -> npt.NDArray[np.intp]:
         """Reported questions that have a source."""
@@ -113,37 +137,6 @@ class Bench:
             "recall_at_10": round(float((found <= 10).mean()), 3),
         }
 
-    def contributor_value(self) -> dict[str, float]:
-        """What each contributor's rows are worth to the reported answers, in nats, by leaving them
-        out."""
-        owners = sorted({row.contributor for row in self.world.rows})
-        whole = results(self.folder, [FULL])[0]
-        found = {}
-        for owner in owners:
-            name = f"without-{owner}-1"
-            if bank_file(self.folder, name).exists():
-                without = results(self.folder, [name])[0]
-                found[owner] = float((whole - without)[self.reported].sum())
-        return found
-
-    def pay(self, scores: Float64, thresholds: Float64 | None = None) -> dict[str, float]:
-        """Equal fees for all reported answers, split by what exceeds the threshold (or zero)."""
-        cut = np.zeros(len(scores)) if thresholds is None else thresholds
-        above = np.maximum(scores - cut[:, None], 0)
-        totals = above.sum(axis=1, keepdims=True)
-        shares = np.divide(above, totals, out=np.zeros_like(above), where=totals > 0)
-        owners = [row.contributor for row in self.world.rows]
-        found = dict.fromkeys(owners, 0.0)
-        for owner, part in zip(owners, shares[self.reported].sum(axis=0), strict=True):
-            found[owner] += float(part)
-        return found
-
-    def contributor_spearman(self, pay: Mapping[str, float]) -> float:
-        value = self.contributor_value()
-        owners = sorted(value)
-        paid, worth = [pay[owner] for owner in owners], [value[owner] for owner in owners]
-        return round(spearman(np.array(paid), np.array(worth)), 3)
-
     def best_records(self, scores: Float64, share: float) -> tuple[str, ...]:
         """The records that a method holds responsible for the reported, sourced answers together.
 
@@ -156,32 +149,40 @@ class Bench:
         return tuple(self.names[at] for at in np.argsort(-total, kind="stable")[:count])
 
     def removal(self, methods: Mapping[str, Float64]) -> dict[str, dict[str, float]]:
-        """Retrain without each method's best records: the mean loss of log-probability (nats)."""
+        """Retrain without each method's best records, with several seeds: the mean loss of
+        log-probability (nats) of sourced answers."""
         wanted: dict[tuple[str, ...], str] = {}
         for scores in methods.values():
             for share in REMOVED.values():
                 best = tuple(sorted(self.best_records(scores, share)))
                 wanted.setdefault(best, "removed-" + "-".join(name[-3:] for name in best))
-        plan = [
-            Retraining(name, tuple(one for one in self.names if one not in best))
-            for best, name in wanted.items()
-        ]
-        Worker(self.folder).drain(plan)
-        whole = results(self.folder, [FULL])[0][self.traced()]
-        return {
-            method: {
-                label: round(
-                    float((whole - self._after(wanted, self.best_records(scores, share))).mean()),
-                    4,
+        seeds = range(1, self.seeds() + 1)
+        extend_plan(
+            self.folder,
+            [
+                Retraining(
+                    _seeded(name, seed), tuple(one for one in self.names if one not in best), seed
                 )
-                for label, share in REMOVED.items()
-            }
+                for best, name in wanted.items()
+                for seed in seeds
+            ],
+        )
+        drain(self.folder)
+
+        def loss(scores: Float64, share: float) -> float:
+            name = wanted[tuple(sorted(self.best_records(scores, share)))]
+            whole = results(self.folder, [f"full-{seed}" for seed in seeds])
+            after = results(self.folder, [_seeded(name, seed) for seed in seeds])
+            return round(float((whole - after)[:, self.traced()].mean()), 4)
+
+        return {
+            method: {label: loss(scores, share) for label, share in REMOVED.items()}
             for method, scores in methods.items()
         }
 
-    def _after(self, wanted: Mapping[tuple[str, ...], str], best: Sequence[str]) -> Float64:
-        name = wanted[tuple(sorted(best))]
-        return np.asarray(results(self.folder, [name])[0][self.traced()])
+    def seeds(self) -> int:
+        """With how many seeds the whole run is planned."""
+        return sum(name.startswith("full-") for name in self.plan)
 
     def noise_rows_paid(self, scores: Float64, thresholds: Float64) -> float:
         """Share of (answer, noise row) pairs in which the noise row is paid."""
@@ -190,11 +191,16 @@ class Bench:
         return round(float(above.mean()), 4)
 
 
+def _seeded(name: str, seed: int) -> str:
+    return name if seed == 1 else f"{name}-seed-{seed}"
+
+
 def table(figures: Mapping[str, Any]) -> str:
     """The figures as a markdown table, best first."""
     lines = [
-        "| method | trained | rewording | unseen | contributors | top 1 % | top 5 % | MRR |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | trained | rewording | unseen | contributors: fees | nats | fees to another |"
+        " top 1 % | top 5 % | MRR |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
 
     def cell(values: Sequence[float]) -> str:
@@ -212,7 +218,7 @@ def table(figures: Mapping[str, Any]) -> str:
                 [
                     f"**{name}**" if name == "calibrated" else name,
                     *(cell(lds[kind]) for kind in KINDS),
-                    f"{figures['contributor_loo_spearman'][name]:.2f}",
+                    *_contributor_cells(figures, name),
                     *(f"{removal[label]:.3f}" if label in removal else "" for label in REMOVED),
                     f"{figures['tracing'][name]['mrr']:.2f}",
                 ]
@@ -221,3 +227,33 @@ def table(figures: Mapping[str, Any]) -> str:
         )
     failed = [f"- {name}: {error}" for name, error in figures["failed"].items()]
     return "\n".join([*lines, *(["", "Could not run:", "", *failed] if failed else [])]) + "\n"
+
+
+def _contributor_cells(figures: Mapping[str, Any], name: str) -> list[str]:
+    found = figures["contributor_loo"][name]
+    return [
+        f"{found['of_fees']:.2f}",
+        f"{found['of_nats']:.2f}",
+        f"{found['fees_to_another']:.0%}",
+    ]
+
+
+def second_table(figures: Mapping[str, Any]) -> str:
+    """Pearson's correlation and the lead of the calibrated score, best first, as markdown."""
+    lines = [
+        "| method | Pearson: trained | rewording | unseen | lead: trained | rewording | unseen |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    pearson = figures["lds_pearson"]
+    for name in sorted(pearson, key=lambda one: -sum(v[0] for v in pearson[one].values())):
+        leads = figures["lds_lead"].get(name)
+        cells = [f"{pearson[name][kind][0]:.2f}" for kind in KINDS]
+        for kind in KINDS:
+            if leads is None:
+                cells.append("")
+            else:
+                mean, low, high = leads[kind]
+                cells.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})")
+        title = f"**{name}**" if name == "calibrated" else name
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
+from transformers import PreTrainedModel
 
 from modelfactory.attribution.calibration import MICRO, Calibration, deviations
-from modelfactory.attribution.gradients import TokenExample, record_gradients, response_losses
+from modelfactory.attribution.gradients import TokenExample, response_losses
 from modelfactory.attribution.index import COSINE_BITS, AttributionIndex
 from modelfactory.attribution.method import (
     CALIBRATED,
@@ -33,25 +34,20 @@ def query_of(
     subject: Subject, index: AttributionIndex, example: TokenExample, question: str, response: str
 ) -> tuple[Query, float]:
     """What the index is asked, and the answer's log-probability (nats) under the whole adapter."""
-    sketches, log_probability = [], 0.0
-    for number, (name, track) in enumerate(zip(subject.tracks, index.tracks, strict=True)):
-        subject.model.set_adapter(name)
-        gradients = record_gradients(subject.model, [example], name)
-        parts = {key: values.cpu().numpy() for key, values in gradients.modules.items()}
-        sketches.append(track.quantise_query(index.sketch.project(parts)[0]))
-        if number == 0:
-            log_probability = float(gradients.log_probabilities[0])
-    subject.model.set_adapter(subject.tracks[0])
+    gradients = subject.tracks.gradients(subject.base, example)
+    parts = {key: values.cpu().numpy() for key, values in gradients.modules.items()}
+    rows = index.sketch.project(parts)
+    sketches = [track.quantise_query(row) for track, row in zip(index.tracks, rows, strict=True)]
+    log_probability = float(gradients.log_probabilities[0])
     words = (index.lexical_prompts.words_of(question), index.lexical_responses.words_of(response))
     return Query(tuple(sketches), *words), log_probability
 
 
 def log_probabilities_micro(
-    model: PeftModel, subsets: StackedAdapters, example: TokenExample
+    base: PreTrainedModel, subsets: StackedAdapters, example: TokenExample
 ) -> tuple[int, ...]:
     """What the retrained adapters think of an answer [M], in millionths of a nat."""
-    with model.disable_adapter():
-        found = subsets.log_probabilities(model.get_base_model(), example)
+    found = subsets.log_probabilities(base, example)
     return tuple(round(float(value) * MICRO) for value in found)
 
 
@@ -85,10 +81,15 @@ def attribute(
     if calibration is None or subject.subsets is None:
         scores = uncalibrated(index, query, parameters)
     else:
-        measured = log_probabilities_micro(subject.model, subject.subsets, example)
-        scores = calibrated(index, calibration, query, measured, parameters)
-    with torch.inference_mode(), subject.model.disable_adapter():
-        base_loss = response_losses(subject.model, [example])[1]
+        # The retrained adapters answer while the rows are scanned. The thread adopts torch's number
+        # of threads, which OpenMP would otherwise choose anew for it.
+        with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as beside:
+            passes = beside.submit(log_probabilities_micro, subject.base, subject.subsets, example)
+            signals = normalised_signals(index, query)
+            measured = passes.result()
+        scores = calibrated(signals, calibration, measured, parameters)
+    with torch.inference_mode():
+        base_loss = response_losses(subject.base, [example])[1]
     return Attribution(
         method=CALIBRATED if measured else UNCALIBRATED,
         parameters=parameters,
@@ -105,7 +106,7 @@ def attribute(
         score_unit=1 / MICRO if measured else 2.0**-COSINE_BITS,
         score_of="nats" if measured else "summed cosines",
         threshold=scores.threshold,
-        records=_listed(index, calibration, query, measured, scores, parameters, question),
+        records=_listed(index, calibration, measured, scores, parameters, question),
         scored_records=len(index),
         log_probability=log_probability,
         base_log_probability=-float(base_loss[0]),
@@ -115,7 +116,6 @@ def attribute(
 def _listed(
     index: AttributionIndex,
     calibration: Calibration | None,
-    query: Query,
     measured: Sequence[int],
     scores: Scores,
     parameters: MethodParameters,
@@ -125,10 +125,9 @@ def _listed(
     ranking = rank(scores, parameters)
     lexical = np.rint(index.lexical.scores(question) * LEXICAL_MICRO).astype(np.int64)
     spread = [0] * len(ranking.positions)
-    if calibration is not None and measured:
-        own, _ = normalised_signals(index, query)
+    if calibration is not None and scores.signals is not None:
         spread = deviations(
-            own, calibration.design, calibration.weights, measured, ranking.positions
+            scores.signals, calibration.design, calibration.weights, measured, ranking.positions
         )
     return tuple(
         ScoredRecord(

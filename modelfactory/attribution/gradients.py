@@ -121,8 +121,11 @@ def response_losses(model: nn.Module, examples: Sequence[TokenExample]) -> tuple
     """Mean and summed cross-entropy of each example's response tokens, both [n], nats."""
     device = next(model.parameters()).device
     ids, labels = pad_right(examples, device)
-    logits: Tensor = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-    targets = labels[:, 1:]
+    # The vocabulary is the widest layer, and no prompt token before the last needs it.
+    kept = ids.shape[1] - min(len(item.prompt_ids) for item in examples) + 1
+    output = model(input_ids=ids, use_cache=False, logits_to_keep=kept)
+    logits: Tensor = output.logits[:, -kept:-1].float()
+    targets = labels[:, 1 - kept :]
     losses = cross_entropy(
         logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
     ).sum(dim=1)

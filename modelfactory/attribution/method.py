@@ -15,7 +15,7 @@ have no source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,11 +65,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Scores:
-    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0."""
+    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0.
+
+    ``signals`` are the normalised signals [s, n] that calibrated scores were made from.
+    """
 
     values: Int64
     threshold: int
     duals: tuple[int, ...] = ()
+    signals: Int64 | None = None
 
 
 def signal_names(index: AttributionIndex) -> tuple[str, ...]:
@@ -105,21 +109,24 @@ def uncalibrated(index: AttributionIndex, query: Query, parameters: MethodParame
 
 
 def calibrated(
-    index: AttributionIndex,
+    signals: tuple[Int64, Int64],
     calibration: Calibration,
-    query: Query,
     log_probabilities_micro: Sequence[int],
     parameters: MethodParameters,
     duals: Sequence[int] | None = None,
 ) -> Scores:
-    """Raises ``ValueError`` when given duals do not follow from the log-probabilities."""
-    own, phantoms = normalised_signals(index, query)
+    """Scores from ``normalised_signals``; given ``duals`` are checked and used as they are.
+
+    Raises ``ValueError`` when given duals do not follow from the log-probabilities.
+    """
+    own, phantoms = signals
     found = posterior(
         own, phantoms, calibration.design, calibration.weights, log_probabilities_micro, duals
     )
     if not calibration.fidelity.get("pays"):
-        return Scores(found.scores, NOBODY, found.duals)
-    return from_posterior(found, parameters, calibration.gate_per_mille)
+        return Scores(found.scores, NOBODY, found.duals, own)
+    scores = from_posterior(found, parameters, calibration.gate_per_mille)
+    return replace(scores, signals=own)
 
 
 def from_posterior(found: Posterior, parameters: MethodParameters, gate_per_mille: int) -> Scores:

@@ -19,6 +19,7 @@ from modelfactory.attribution.method import (
     Query,
     Scores,
     calibrated,
+    normalised_signals,
     uncalibrated,
 )
 from modelfactory.attribution.shares import PayoutRule, RecordScore, SplitWithinCluster
@@ -227,9 +228,8 @@ def _replayed(
         raise ReplayMismatchError("the attribution names another calibration")
     try:
         return calibrated(
-            index,
+            normalised_signals(index, query),
             calibration,
-            query,
             attribution.subset_log_probabilities_micro,
             attribution.parameters,
             attribution.duals,

@@ -1,4 +1,4 @@
-"""One adapter with everything its attribution needs, loaded over a base."""
+"""One adapter with everything its attribution needs, over a base."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ FINAL = "default"
 
 @dataclass(frozen=True)
 class Subject:
-    """``tracks`` are the names of the loaded adapters, the finished one first.
+    """What answers are attributed with. ``base`` is bare; ``tracks`` are the finished adapter and
+    those of earlier moments, in the order of the index's tracks.
 
     ``calibration`` and the retrained adapters it needs, ``subsets``, come together or not at all.
     """
 
-    model: PeftModel
-    tracks: tuple[str, ...] = (FINAL,)
+    base: PreTrainedModel
+    tracks: StackedAdapters
     calibration: Calibration | None = None
     subsets: StackedAdapters | None = None
 

@@ -12,13 +12,14 @@ import numpy.typing as npt
 Signs = npt.NDArray[np.int8]
 
 
-def half_subsets(record_ids: Sequence[str], count: int, seed: int) -> list[frozenset[str]]:
+def half_subsets(record_ids: Sequence[str], count: int, seed: int | str) -> list[frozenset[str]]:
     """``count`` random halves of the records, each followed by its complement; seeded.
 
     Pairs keep every record in exactly half of the subsets: no record's with-against-without is
     mixed up with how often others happened to be kept.
     """
-    rng = random.Random(f"subsets-{seed}")  # noqa: S311 - reproducible, not secret
+    key = seed if isinstance(seed, str) else f"subsets-{seed}"
+    rng = random.Random(key)  # noqa: S311 - reproducible, not secret
     names = sorted(record_ids)
     found: list[frozenset[str]] = []
     while len(found) < count:

@@ -86,7 +86,7 @@ class AttributionWorker:
     """
 
     def __init__(self, base: str, adapters_root: Path, indexes_root: Path) -> None:
-        self._model, self._tokenizer = load_base(base)
+        self._base, self._tokenizer = load_base(base)
         self._adapters_root = adapters_root
         self._indexes_root = indexes_root
         self._subject: Subject | None = None
@@ -141,24 +141,21 @@ class AttributionWorker:
         return calibration if calibration.identity.index_digest == index.digest else None
 
     def _adapted(self, index: AttributionIndex) -> Subject:
-        """The base with this index's adapters; another model's are taken off first."""
+        """The adapters of this index; another model's are let go first."""
         calibration = self._calibration(index)
         wanted = (index.digest, calibration.digest if calibration else "")
         if self._subject is None or self._subject_of != wanted:
-            if self._subject is not None:
-                self._model = self._subject.model.unload()
-                self._subject = None
+            self._subject = None
             self._subject = self._load(index, calibration)
             self._subject_of = wanted
         return self._subject
 
     def _load(self, index: AttributionIndex, calibration: Calibration | None) -> Subject:
-        final, *earlier = [self._adapter(digest) for digest in index.identity.tracks]
-        model, names = load_tracks(self._model, final, earlier)
+        tracks = StackedAdapters([self._adapter(digest) for digest in index.identity.tracks])
         if calibration is None:
-            return Subject(model, names)
+            return Subject(self._base, tracks)
         folders = [self._adapter(digest) for digest in calibration.identity.subsets]
-        return Subject(model, names, calibration, StackedAdapters(folders))
+        return Subject(self._base, tracks, calibration, StackedAdapters(folders))
 
     def _adapter(self, digest: str) -> Path:
         folder = self._adapters_root / digest

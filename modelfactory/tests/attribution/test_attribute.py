@@ -17,8 +17,9 @@ from modelfactory.attribution.record import (
     replay,
 )
 from modelfactory.attribution.shares import compute_shares
+from modelfactory.attribution.stacked import StackedAdapters
 from modelfactory.attribution.subjects import Subject
-from modelfactory.tests.attribution.conftest import WordTokenizer, example
+from modelfactory.tests.attribution.conftest import WordTokenizer, example, tiny_peft_model
 from modelfactory.tests.attribution.test_index import build
 
 TORCH_FREE_REPLAY = """
@@ -38,10 +39,17 @@ def folder(tmp_path_factory, model, records, phantoms):
     return place
 
 
-def attribute_record(model, folder, item, **options) -> Attribution:
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory, model) -> Subject:
+    place = tmp_path_factory.mktemp("adapter")
+    model.save_pretrained(place)
+    return Subject(tiny_peft_model().unload(), StackedAdapters([place]))
+
+
+def attribute_record(subject, folder, item, **options) -> Attribution:
     index = AttributionIndex(folder)
     return attribute(
-        Subject(model),
+        subject,
         WordTokenizer(),
         index,
         item.prompt_ids,
@@ -52,8 +60,8 @@ def attribute_record(model, folder, item, **options) -> Attribution:
 
 
 @pytest.fixture(scope="module")
-def attribution(model, folder, records):
-    return attribute_record(model, folder, records[5].examples[0])
+def attribution(subject, folder, records):
+    return attribute_record(subject, folder, records[5].examples[0])
 
 
 def test_the_record_that_was_asked_comes_first_and_above_the_threshold(attribution):
@@ -121,15 +129,15 @@ def test_shares_of_an_attribution_go_to_the_owners_of_its_records(attribution, r
     assert max(shares.owner_parts, key=shares.owner_parts.__getitem__) == "owner of record-05"
 
 
-def test_an_answer_that_scores_like_noise_has_no_attributable_source(model, folder, phantoms):
+def test_an_answer_that_scores_like_noise_has_no_attributable_source(subject, folder, phantoms):
     parameters = MethodParameters(threshold_per_mille=1000)
-    found = attribute_record(model, folder, phantoms[3].example, parameters=parameters)
+    found = attribute_record(subject, folder, phantoms[3].example, parameters=parameters)
     assert not found.attributable
 
 
-def test_only_the_best_records_are_listed(model, folder):
+def test_only_the_best_records_are_listed(subject, folder):
     found = attribute_record(
-        model, folder, example(77), parameters=MethodParameters(listed_records=3)
+        subject, folder, example(77), parameters=MethodParameters(listed_records=3)
     )
     scores = [record.score for record in found.records]
     assert len(scores) == 3

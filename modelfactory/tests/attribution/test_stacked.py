@@ -5,6 +5,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from modelfactory.attribution.gradients import record_gradients
 from modelfactory.attribution.retrain import log_probabilities
 from modelfactory.attribution.stacked import StackedAdapters
 from modelfactory.tests.attribution.conftest import example, tiny_peft_model
@@ -34,6 +35,23 @@ def test_each_row_runs_under_its_own_adapter_as_peft_would_run_it(folders):
         alone = PeftModel.from_pretrained(tiny_peft_model().unload(), folder)
         assert found == pytest.approx(log_probabilities(alone, [answer])[0], abs=1e-4)
     assert np.ptp(together) > 1e-2
+
+
+def test_gradients_under_each_adapter_are_those_that_peft_gives(folders):
+    answer = example(5, prompt=6, response=4)
+    together = StackedAdapters(folders).gradients(tiny_peft_model().unload(), answer)
+    for row, folder in enumerate(folders):
+        alone = record_gradients(
+            PeftModel.from_pretrained(tiny_peft_model().unload(), folder), [answer]
+        )
+        assert set(together.modules) == set(alone.modules)
+        for name, expected in alone.modules.items():
+            torch.testing.assert_close(
+                together.modules[name][row], expected[0], rtol=1e-5, atol=1e-5
+            )
+        assert together.log_probabilities[row] == pytest.approx(
+            float(alone.log_probabilities[0]), abs=1e-4
+        )
 
 
 def test_the_base_is_as_before_afterwards(folders):
