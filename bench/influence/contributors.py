@@ -47,13 +47,19 @@ class Worth:
         against one seed; nothing for a single seed."""
         pairs = list(combinations(range(len(self.losses)), 2))
         if not pairs:
-            return {"of_fees": None, "of_nats": None}
+            return {"of_fees": None, "of_nats": None, "fees_to_another": None}
         fees = [fee_shares(one) for one in self.losses]
         nats = self.losses.sum(axis=2)
         return {
             "of_fees": _mean([spearman(fees[a], fees[b]) for a, b in pairs]),
             "of_nats": _mean([spearman(nats[a], nats[b]) for a, b in pairs]),
+            "fees_to_another": _mean([_moved(fees[a], fees[b]) for a, b in pairs]),
         }
+
+
+def _moved(one: Float64, other: Float64) -> float:
+    """The share of all fees that goes to another contributor in one split than in the other."""
+    return float(np.abs(one - other).sum() / 2)
 
 
 def _mean(values: list[float]) -> float:
@@ -110,6 +116,6 @@ def agreement(
         found[name] = {
             "of_fees": round(spearman(paid, measured.of_fees()), 3),
             "of_nats": round(spearman(paid, measured.of_nats()), 3),
-            "fees_to_another": round(float(np.abs(paid - measured.of_fees()).sum() / 2), 3),
+            "fees_to_another": round(_moved(paid, measured.of_fees()), 3),
         }
     return found
