@@ -6,6 +6,7 @@ from modelfactory.services.attribute_answer import (
     AttributedAnswer,
     IndexNotReady,
     attribute_answer,
+    load_attributor,
 )
 from modelfactory.services.base_models import (
     UnreadableBase,
@@ -78,6 +79,7 @@ __all__ = [
     "fit_calibration",
     "fit_for",
     "index_folder",
+    "load_attributor",
     "make_plan",
     "price_wei",
     "publish_model",
