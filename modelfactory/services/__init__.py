@@ -20,8 +20,10 @@ from modelfactory.services.calibrate_model import (
     FIT_JOB,
     SUBSET_JOB,
     NothingToMeasure,
+    StillStopping,
     seconds_left,
     start_calibration,
+    stop_calibration,
 )
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import calibration_folder, fit_calibration
@@ -67,6 +69,7 @@ __all__ = [
     "Passage",
     "Plan",
     "SlugTaken",
+    "StillStopping",
     "TooManyRuns",
     "UnreadableBase",
     "attribute_answer",
@@ -93,6 +96,7 @@ __all__ = [
     "seconds_left",
     "start_calibration",
     "start_run",
+    "stop_calibration",
     "suggested_card",
     "sync_base_models",
     "time_in_words",
