@@ -50,7 +50,7 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 # kills a site comes last and alone.
 test: setup-dev ## the whole suite
 	$(PYTHON) -m pytest -m "not slow and not e2e"
-	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
+	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_must_hold.py
 
 test-slow: setup-dev ## what needs more than a minute a test

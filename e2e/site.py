@@ -94,6 +94,7 @@ def make_site(folder: Path, **environment: str) -> Site:
         "SIGNUP_RATE_LIMIT": "1000/m/ip",
         # Dozens of retrainings would keep both cores from the journeys.
         "CALIBRATE_ON_PUBLISH": "0",
+        "CALIBRATION_SUBSETS": "4",  # the fewest that can be fitted
         # Tests of this repository may run beside a developer's own site: take no fixed port.
         "DATABASE_URL": "",
         "CHAIN_RPC_URL": "",

@@ -39,8 +39,9 @@ class DisputeForm(forms.Form):
     unlisted = forms.CharField(
         required=False,
         max_length=1000,
-        label="Rows of yours that are not listed",
-        help_text="Their ids, one a line: the page of a row shows its id.",
+        label="Other rows of yours",
+        help_text="Only for rows that stand above nowhere. Their ids, one a line: each row's page "
+        "shows its id.",
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
     )
     reason = forms.CharField(

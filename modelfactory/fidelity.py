@@ -10,8 +10,9 @@ from typing import Any
 from django.conf import settings
 
 from modelfactory import selectors, services
-from modelfactory.models import Model
+from modelfactory.models import AttributionIndex, Model
 from modelfactory.selectors import Measurement
+from openledger_site.core.models import Job
 
 OURS = "Our score"
 KINDS = {
@@ -22,6 +23,24 @@ SIGNALS = {
     "influence": "Pull of each row alone",
     "bm25": "Shared words alone (BM25)",
     "random": "Chance",
+}
+
+# What its owner can do after measuring ended with this error code. A job's own message says what
+# happened, and may be worded for runs, which have other settings to try.
+NEXT_STEPS = {
+    "rows_changed": "Start a new run on the newest version, publish that model, and measure it.",
+    "no_right_to_train": "Ask the Datanet's owner for the right to train; then go on here.",
+    "calibration_unusable": (
+        "Add rows whose answers differ to the Datanet, train on its next version, and measure that."
+    ),
+    "out_of_memory": (
+        "Wait until the machine has less to do and go on; if it stops again, tell the operator."
+    ),
+}
+GO_ON = "Go on from there; if it stops at the same place again, tell the operator."
+HAPPENED = {
+    "out_of_memory": "The machine ran out of memory.",
+    "trainer_died": "The trainer broke off again and again.",
 }
 
 
@@ -111,17 +130,64 @@ def fidelity_context(model: Model) -> dict[str, Any]:
         "measurement": measurement,
         "fidelity": fidelity_of(calibration.fidelity) if calibration and measured else None,
         "can_be_measured": possible and measurement.state in ("unmeasured", "stopped"),
+        "why_not": _why_not(index),
+        "happened": _happened(measurement),
+        "next_step": _next_step(measurement),
         "retrainings": measurement.total or settings.CALIBRATION_SUBSETS,
+        "time_needed": _time_needed(model, measurement),
         "time_left": _time_left(model, measurement),
         "took": _duration(calibration.seconds) if calibration else "",
         "idempotency_key": uuid.uuid4(),
     }
 
 
-def _time_left(model: Model, measurement: Measurement) -> str:
+def _why_not(index: AttributionIndex | None) -> str:
+    """Why this model cannot be measured, and what would change that."""
+    if index is None or index.state in (Job.State.FAILED, Job.State.CANCELLED):
+        return "It has no index of its rows. Train it again and publish that model."
+    if index.run.training_row_count < selectors.ROWS_TO_HALVE_MIN:
+        return (
+            f"It learnt {index.run.training_row_count} rows, and it takes "
+            f"{selectors.ROWS_TO_HALVE_MIN} to leave different halves out. Train on more rows."
+        )
+    return "The operator of this site has switched measuring off."
+
+
+def _happened(measurement: Measurement) -> str:
+    """Why it stopped, in words about measuring."""
+    if measurement.stopped_by_owner:
+        return "It was stopped by its owner."
+    job = measurement.stopped_by
+    if job is None:
+        return "It did not finish."
+    return HAPPENED.get(job.error_code, job.message or "It did not finish.")
+
+
+def _next_step(measurement: Measurement) -> str:
+    if measurement.stopped_by_owner:
+        return "Nothing is lost: go on from there whenever you like."
+    job = measurement.stopped_by
+    return NEXT_STEPS.get(job.error_code, GO_ON) if job is not None else GO_ON
+
+
+def _time_needed(model: Model, measurement: Measurement) -> str:
+    """Before anything was timed: a range."""
     total = measurement.total or settings.CALIBRATION_SUBSETS
     seconds = services.seconds_left(model.run, total - measurement.done)
     return services.time_in_words(seconds) if seconds else ""
+
+
+def _time_left(model: Model, measurement: Measurement) -> str:
+    """While it goes: `350` → "about 6 minutes"."""
+    seconds = measurement.seconds_left
+    if seconds is None:
+        return _time_needed(model, measurement)
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 90:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
+    return f"about {round(minutes / 60)} hours"
 
 
 def _duration(seconds: float) -> str:

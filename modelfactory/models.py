@@ -214,6 +214,9 @@ class Calibration(models.Model):
     fidelity = models.JSONField(default=dict, blank=True)
     seconds = models.FloatField(default=0, help_text="Of all retrainings and the fit.")
     created_at = models.DateTimeField(db_default=Now())
+    stopped_at = models.DateTimeField(
+        null=True, help_text="Its owner stopped it: until they go on, no job of it is queued."
+    )
     ready_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from modelfactory.models import (
     AttributionIndex,
     BaseModel,
     Calibration,
+    CalibrationSubset,
     EvaluationResult,
     Model,
     Run,
@@ -86,19 +88,29 @@ def can_be_calibrated(index: AttributionIndex) -> bool:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Where an adapter's calibration stands: unmeasured, measuring, stopped or measured."""
+    """Where an adapter's calibration stands: unmeasured, measuring, stopping, stopped or measured.
+
+    `seconds_left` of the retrainings, as long as those that are done took; None before the first.
+    `stopped_by` is the job that ended it, None when its owner stopped it between two.
+    """
 
     state: str
     done: int = 0
     total: int = 0
     calibration: Calibration | None = None
     stopped_by: Job | None = None
+    seconds_left: float | None = None
 
     @property
     def final(self) -> bool:
         """Asking for it again would end the same way."""
-        final = ("rows_changed", "no_right_to_train", "calibration_unusable")
+        final = ("rows_changed", "calibration_unusable")
         return self.stopped_by is not None and self.stopped_by.error_code in final
+
+    @property
+    def stopped_by_owner(self) -> bool:
+        asked = self.calibration is not None and self.calibration.stopped_at is not None
+        return asked or (self.stopped_by is not None and self.stopped_by.state == "cancelled")
 
 
 def measurement_of(index: AttributionIndex | None) -> Measurement:
@@ -108,16 +120,37 @@ def measurement_of(index: AttributionIndex | None) -> Measurement:
         return Measurement("unmeasured")
     subsets = list(calibration.subsets.select_related("job"))
     done = sum(subset.done_at is not None for subset in subsets)
+    counts = (done, len(subsets), calibration)
     if calibration.ready_at is not None:
-        return Measurement("measured", done, len(subsets), calibration)
-    jobs = [subset.job for subset in subsets if subset.done_at is None]
-    # With all retrainings done it is the index that the fit waits for, and then the fit itself.
-    jobs += [] if jobs else [calibration.job or index.job]
+        return Measurement("measured", *counts)
+    jobs = [subset.job for subset in subsets if subset.done_at is None] or [calibration.job]
     known = [job for job in jobs if job is not None]
     if any(not job.ended for job in known):
-        return Measurement("measuring", done, len(subsets), calibration)
-    ended = next((job for job in known if job.ended), None)
-    return Measurement("stopped", done, len(subsets), calibration, ended)
+        state = "measuring" if calibration.stopped_at is None else "stopping"
+        return Measurement(state, *counts, seconds_left=_seconds_left(subsets))
+    # With all retrainings done it is the index that the fit waits for.
+    waits = done == len(subsets) and not known and index.job is not None and not index.job.ended
+    if waits and calibration.stopped_at is None:
+        return Measurement("measuring", *counts)
+    return Measurement("stopped", *counts, stopped_by=known[0] if known else None)
+
+
+def _seconds_left(subsets: list[CalibrationSubset]) -> float | None:
+    """What is left to retrain, in the time that one of those done took."""
+    done = [subset.job for subset in subsets if subset.done_at is not None]
+    took = [
+        (job.ended_at - job.started_at).total_seconds()
+        for job in done
+        if job is not None and job.ended_at is not None and job.started_at is not None
+    ]
+    if not took:
+        return None
+    left = sum(
+        1 - (subset.job.progress / 1000 if subset.job is not None else 0)
+        for subset in subsets
+        if subset.done_at is None
+    )
+    return median(took) * left
 
 
 @dataclass(frozen=True)

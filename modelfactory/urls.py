@@ -18,4 +18,9 @@ urlpatterns = [
     path("models/<slug:slug>/", views.model_detail, name="model-detail"),
     path("models/<slug:slug>/fidelity/", views.model_fidelity, name="model-fidelity"),
     path("models/<slug:slug>/calibrate/", views.model_calibrate, name="model-calibrate"),
+    path(
+        "models/<slug:slug>/calibrate/stop/",
+        views.model_calibrate_stop,
+        name="model-calibrate-stop",
+    ),
 ]

@@ -124,3 +124,11 @@ def model_calibrate(request: HttpRequest, slug: str) -> HttpResponse:
     model = selectors.model_owned_by(request.user, slug)
     services.start_calibration(model, actor=request.user)
     return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#fidelity")
+
+
+@require_POST
+def model_calibrate_stop(request: HttpRequest, slug: str) -> HttpResponse:
+    """Not `idempotent`, which would hold a transaction open: stopping twice changes nothing."""
+    model = selectors.model_owned_by(request.user, slug)
+    services.stop_calibration(model, actor=request.user)
+    return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#fidelity")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,12 +270,19 @@ def chat_through_the_api(stage: Stage) -> dict[str, Any]:
 def attribute(stage: Stage) -> dict[str, Any]:
     """Wait for the receipts; each names the contributor whose file holds the fact."""
     figures: dict[str, Any] = {}
+    receipts = [
+        wait_for("the receipt", partial(_receipt, stage, answer), 90) for answer in stage.answers
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        for person, answer in zip(stage.contributors, stage.answers, strict=True):
-            receipt = wait_for("the receipt", partial(_receipt, stage, answer), 90)
+        commands = []
+        for answer, receipt in zip(stage.answers, receipts, strict=True):
             path = Path(folder) / f"{answer}.json"
             path.write_text(json.dumps(receipt))
-            result = json.loads(_manage("verify_receipt", str(path), "--json"))
+            commands.append(("verify_receipt", str(path), "--json"))
+        replayed = [json.loads(printed) for printed in _manage_together(*commands)]
+        for person, answer, receipt, result in zip(
+            stage.contributors, stage.answers, receipts, replayed, strict=True
+        ):
             page = text_of(stage.consumer.get(f"/marketplace/answers/{answer}/receipt/").text)
             body = receipt["body"]
             if person.name not in page or not body["contributors"]:
@@ -343,10 +350,10 @@ def claim(stage: Stage) -> dict[str, Any]:
 
 
 def reconcile(stage: Stage) -> dict[str, Any]:
-    report = json.loads(_manage("reconcile", "--json"))
+    commands = (("reconcile", "--json"), ("verify_audit", "--json"))
+    report, audit = (json.loads(printed) for printed in _manage_together(*commands))
     if not report["ok"] or report["unexplained_wei"] != 0:
         raise StepFailed(f"The books do not close: {report}")
-    audit = json.loads(_manage("verify_audit", "--json"))
     return {
         "reconcile": f'"ok": true, "unexplained_wei": {report["unexplained_wei"]}',
         "audit log": f"{audit['entries']} entries, unbroken",
@@ -354,11 +361,27 @@ def reconcile(stage: Stage) -> dict[str, Any]:
 
 
 def _manage(*arguments: str) -> str:
-    command = [sys.executable, "manage.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        raise StepFailed(f"{' '.join(arguments[:1])} failed: {(done.stdout + done.stderr)[-600:]}")
-    return done.stdout
+    return _manage_together(arguments)[0]
+
+
+def _manage_together(*commands: Sequence[str]) -> list[str]:
+    """What each command prints. They run side by side: most of one is starting Python."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    printed = []
+    for command, process in zip(commands, running, strict=True):
+        output, problems = process.communicate(timeout=120)
+        if process.returncode != 0:
+            raise StepFailed(f"{command[0]} failed: {(output + problems)[-600:]}")
+        printed.append(output)
+    return printed
 
 
 STEPS: list[tuple[str, Callable[[Stage], dict[str, Any]]]] = [

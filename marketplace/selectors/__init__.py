@@ -13,15 +13,21 @@ from marketplace.selectors.answers import (
 )
 from marketplace.selectors.disputes import dispute_for, dispute_records, disputes_about
 from marketplace.selectors.earned import (
+    COUNTED_MAX,
+    UNLISTED_MAX,
     concerned_answer_for,
     disputable_rows,
     earned_by,
+    earned_totals,
     earned_view,
+    others_of,
     own_records,
     taught_records,
 )
 
 __all__ = [
+    "COUNTED_MAX",
+    "UNLISTED_MAX",
     "answers_of",
     "concerned_answer_for",
     "conversation",
@@ -30,10 +36,12 @@ __all__ = [
     "dispute_records",
     "disputes_about",
     "earned_by",
+    "earned_totals",
     "earned_view",
     "income_of",
     "inference_for",
     "listed_models",
+    "others_of",
     "own_records",
     "receipt_for",
     "receipt_view",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.utils.text import Truncator
 
@@ -14,11 +14,16 @@ from datanets.models import Record, VersionRecord
 from datanets.selectors import RecordCard, record_cards
 from marketplace.models import AnswerShare, Inference
 from marketplace.selectors.disputes import disputes_about
+from modelfactory.fidelity import Agreement, fidelity_of
 from modelfactory.models import Calibration, Model, ModelContributor
 from openledger_site.core.money import split_wei
 
 # What belongs to the consumer, and is never needed to tell a contributor why they earned.
 TEXTS = ("messages", "answer", "prompt_ids", "response_ids", "sampling")
+COUNTED_MAX = 10_000
+"""A list shows and counts its newest so many."""
+UNLISTED_MAX = 40
+"""Rows that a form offers beside the listed ones; others are named by their ids."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,66 @@ class OwnRow:
     @property
     def counted(self) -> bool:
         return self.percent > 0
+
+    @property
+    def certainty(self) -> str:
+        """How sure it is that this row moved the answer, from how far it is above the threshold."""
+        if self.original:
+            return "Counted with its older copy"
+        if not self.counted:
+            return "Not above noise"
+        if self.deviation is None:
+            return "Above noise; how far off is not known"
+        deviations = (self.score - self.threshold) / self.deviation
+        if deviations >= 2:
+            return "Very likely moved it"
+        return "Likely moved it" if deviations >= 1 else "May have moved it"
+
+
+@dataclass(frozen=True)
+class EarnedTotals:
+    """Answers by models that learnt a person's rows: paid, listed without pay, and the others.
+
+    `others` is counted up to `COUNTED_MAX`, so that a page never counts a whole market.
+    """
+
+    paid: int
+    unpaid: int
+    others: int
+
+    @property
+    def listed(self) -> int:
+        return self.paid + self.unpaid
+
+    @property
+    def others_words(self) -> str:
+        return f"{self.others:,}" if self.others < COUNTED_MAX else f"{COUNTED_MAX:,} or more"
+
+
+def earned_totals(user: Any) -> EarnedTotals:
+    own = AnswerShare.objects.filter(contributor_id=user.pk)
+    counts = own.aggregate(paid=Count("pk", filter=Q(parts__gt=0)), listed=Count("pk"))
+    return EarnedTotals(
+        counts["paid"], counts["listed"] - counts["paid"], others_of(user)[:COUNTED_MAX].count()
+    )
+
+
+def others_of(user: Any) -> QuerySet[Inference]:
+    """Answers by models that learnt this person's rows, none of which was listed, newest first.
+
+    A receipt lists the rows nearest to its answer. `paid_others`: rows of somebody else were paid.
+    """
+    taught = ModelContributor.objects.filter(contributor_id=user.pk)
+    shared = AnswerShare.objects.filter(inference=OuterRef("pk"), contributor_id=user.pk)
+    paid = AnswerShare.objects.filter(inference=OuterRef("pk"), parts__gt=0)
+    return (
+        Inference.objects.filter(model__in=taught.values("model"), state=Inference.State.SETTLED)
+        .exclude(Exists(shared))
+        .annotate(paid_others=Exists(paid))
+        .select_related("model")
+        .defer(*TEXTS)
+        .order_by("-id")
+    )
 
 
 def earned_by(user: Any) -> QuerySet[AnswerShare]:
@@ -117,12 +182,23 @@ def own_records(user: Any, inference: Inference) -> list[OwnRow]:
 
 
 def disputable_rows(user: Any, inference: Inference) -> list[tuple[str, str]]:
-    """The listed records of this person that can be doubted, as choices of a form."""
-    still = {str(record.public_id) for record in taught_records(user, inference)}
+    """The rows of this person that can be doubted, as choices of a form: those that the receipt
+    lists, highest score first, then `UNLISTED_MAX` others that the model learnt.
+    """
+    taught = taught_records(user, inference)
+    listed = own_records(user, inference)
+    ids = [row.card.record_id for row in listed]
+    names = taught.values_list("public_id", flat=True)
+    still = {str(name) for name in names.filter(public_id__in=ids)}
+    others = [str(name) for name in names.exclude(public_id__in=ids).order_by("pk")[:UNLISTED_MAX]]
+    cards = record_cards(user, others)
     return [
         (row.card.record_id, f"{Truncator(row.words).chars(90)} ({row.percent:.2f} %)")
-        for row in own_records(user, inference)
+        for row in listed
         if row.card.record_id in still
+    ] + [
+        (name, f"{Truncator(cards[name].question or cards[name].text).chars(90)} (not listed)")
+        for name in others
     ]
 
 
@@ -149,8 +225,10 @@ def earned_view(user: Any, inference: Inference) -> dict[str, Any]:
         "attribution": attribution,
         "contributors_percent": f"{body['parameters']['contributors_ppm'] / 10_000:g}",
         "contributors_wei": int(body["split"]["contributors_wei"]),
-        "fidelity": fidelity_of(model),
+        "counted": sum(row.counted for row in rows),
+        "agreements": agreements_of(model),
         "refunded": settlement.refund_id is not None,
+        "learnt": model.run.training_row_count,
         "has_deviation": any(row.deviation for row in rows),
         "may_dispute": may_dispute,
         "disputes": disputes_about(user, inference),
@@ -167,15 +245,9 @@ def _title(share: AnswerShare | None, taught: bool) -> str:
     return "Why did I earn nothing?" if taught or share else "Who earned this, and why?"
 
 
-def fidelity_of(model: Model) -> list[tuple[str, list[float]]] | None:
-    """Rank correlation of scores with real retraining: (kind of question, [mean, low, high]).
-
-    None while this model's attribution is not measured.
-    """
+def agreements_of(model: Model) -> list[Agreement]:
+    """How well this model's scores predict real retraining; empty while that is not measured."""
     found = Calibration.objects.filter(
         index__adapter_digest=model.adapter_digest, ready_at__isnull=False
     ).first()
-    if found is None:
-        return None
-    kinds = found.fidelity.get("lds", {})
-    return [(kind, values) for kind, values in kinds.items() if values]
+    return fidelity_of(found.fidelity).agreements if found is not None else []

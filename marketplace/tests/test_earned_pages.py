@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 
 from datanets.models import Record
 from marketplace.models import AnswerShare, Inference, Receipt
-from marketplace.selectors import own_records
+from marketplace.selectors import earned_totals, others_of, own_records
+from marketplace.selectors.earned import EarnedTotals, OwnRow
 from marketplace.services.check_receipts import check_receipts
 from marketplace.tests.conftest import World, record_id, run_attempt
 from modelfactory.models import AttributionIndex, Calibration, Model
@@ -128,7 +129,7 @@ def test_the_list_of_somebody_without_rows_says_what_to_do(
     as_user: SignIn, settled: Inference, stranger: User
 ) -> None:
     page = read(as_user(stranger), LIST)
-    assert "No answer has listed your rows yet" in page
+    assert "No model that learnt your rows has answered yet" in page
     assert page_of(settled) not in page
 
 
@@ -187,6 +188,78 @@ def test_more_answers_do_not_mean_more_questions_to_the_database(
         counts.append(len(queries))
         more(4)
     assert counts[0] == counts[1] < 12
+
+
+# Answers that listed none of their rows
+
+
+@pytest.fixture
+def unlisted(ask: Callable[..., Inference], settled: Inference) -> Inference:
+    """A settled answer of the same model whose receipt lists nobody's rows."""
+    inference = ask()
+    influence = {"attribution": {"records": [], "method": "efim-2", "threshold": 0}}
+    influence |= {"owners": {}, "record_parts": {}, "owner_parts": {}}
+    body = settled.receipt.body | {"evidence": {"influence": influence, "retrieval": []}}
+    Receipt.objects.create(
+        inference=inference, body=body, digest=uuid.uuid4().hex * 2, signature=""
+    )
+    Inference.objects.filter(pk=inference.pk).update(
+        state="settled", settled_at=settled.settled_at, hold=inference.hold
+    )
+    inference.refresh_from_db()
+    return inference
+
+
+def test_an_answer_that_listed_none_of_their_rows_is_counted_and_can_be_reached(
+    as_user: SignIn, unlisted: Inference, settled: Inference, earner: User
+) -> None:
+    assert earned_totals(earner) == EarnedTotals(paid=1, unpaid=0, others=1)
+    first, others = (read(as_user(earner), LIST + query) for query in ("", "?show=others"))
+    assert "None of your rows stood out" in first
+    assert page_of(unlisted) not in first
+    assert page_of(unlisted) in others
+    assert page_of(settled) not in others
+
+
+def test_the_other_answers_say_whether_anybody_was_paid(
+    as_user: SignIn, unlisted: Inference, earner: User, other: User
+) -> None:
+    assert "nobody was paid" in read(as_user(earner), f"{LIST}?show=others")
+    AnswerShare.objects.create(inference=unlisted, contributor=other, parts=10**9, amount_wei=1)
+    assert "Rows of others moved it" in read(as_user(earner), f"{LIST}?show=others")
+
+
+def test_answers_of_models_that_did_not_learn_their_rows_are_not_theirs_to_see(
+    as_user: SignIn, unlisted: Inference, stranger: User, payer: User
+) -> None:
+    assert not others_of(stranger).exists()
+    assert not others_of(payer).exists(), "who asked has the answer in another list"
+    assert page_of(unlisted) not in read(as_user(stranger), f"{LIST}?show=others")
+
+
+def test_an_answer_that_is_not_settled_is_nobodys_yet(answered: Inference, owner: User) -> None:
+    assert not others_of(owner).exists()
+
+
+def test_counting_the_others_stops_at_a_limit(
+    unlisted: Inference, earner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketplace.selectors.earned.COUNTED_MAX", 1)
+    assert earned_totals(earner).others_words == "1 or more"
+
+
+def test_more_of_the_others_do_not_mean_more_questions_to_the_database(
+    as_user: SignIn, settled: Inference, more: Callable[[int], None], other: User
+) -> None:
+    """The answers that `more` makes list the earner's rows, so they are others to the other."""
+    browser, counts = as_user(other), []
+    for _ in range(2):
+        more(3)
+        with CaptureQueriesContext(connection) as queries:
+            read(browser, f"{LIST}?show=others")
+        counts.append(len(queries))
+    assert counts[0] == counts[1] < 12
+    assert others_of(other).count() == 6
 
 
 # Why did I earn this?
@@ -301,6 +374,23 @@ def test_the_method_is_told_in_plain_words_and_the_deviation_beside_the_score(
     page = read(as_user(earner), page_of(settled))
     assert words in page
     assert "± 4,242" in page
+
+
+@pytest.mark.parametrize(
+    ("score", "deviation", "percent", "words"),
+    [
+        (140, 20, 1.0, "Very likely moved it"),
+        (120, 20, 1.0, "Likely moved it"),
+        (105, 20, 1.0, "May have moved it"),
+        (90, 20, 0.0, "Not above noise"),
+        (140, None, 1.0, "Above noise; how far off is not known"),
+    ],
+)
+def test_how_sure_a_row_is_follows_from_its_distance_to_the_threshold(
+    settled: Inference, earner: User, score: int, deviation: int | None, percent: float, words: str
+) -> None:
+    card = own_records(earner, settled)[0].card
+    assert OwnRow(card, score, deviation, 100, percent, 1, "").certainty == words
 
 
 def test_a_private_model_is_named_and_not_linked(

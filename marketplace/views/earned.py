@@ -16,10 +16,16 @@ ANSWERS_PER_PAGE = 25
 
 @require_GET
 def earned(request: HttpRequest) -> HttpResponse:
-    page = Paginator(selectors.earned_by(request.user), ANSWERS_PER_PAGE)
-    return render(
-        request, "marketplace/earned.html", {"page": page.get_page(request.GET.get("page"))}
-    )
+    """Answers by models trained on the reader's rows; `?show=others`: those that listed none."""
+    others = request.GET.get("show") == "others"
+    found = selectors.others_of(request.user) if others else selectors.earned_by(request.user)
+    page = Paginator(found[: selectors.COUNTED_MAX], ANSWERS_PER_PAGE)
+    context = {
+        "page": page.get_page(request.GET.get("page")),
+        "others": others,
+        "totals": selectors.earned_totals(request.user),
+    }
+    return render(request, "marketplace/earned.html", context)
 
 
 @require_GET

@@ -65,14 +65,20 @@ def sketch_gradients(
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Float32:
     """[n, k]: the sketched gradient of each group, the mean over its examples."""
-    owners = [row for row, group in enumerate(groups) for _ in group]
-    flat = [example for group in groups for example in group]
+    # Examples of like length together, so that little of a batch is padding.
+    flat = sorted(
+        ((row, example) for row, group in enumerate(groups) for example in group),
+        key=lambda item: len(item[1].prompt_ids) + len(item[1].response_ids),
+    )
     rows = np.zeros((len(groups), sketch.dimensions), dtype=np.float32)
+    examples = [example for _, example in flat]
     position = 0
-    for batch in batched(model, flat, batch_size=batch_size, adapter=adapter, on_batch=on_progress):
+    for batch in batched(
+        model, examples, batch_size=batch_size, adapter=adapter, on_batch=on_progress
+    ):
         parts = {name: values.cpu().numpy() for name, values in batch.modules.items()}
         for sketched in sketch.project(parts):
-            rows[owners[position]] += sketched
+            rows[flat[position][0]] += sketched
             position += 1
     rows /= np.array([[len(group)] for group in groups], dtype=np.float32)
     return rows

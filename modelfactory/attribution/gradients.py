@@ -16,9 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
@@ -121,15 +123,25 @@ def response_losses(model: nn.Module, examples: Sequence[TokenExample]) -> tuple
     """Mean and summed cross-entropy of each example's response tokens, both [n], nats."""
     device = next(model.parameters()).device
     ids, labels = pad_right(examples, device)
-    # The vocabulary is the widest layer, and no prompt token before the last needs it.
-    kept = ids.shape[1] - min(len(item.prompt_ids) for item in examples) + 1
-    output = model(input_ids=ids, use_cache=False, logits_to_keep=kept)
-    logits: Tensor = output.logits[:, -kept:-1].float()
-    targets = labels[:, 1 - kept :]
+    targets = labels[:, 1:]
+    # Most of a batch are prompts, and the logits are what costs most where a vocabulary is large.
+    kept = (targets != IGNORED).any(0).nonzero().squeeze(1)
+    targets = targets[:, kept]
+    logits: Tensor = logits_at(model, ids, kept).float()
     losses = cross_entropy(
         logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
     ).sum(dim=1)
     return losses / (targets != IGNORED).sum(dim=1), losses
+
+
+def logits_at(model: nn.Module, ids: Tensor, positions: Tensor) -> Tensor:
+    """[n, positions, vocabulary]: the logits there; no others are computed if the model allows."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if "logits_to_keep" in signature(base.forward).parameters:
+        chosen: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=positions).logits
+        return chosen
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits[:, positions]
 
 
 def record_gradients(

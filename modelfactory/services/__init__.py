@@ -6,6 +6,7 @@ from modelfactory.services.attribute_answer import (
     AttributedAnswer,
     IndexNotReady,
     attribute_answer,
+    load_attributor,
 )
 from modelfactory.services.base_models import (
     UnreadableBase,
@@ -19,8 +20,10 @@ from modelfactory.services.calibrate_model import (
     FIT_JOB,
     SUBSET_JOB,
     NothingToMeasure,
+    StillStopping,
     seconds_left,
     start_calibration,
+    stop_calibration,
 )
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import calibration_folder, fit_calibration
@@ -66,6 +69,7 @@ __all__ = [
     "Passage",
     "Plan",
     "SlugTaken",
+    "StillStopping",
     "TooManyRuns",
     "UnreadableBase",
     "attribute_answer",
@@ -78,6 +82,7 @@ __all__ = [
     "fit_calibration",
     "fit_for",
     "index_folder",
+    "load_attributor",
     "make_plan",
     "price_wei",
     "publish_model",
@@ -91,6 +96,7 @@ __all__ = [
     "seconds_left",
     "start_calibration",
     "start_run",
+    "stop_calibration",
     "suggested_card",
     "sync_base_models",
     "time_in_words",

@@ -85,6 +85,11 @@ def _attributor(base: str, adapters: str, indexes: str) -> Any:
     return import_string(settings.ATTRIBUTOR)(base, Path(adapters), Path(indexes))
 
 
+def load_attributor() -> None:
+    """Import what the first answer of this worker would wait for: its libraries take seconds."""
+    import_string(settings.ATTRIBUTOR)
+
+
 def share_out(attribution: Attribution) -> AttributedAnswer:
     """Shares of the contributors who own the listed records, by the integer rule of `shares`."""
     listed = [record.record_id for record in attribution.records]

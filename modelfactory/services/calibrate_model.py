@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.http import Http404
 
 from datanets.selectors import TrainingRow, training_rows, version_for_training
@@ -20,7 +21,8 @@ from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.training_files import examples_digest, examples_of, row_examples
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
-from openledger_site.core.jobs import JobFailed, start_job
+from openledger_site.core.jobs import JobFailed, cancel_job, start_job
+from openledger_site.core.models import Job
 
 SUBSET_JOB = "modelfactory.calibrate_subset"
 FIT_JOB = "modelfactory.calibrate"
@@ -33,11 +35,16 @@ class NothingToMeasure(Conflict):
     message = "This cannot be measured: there is no index of its rows, or there are too few rows."
 
 
+class StillStopping(Conflict):
+    code = "still_stopping"
+    message = "The retraining that is going still saves its work. Try again in a few seconds."
+
+
 def start_calibration(model: Model, *, actor: Any) -> Calibration:
     """Measure the attribution of `model`'s adapter, or go on where measuring stopped.
 
     Doing it again while it goes on, or once it is done, changes nothing. Models with equal adapters
-    share the measurement. Raises `NothingToMeasure`.
+    share the measurement. Raises `NothingToMeasure`, and `StillStopping` right after a stop.
     """
     with transaction.atomic():
         index = index_of(model.adapter_digest)
@@ -47,6 +54,10 @@ def start_calibration(model: Model, *, actor: Any) -> Calibration:
             index=index, defaults=_plan(index.run)
         )
         calibration = locked(calibration)
+        if any(job.cancel_requested for job in _unended_jobs(calibration)):
+            raise StillStopping()
+        Calibration.objects.filter(pk=calibration.pk).update(stopped_at=None)
+        calibration.stopped_at = None
         if created:
             CalibrationSubset.objects.bulk_create(
                 CalibrationSubset(calibration=calibration, position=position)
@@ -61,6 +72,38 @@ def start_calibration(model: Model, *, actor: Any) -> Calibration:
                 seed=calibration.seed,
             )
     return calibration
+
+
+def stop_calibration(model: Model, *, actor: Any) -> None:
+    """Stop measuring: no further job is queued, and the one that is going saves and ends.
+
+    What is done stays, and `start_calibration` goes on from there. Doing it again, or with nothing
+    to stop, changes nothing. Call it outside a transaction: a retraining that ends locks its job
+    and then the calibration, so the two are never held together here.
+    """
+    with transaction.atomic():
+        found = Calibration.objects.filter(index__adapter_digest=model.adapter_digest).first()
+        if found is None or found.ready_at is not None:
+            return
+        calibration = locked(found)
+        going = _unended_jobs(calibration)
+        if calibration.stopped_at is None and calibration.ready_at is None:
+            Calibration.objects.filter(pk=calibration.pk).update(stopped_at=Now())
+            record_audit(
+                "calibration.stopped",
+                actor=actor,
+                subject=f"adapter:{model.adapter_digest}",
+                done=calibration.subsets.filter(done_at__isnull=False).count(),
+            )
+    for job in going:
+        cancel_job(job)
+
+
+def _unended_jobs(calibration: Calibration) -> list[Job]:
+    """The retrainings and the fit that wait or run; an index is not ours to stop."""
+    subsets = calibration.subsets.filter(done_at=None).select_related("job")
+    known = [*(subset.job for subset in subsets), calibration.job]
+    return [job for job in known if job is not None and not job.ended]
 
 
 def _plan(run: Run) -> dict[str, Any]:
@@ -83,9 +126,12 @@ def locked(calibration: Calibration) -> Calibration:
 def queue_work(calibration: Calibration, *, again: bool = False) -> bool:
     """Queue the retrainings whose turn it is, or the fit; true if anything was queued.
 
-    Needs the calibration `locked`. `again` also takes up what failed or was stopped: only a person
-    asks for that, or one bad retraining would be tried by every job that ends.
+    Needs the calibration `locked`. Nothing is queued once its owner stopped it. `again` also takes
+    up what failed or was stopped: only a person asks for that, or one bad retraining would be tried
+    by every job that ends.
     """
+    if calibration.stopped_at is not None:
+        return False
     waiting = list(calibration.subsets.filter(done_at=None).select_related("job"))
     if not waiting:
         return queue_fit(calibration)
@@ -109,7 +155,8 @@ def queue_fit(calibration: Calibration) -> bool:
     """Queue the fit once all retrainings are done and the index is there; whichever comes last."""
     going = calibration.job is not None and not calibration.job.ended
     unfinished = calibration.subsets.filter(done_at=None).exists()
-    if going or unfinished or calibration.ready_at or calibration.index.ready_at is None:
+    ended = calibration.stopped_at or calibration.ready_at
+    if going or unfinished or ended or calibration.index.ready_at is None:
         return False
     calibration.job = start_job(
         FIT_JOB,

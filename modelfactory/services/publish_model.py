@@ -74,9 +74,14 @@ def publish_model(
 
 
 def _measure(model: Model) -> None:
-    """Begin to measure its attribution, in this transaction: a crash loses neither or both."""
+    """Begin to measure its attribution, in this transaction: a crash loses neither or both.
+
+    An equal adapter may have a measurement that its owner stopped; publishing does not undo that.
+    """
     index = index_of(model.adapter_digest)
-    if settings.CALIBRATE_ON_PUBLISH and index is not None and can_be_calibrated(index):
+    if index is None or getattr(getattr(index, "calibration", None), "stopped_at", None):
+        return
+    if settings.CALIBRATE_ON_PUBLISH and can_be_calibrated(index):
         start_calibration(model, actor=model.owner)
 
 

@@ -153,6 +153,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "modelfactory:model-detail": hidden("model.slug", by="Bo"),
     "modelfactory:model-fidelity": hidden("model.slug", by="Bo"),
     "modelfactory:model-calibrate": mine("model.slug", method="POST", inside=409),  # too few rows
+    "modelfactory:model-calibrate-stop": mine("model.slug", method="POST", inside=FOUND),
     # Use
     "marketplace:browse": public(),
     "marketplace:answers": own(),

@@ -303,7 +303,7 @@ def test_the_page_follows_the_retrainings(client: Client, calibration: Calibrati
     with transaction.atomic():
         queue_work(locked(calibration))
     page = page_of(client)
-    assert "1 of 4 are done" in page
+    assert "1 of 4 retrainings" in page
     assert f'data-live-url="{PANEL}"' in page
     assert '<meta http-equiv="refresh"' in page
     part = page_of(client, path=PANEL)
@@ -325,7 +325,7 @@ def test_a_stopped_measurement_can_go_on(
 ) -> None:
     end(calibration.subsets.all()[0], state="cancelled", message="Stopped on request.")
     page = page_of(client, builder)
-    assert "Stopped on request. 0 of 4 retrainings are done." in page
+    assert "0 of 4 retrainings are done and kept." in page
     assert "Go on measuring" in page
     client.post(MEASURE)
     assert jobs().filter(state="queued").count() == 1
