@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from modelfactory.services.pricing import fee_wei
 from rewards.models import SplitParameters
 from rewards.services import split_fee
 
-SCHEMA = 1
+SCHEMA = 2
+# Schema 1 told which passages were read, and neither what they did nor verbatim spans.
+SCHEMAS_READ = (1, 2)
 # `split_fee` names people by number; on a receipt they are numbered in the order they are listed.
 BUILDER = -1
 
@@ -77,13 +79,16 @@ def verify(
     result = Verification()
     try:
         body = receipt["body"]
-        if body["schema"] != SCHEMA:
-            raise ValueError(f"This program reads receipts of schema {SCHEMA}.")
+        if body["schema"] not in SCHEMAS_READ:
+            raise ValueError(f"This program reads receipts of schema {SCHEMAS_READ}.")
         _check_seal(receipt, body, public_key, result)
         _check_fee(body, result)
         weights = _check_shares(body, result)
         _check_split(body, weights, result)
         _check_scores(body, index_folder, result)
+        if body["schema"] >= 2:
+            _check_passages(body["evidence"], result)
+            _check_verbatim(body["evidence"]["verbatim"], result)
     except (KeyError, TypeError, AttributeError) as problem:
         raise ValueError(
             f"This is not a receipt: {problem!r} is missing or malformed."
@@ -170,3 +175,36 @@ def _check_scores(body: Mapping[str, Any], folder: Path | None, result: Verifica
         result.checked.append("scores from the index")
     except (ReplayMismatchError, IndexDamagedError) as problem:
         result.problems.append(f"scores: {problem}")
+
+
+def _check_passages(evidence: Mapping[str, Any], result: Verification) -> None:
+    """The effects follow from the log-probabilities, which only the model can measure again."""
+    together = evidence["retrieval_together"]
+    for passage in evidence["retrieval"]:
+        without, effect = passage["log_probability_without_micro_nats"], None
+        if passage["state"] == "measured":
+            effect = together["log_probability_micro_nats"] - without
+        name = f"effect of passage {passage['record']}"
+        result.expect(
+            name, (without is None, passage["effect_micro_nats"]), (effect is None, effect)
+        )
+    if together is not None:
+        none = together["log_probability_without_any_micro_nats"]
+        effect = together["log_probability_micro_nats"] - none
+        result.expect("effect of all passages", together["effect_micro_nats"], effect)
+        result.skipped.append("log-probabilities without passages: they need the model")
+
+
+def _check_verbatim(spans: Sequence[Mapping[str, Any]] | None, result: Verification) -> None:
+    """Whether the spans are possible; that their words stand in the rows only the rows can say."""
+    if spans is None:
+        result.skipped.append("verbatim spans: they were not searched for")
+        return
+    counts = [(len(span["records"]), len(set(span["records"])), span["rows"]) for span in spans]
+    listed = all(1 <= listed == distinct <= rows for listed, distinct, rows in counts)
+    result.expect("rows of verbatim spans", True, listed)
+    placed = [(span["start"], span["end"]) for span in spans if span["start"] is not None]
+    possible = all(0 <= start < end for start, end in placed)
+    result.expect("places of verbatim spans", True, possible and placed == sorted(placed))
+    if spans:
+        result.skipped.append("words of verbatim spans: they need the rows' text")

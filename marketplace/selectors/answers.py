@@ -10,6 +10,12 @@ from django.http import Http404
 
 from datanets.selectors import record_cards
 from marketplace.models import Inference, Receipt
+from marketplace.selectors.evidence import (
+    evidence_records,
+    lineage_view,
+    retrieval_view,
+    verbatim_view,
+)
 from modelfactory.models import Model
 from modelfactory.selectors import models_visible_to
 from openledger_site.accounts.models import User
@@ -30,7 +36,7 @@ def listed_models(user: Any, *, search: str = "") -> QuerySet[Model]:
 def inference_for(user: Any, public_id: UUID) -> Inference:
     """The answer, for the person who paid for it; 404 for everybody else."""
     found = Inference.objects.select_related(
-        "model__owner", "model__base", "job", "receipt", "hold"
+        "model__owner", "model__base", "model__run__version__datanet", "job", "receipt", "hold"
     )
     inference = found.filter(public_id=public_id, consumer_id=user.pk).first()
     if inference is None:
@@ -74,12 +80,11 @@ def income_of(model: Model) -> dict[str, int]:
 
 
 def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
-    """What the receipt page shows: the split, the sources this reader may see, the passages."""
+    """What the receipt page shows: the split, and each kind of evidence by itself."""
     body = inference.receipt.body
     influence = body["evidence"]["influence"]
     record_parts = influence["record_parts"] if influence else {}
-    retrieved = [passage["record"] for passage in body["evidence"]["retrieval"]]
-    cards = record_cards(user, [*record_parts, *retrieved])
+    cards = record_cards(user, {*record_parts, *evidence_records(body)})
     people = User.objects.in_bulk(
         [person["user"] for person in body["contributors"]], field_name="public_id"
     )
@@ -108,7 +113,9 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
             }
             for record_id, part in sorted(record_parts.items(), key=lambda item: -item[1])
         ],
-        "passages": [cards[record_id] for record_id in retrieved if record_id in cards],
+        **lineage_view(user, inference),
+        **verbatim_view(body, inference.answer, cards),
+        **retrieval_view(body, cards),
     }
 
 

@@ -15,6 +15,7 @@ from datanets.selectors import RecordCard, record_cards
 from marketplace.models import AnswerShare, Inference
 from marketplace.selectors.disputes import disputes_about
 from modelfactory.fidelity import Agreement, fidelity_of
+from marketplace.selectors.evidence import evidence_records, own_evidence
 from modelfactory.models import Calibration, Model, ModelContributor
 from openledger_site.core.money import split_wei
 
@@ -219,6 +220,7 @@ def earned_view(user: Any, inference: Inference) -> dict[str, Any]:
         "title": _title(share, may_dispute),
         "share": share,
         "rows": rows,
+        "own_evidence": _own_evidence(user, body),
         "others": len(others),
         "attributable": bool(influence and influence["owner_parts"]),
         "method": attribution.get("method", ""),
@@ -233,6 +235,13 @@ def earned_view(user: Any, inference: Inference) -> dict[str, Any]:
         "may_dispute": may_dispute,
         "disputes": disputes_about(user, inference),
     }
+
+
+def _own_evidence(user: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
+    cards = record_cards(user, evidence_records(body))
+    return own_evidence(
+        body, {name: card for name, card in cards.items() if card.contributor_pk == user.pk}
+    )
 
 
 def _share_of(user: Any, inference: Inference) -> AnswerShare | None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from django.db.models.functions import Now
 
+from marketplace.likelihood import likelihood_in_words
 from marketplace.models import Dispute
 from modelfactory.services.audit_removal import Removal, audit_removal
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import Lease
 
 FINDING_SCHEMA = 1
-# Below this the ratio reads 1.0 to two digits: nobody would call the answers differently likely.
-NATS_ALIKE = 0.05
-# e^20 is half a billion: a ratio above it says no more to anybody than "a lot".
-NATS_PLENTY = 20.0
 
 
 def audit_dispute(lease: Lease) -> None:
@@ -85,15 +81,5 @@ def finding_of(removal: Removal) -> dict[str, Any]:
 
 def sentence_of(difference_nats: float) -> str:
     """The measured change in plain words."""
-    if abs(difference_nats) < NATS_ALIKE:
-        return "Without these rows the answer would have been about as likely."
-    times, word = _times(difference_nats), "less" if difference_nats > 0 else "more"
-    return f"Without these rows the answer would have been {times} times {word} likely."
-
-
-def _times(nats: float) -> str:
-    if abs(nats) > NATS_PLENTY:
-        return "more than 100 million"
-    ratio = math.exp(abs(nats))
-    digits = 1 - math.floor(math.log10(ratio))  # two significant digits
-    return f"{round(ratio, digits):,.{max(0, digits)}f}"
+    likelihood = likelihood_in_words(difference_nats)
+    return f"Without these rows the answer would have been {likelihood}."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -13,6 +14,11 @@ from django.utils import timezone
 
 from marketplace import receipts
 from marketplace.models import AnswerShare, Inference, Receipt
+from marketplace.services.gather_evidence import (
+    find_verbatim,
+    measure_retrieval,
+    unmeasured_retrieval,
+)
 from modelfactory.services import AttributedAnswer, attribute_answer
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -20,6 +26,7 @@ from openledger_site.core.jobs import Lease
 from rewards.models import Settlement
 from rewards.services import settle_answer
 
+Found = TypeVar("Found")
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +38,7 @@ def settle_inference(lease: Lease) -> None:
     if inference.state != Inference.State.ANSWERED:
         return
     attributed = _attribute(inference, lease)
+    evidence = _evidence(inference, attributed, lease)
     lease.report("attributed", progress=700, message="Splitting the fee.")
     with lease.fenced():
         inference = (
@@ -53,22 +61,47 @@ def settle_inference(lease: Lease) -> None:
         inference.state, inference.settled_at = Inference.State.SETTLED, Now()
         inference.save(update_fields=["state", "settled_at"])
         _write_shares(inference, settlement, attributed)
-        _issue_receipt(inference, settlement, attributed, weights)
+        _issue_receipt(inference, settlement, weights, evidence)
 
 
 def _attribute(inference: Inference, lease: Lease) -> AttributedAnswer | None:
     """The attribution; None if it failed every time, so that the fee is split by the base rule."""
-    try:
-        return attribute_answer(
+    return _or_give_up(
+        lease,
+        f"attribution of answer {inference.public_id}",
+        lambda: attribute_answer(
             inference.model,
             messages=inference.messages,
             response_ids=inference.response_ids,
             question=inference.question,
-        )
+        ),
+    )
+
+
+def _evidence(
+    inference: Inference, attributed: AttributedAnswer | None, lease: Lease
+) -> dict[str, Any]:
+    """The kinds of evidence side by side, as the receipt holds them. Only influence pays."""
+    answer = f"answer {inference.public_id}"
+    verbatim = _or_give_up(lease, f"spans of {answer}", lambda: find_verbatim(inference))
+    measured = _or_give_up(lease, f"passages of {answer}", lambda: measure_retrieval(inference))
+    retrieval = measured or unmeasured_retrieval(inference)
+    return {
+        "influence": attributed.as_dict() if attributed else None,
+        "verbatim": verbatim,
+        "retrieval": retrieval.entries,
+        "retrieval_together": retrieval.together,
+    }
+
+
+def _or_give_up(lease: Lease, what: str, work: Callable[[], Found]) -> Found | None:
+    """What `work` finds; the last of the job's attempts goes on without it."""
+    try:
+        return work()
     except Exception:
         if lease.attempt < lease.job.attempts_max:
             raise
-        logger.exception("attribution given up answer=%s", inference.public_id)
+        logger.exception("given up: %s", what)
         return None
 
 
@@ -106,10 +139,10 @@ def _paid(settlement: Settlement) -> dict[int, int]:
 def _issue_receipt(
     inference: Inference,
     settlement: Settlement,
-    attributed: AttributedAnswer | None,
     weights: list[tuple[User, int]],
+    evidence: dict[str, Any],
 ) -> Receipt:
-    body = _body(inference, settlement, attributed, weights)
+    body = _body(inference, settlement, weights, evidence)
     digest = receipts.digest_of(body)
     receipt = Receipt.objects.create(
         inference=inference,
@@ -130,8 +163,8 @@ def _issue_receipt(
 def _body(
     inference: Inference,
     settlement: Settlement,
-    attributed: AttributedAnswer | None,
     weights: list[tuple[User, int]],
+    evidence: dict[str, Any],
 ) -> dict[str, Any]:
     model = inference.model
     paid = _paid(settlement)
@@ -175,8 +208,5 @@ def _body(
             }
             for person, weight in weights
         ],
-        "evidence": {
-            "influence": attributed.as_dict() if attributed else None,
-            "retrieval": inference.passages,
-        },
+        "evidence": evidence,
     }

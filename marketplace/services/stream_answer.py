@@ -16,7 +16,7 @@ from marketplace.models import Inference
 from modelfactory.services import price_wei, retrieve_passages
 from modelfactory.serving.client import EngineClient
 from modelfactory.serving.engine import EngineError, Event, GenerationRequest, InvalidRequestError
-from modelfactory.training.chat import context_message
+from modelfactory.training.chat import with_passages
 from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.jobs import start_job
 from rewards.services import void_hold
@@ -106,14 +106,10 @@ def _open_book(inference: Inference) -> list[str]:
 
 def _request(inference: Inference, passages: list[str]) -> GenerationRequest:
     sampling = inference.sampling
-    context = context_message(passages)
-    messages = list(inference.messages)
-    if context:
-        messages.insert(0, {"role": "system", "content": context})
     return GenerationRequest(
         request_id=str(inference.public_id),
         adapter=inference.adapter_digest,
-        messages=tuple(messages),
+        messages=tuple(with_passages(inference.messages, passages)),
         max_tokens=sampling["max_tokens"],
         temperature=sampling["temperature"],
         top_p=sampling["top_p"],

@@ -215,6 +215,18 @@ def engine_url(world: World) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.fixture
+def read(
+    model: Model, payer: User, as_user: Callable[[User], Client], engine_url: str, world: World,
+    settings: Settings,
+) -> Inference:  # fmt: skip
+    """An answer that the real engine gave with rows to read; its attribution is pending."""
+    settings.ENGINE_URL, settings.ENGINE_TOKEN = engine_url, TOKEN
+    chat = f"/marketplace/models/{model.slug}/chat/"
+    as_user(payer).post(chat, {"prompt": "What is known about the tern?"})
+    return Inference.objects.select_related("job").get()
+
+
 @pytest.fixture(scope="session")
 def live_url(
     world: World, engine_url: str, django_db_setup: None, django_db_blocker: Any

@@ -37,7 +37,8 @@ def index(world: World) -> Path:
 
 def test_a_receipt_replays_with_its_index(receipt: dict[str, Any], world: World) -> None:
     result = receipts.verify(receipt, index_folder=index(world), public_key=PUBLIC)
-    assert (result.problems, result.skipped) == ([], [])
+    assert result.problems == []
+    assert result.skipped == ["words of verbatim spans: they need the rows' text"]
     for name in ("digest", "signature", "fee", "record shares", "scores from the index"):
         assert name in result.checked
 
@@ -45,7 +46,7 @@ def test_a_receipt_replays_with_its_index(receipt: dict[str, Any], world: World)
 def test_without_the_index_it_says_what_it_could_not_replay(receipt: dict[str, Any]) -> None:
     result = receipts.verify(receipt)
     assert result.ok
-    assert "scores" in result.skipped[0]
+    assert any(line.startswith("scores") for line in result.skipped)
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -161,7 +162,7 @@ def test_the_command_names_what_is_wrong_and_ends_with_1(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"body": 1}', '{"body": {"schema": 2}}', '{"body": {}}']
+    "content", ["", "{", "[]", "null", '{"body": 1}', '{"body": {"schema": 3}}', '{"body": {}}']
 )
 def test_the_command_refuses_what_is_not_a_receipt(tmp_path: Path, content: str) -> None:
     path = tmp_path / "receipt.json"

@@ -9,6 +9,8 @@ Torch-free (a web process and an offline verifier may import them):
 * ``lexical.py``     BM25: the baseline beside every score, and retrieval at answer time
 * ``duplicates.py``  clusters of near-duplicate records
 * ``phantoms.py``    never-trained records that teach the noise gate
+* ``spans.py``       words of an answer that stand verbatim in trained rows, by suffix array
+* ``passage_effects.py``  what each retrieved passage did to an answer, as integers
 * ``method.py``      the one place where signals become the score that pays
 * ``record.py``      the attribution of one answer as data, and its offline ``replay``
 * ``job.py``         what a build reads from its folder
@@ -18,6 +20,7 @@ Needs torch:
 * ``gradients.py``   per-record LoRA gradients of a batch in one backward pass
 * ``build.py``       records and an adapter in, index folder out
 * ``attribute.py``   prompt and response token ids in, ``Attribution`` out
+* ``ablation.py``    an answer's log-probability with and without each passage it read
 * ``worker.py``      keeps a base and its indexes warm and answers many attributions
 * ``__main__.py``    both as child processes: ``build FOLDER`` and ``worker``
 """

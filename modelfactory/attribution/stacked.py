@@ -92,6 +92,16 @@ class StackedAdapters:
             for handle in handles:
                 handle.remove()
 
+    @contextmanager
+    def alone(self, base: nn.Module, number: int = 0) -> Iterator[None]:
+        """``base`` under one of the adapters, for batches of any size."""
+
+        def through(name: str, layer: _Layer, given: Tensor) -> Tensor:
+            return given @ layer.down[number] @ layer.up[number]
+
+        with self._on(base, through):
+            yield
+
     def log_probabilities(self, base: nn.Module, answer: TokenExample) -> npt.NDArray[np.float64]:
         """Log-probability (nats, whole response) of ``answer`` under each adapter [count].
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelfactory.attribution.ablation import passage_effects
 from modelfactory.attribution.attribute import attribute
 from modelfactory.attribution.build import IndexSettings, Phantom, RecordExamples, build_index
 from modelfactory.attribution.calibration import Calibration, calibration_folder
@@ -15,6 +16,7 @@ from modelfactory.attribution.gradients import TokenExample
 from modelfactory.attribution.index import AttributionIndex, IndexDamagedError, Texts
 from modelfactory.attribution.job import Job, JobError
 from modelfactory.attribution.method import MethodParameters
+from modelfactory.attribution.passage_effects import PassageEffects
 from modelfactory.attribution.record import Attribution
 from modelfactory.attribution.stacked import StackedAdapters
 from modelfactory.attribution.subjects import Subject, load_tracks, track_digests
@@ -80,6 +82,13 @@ def run_build(job: Job, folder: Path, on_progress: Any = lambda done, total: Non
     )
 
 
+def _adapter_named(request: Mapping[str, Any]) -> str:
+    digest = str(request["adapter_digest"])
+    if len(digest) != 64 or not all(digit in "0123456789abcdef" for digit in digest):
+        raise ValueError("an adapter is named by the 64 hex digits of its digest")
+    return digest
+
+
 class AttributionWorker:
     """Answers attributions for adapters under ``adapters_root/<digest>``, indexes under
     ``indexes_root/<adapter digest>`` and calibrations beside them.
@@ -102,10 +111,7 @@ class AttributionWorker:
 
         Raises ``IndexDamagedError`` or ``ValueError`` for what cannot be answered.
         """
-        digest = str(request["adapter_digest"])
-        if len(digest) != 64 or not all(digit in "0123456789abcdef" for digit in digest):
-            raise ValueError("an adapter is named by the 64 hex digits of its digest")
-        index = self._index(digest)
+        index = self._index(_adapter_named(request))
         return attribute(
             self._adapted(index),
             self._tokenizer,
@@ -115,6 +121,22 @@ class AttributionWorker:
             question=request.get("question"),
             parameters=MethodParameters.from_json(request.get("parameters", {})),
         )
+
+    def passage_effects(self, request: Mapping[str, Any]) -> PassageEffects:
+        """``request``: adapter_digest, messages, passages, response_ids, and prompt_ids or None.
+
+        See ``ablation.passage_effects``; under the adapter that served the answer.
+        """
+        subject = self._adapted(self._index(_adapter_named(request)))
+        with subject.tracks.alone(subject.base):
+            return passage_effects(
+                subject.base,
+                self._tokenizer,
+                request["messages"],
+                request["passages"],
+                request["response_ids"],
+                request.get("prompt_ids"),
+            )
 
     def _prompt(self, request: Mapping[str, Any]) -> Sequence[int]:
         if request.get("prompt_ids") is not None:

@@ -27,7 +27,8 @@ from modelfactory.services.calibrate_model import (
 )
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import calibration_folder, fit_calibration
-from modelfactory.services.passages import Passage, retrieve_passages
+from modelfactory.services.passage_effects import measure_passages
+from modelfactory.services.passages import Passage, passage_text, retrieve_passages
 from modelfactory.services.plan import (
     Plan,
     estimated_seconds,
@@ -54,6 +55,7 @@ from modelfactory.services.start_run import (
 )
 from modelfactory.services.train_run import INDEX_JOB, train_run
 from modelfactory.services.train_subset import train_subset
+from modelfactory.services.verbatim_spans import verbatim_spans
 
 __all__ = [
     "FIT_JOB",
@@ -84,6 +86,8 @@ __all__ = [
     "index_folder",
     "load_attributor",
     "make_plan",
+    "measure_passages",
+    "passage_text",
     "price_wei",
     "publish_model",
     "read_base_folder",
@@ -102,4 +106,5 @@ __all__ = [
     "time_in_words",
     "train_run",
     "train_subset",
+    "verbatim_spans",
 ]

@@ -66,17 +66,23 @@ def attribute_answer(
 
     Raises `IndexNotReady` while the index of the model's adapter is not there.
     """
-    index = index_of(model.adapter_digest)
-    if index is None or index.ready_at is None:
-        raise IndexNotReady()
+    attributor = attributor_of(model)
     request = {
         "adapter_digest": model.adapter_digest,
         "messages": [dict(message) for message in messages],
         "response_ids": list(response_ids),
         "question": question,
     }
+    return share_out(attributor.attribute(request))
+
+
+def attributor_of(model: Model) -> Any:
+    """The `AttributionWorker` for the base of `model`. Raises `IndexNotReady`, see above."""
+    index = index_of(model.adapter_digest)
+    if index is None or index.ready_at is None:
+        raise IndexNotReady()
     folders = (str(settings.ADAPTERS_DIR), str(settings.ATTRIBUTION_DIR))
-    return share_out(_attributor(base_source(model.base), *folders).attribute(request))
+    return _attributor(base_source(model.base), *folders)
 
 
 @lru_cache(maxsize=BASES_LOADED)

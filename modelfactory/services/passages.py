@@ -36,9 +36,13 @@ def _corpus(version_id: int) -> _Corpus:
     ids, texts = [], []
     for row in training_rows(Version.objects.get(pk=version_id)):
         ids.append(row.record_id)
-        text = record_passage(row.question, row.answer) if row.question else row.text
-        texts.append(" ".join(text.split()))  # one line: passages are handed over line by line
+        texts.append(passage_text(row.question, row.answer, row.text))
     return _Corpus(ids, texts, LexicalIndex.from_texts(texts))
+
+
+def passage_text(question: str, answer: str, text: str) -> str:
+    """A row as the model reads it, on one line: passages are handed over line by line."""
+    return " ".join((record_passage(question, answer) if question else text).split())
 
 
 def retrieve_passages(model: Model, question: str, k: int) -> list[Passage]:

@@ -44,8 +44,15 @@ def context_message(passages: Sequence[str]) -> str:
 
 def messages_for(question: str, passages: Sequence[str] = ()) -> list[dict[str, str]]:
     """The messages of one question, with retrieved passages (best first) in the system turn."""
+    return with_passages([{"role": "user", "content": question}], passages)
+
+
+def with_passages(
+    messages: Sequence[Mapping[str, str]], passages: Sequence[str]
+) -> list[dict[str, str]]:
+    """`messages` with retrieved passages (best first) in a system turn before them."""
     system = [{"role": "system", "content": context_message(passages)}] if passages else []
-    return [*system, {"role": "user", "content": question}]
+    return [*system, *(dict(message) for message in messages)]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:

@@ -54,6 +54,16 @@ def test_gradients_under_each_adapter_are_those_that_peft_gives(folders):
         )
 
 
+def test_one_of_them_can_be_asked_alone_about_answers_of_different_lengths(folders):
+    answers, base = [example(5, prompt=6, response=4), example(7)], tiny_peft_model().unload()
+    adapters = StackedAdapters(folders)
+    for number, folder in enumerate(folders):
+        expected = PeftModel.from_pretrained(tiny_peft_model().unload(), folder)
+        with adapters.alone(base, number):
+            found = log_probabilities(base, answers)
+        assert found == pytest.approx(log_probabilities(expected, answers), abs=1e-4)
+
+
 def test_the_base_is_as_before_afterwards(folders):
     answer, base = example(5), tiny_peft_model().unload()
     before = log_probabilities(base, [answer])

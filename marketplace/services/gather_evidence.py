@@ -1,0 +1,117 @@
+"""Evidence beside influence, which pays nobody: verbatim spans, and what each passage did.
+
+Both are facts about one answer. What goes on the receipt holds ids, places and integers, no text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from datanets.models import Record
+from datanets.selectors import RecordCard, record_cards
+from marketplace.models import Inference
+from modelfactory.attribution.spans import Span, TooMuchTextError
+from modelfactory.services import measure_passages, passage_text, verbatim_spans
+
+MEASURED, WITHDRAWN, UNREADABLE, UNMEASURED = "measured", "withdrawn", "unreadable", "unmeasured"
+
+
+@dataclass(frozen=True)
+class PassageEvidence:
+    """`entries` name each passage that was read, in order; `together` is None when none could be
+    measured.
+    """
+
+    entries: list[dict[str, Any]]
+    together: dict[str, int] | None = None
+
+
+def find_verbatim(inference: Inference) -> list[dict[str, Any]] | None:
+    """Words of the answer that stand in trained rows; None where there is too much text to search.
+
+    The place in the answer is told only for words that the consumer may read in some listed row:
+    that the rest stands in private rows word for word is their owners' to tell.
+    """
+    try:
+        found = verbatim_spans(
+            inference.model, question=inference.question, answer=inference.answer
+        )
+    except TooMuchTextError:
+        return None
+    listed = {record_id for span in found for record_id in span.record_ids}
+    cards = record_cards(inference.consumer, listed)
+    readable = {record_id for record_id, card in cards.items() if _readable(card)}
+    return [_span_entry(span, readable) for span in found]
+
+
+def _span_entry(span: Span, readable: set[str]) -> dict[str, Any]:
+    fields = asdict(span)
+    entry = {"records": list(fields.pop("record_ids")), **fields}
+    return entry if readable & set(span.record_ids) else entry | {"start": None, "end": None}
+
+
+def measure_retrieval(inference: Inference) -> PassageEvidence:
+    """How much less likely the answer is without each passage it read.
+
+    The passages' texts are not kept with the answer: they are read again, with the consumer's right
+    to read them checked again. Where one is gone, the others are measured among themselves.
+    """
+    read = [passage["record"] for passage in inference.passages]
+    cards = record_cards(inference.consumer, read)
+    kept = [record_id for record_id in read if record_id in cards and _readable(cards[record_id])]
+    if not kept:
+        return PassageEvidence([_entry(passage, cards) for passage in inference.passages])
+    effects = measure_passages(
+        inference.model,
+        messages=inference.messages,
+        passages=[_text(cards[record_id]) for record_id in kept],
+        response_ids=inference.response_ids,
+        served_prompt_ids=inference.prompt_ids if len(kept) == len(read) else None,
+    )
+    measured = {
+        record_id: {
+            "state": MEASURED,
+            "log_probability_without_micro_nats": without,
+            "effect_micro_nats": effect,
+        }
+        for record_id, without, effect in zip(
+            kept, effects.without_micro_nats, effects.effects_micro_nats, strict=True
+        )
+    }
+    return PassageEvidence(
+        [
+            _entry(passage, cards) | measured.get(passage["record"], {})
+            for passage in inference.passages
+        ],
+        {
+            "log_probability_micro_nats": effects.all_micro_nats,
+            "log_probability_without_any_micro_nats": effects.none_micro_nats,
+            "effect_micro_nats": effects.together_micro_nats,
+        },
+    )
+
+
+def unmeasured_retrieval(inference: Inference) -> PassageEvidence:
+    """What was read, when measuring it failed every time."""
+    return PassageEvidence([dict(passage) | _without(UNMEASURED) for passage in inference.passages])
+
+
+def _entry(passage: dict[str, str], cards: dict[str, RecordCard]) -> dict[str, Any]:
+    card = cards.get(passage["record"])
+    gone = card is None or card.state == Record.State.WITHDRAWN
+    return dict(passage) | _without(WITHDRAWN if gone else UNREADABLE)
+
+
+def _without(state: str) -> dict[str, Any]:
+    """A passage without figures."""
+    return {"state": state, "log_probability_without_micro_nats": None, "effect_micro_nats": None}
+
+
+def _readable(card: RecordCard) -> bool:
+    """A contributor reads even their withdrawn row's card, but its text is gone."""
+    return card.readable and card.state != Record.State.WITHDRAWN
+
+
+def _text(card: RecordCard) -> str:
+    return passage_text(card.question, card.answer, card.text)

@@ -1,0 +1,33 @@
+"""Ask what each passage an answer read did to it. Attribution worker only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modelfactory.attribution.passage_effects import PassageEffects
+from modelfactory.models import Model
+from modelfactory.services.attribute_answer import attributor_of
+
+
+def measure_passages(
+    model: Model,
+    *,
+    messages: Sequence[Mapping[str, str]],
+    passages: Sequence[str],
+    response_ids: Sequence[int],
+    served_prompt_ids: Sequence[int] | None = None,
+) -> PassageEffects:
+    """Effects of `passages`, in the order they were read, on the answer `response_ids`.
+
+    Give `served_prompt_ids` when these are all the passages that were read: they are then checked
+    to render to the same prompt. Raises `IndexNotReady` as `attribute_answer` does.
+    """
+    request = {
+        "adapter_digest": model.adapter_digest,
+        "messages": [dict(message) for message in messages],
+        "passages": list(passages),
+        "response_ids": list(response_ids),
+        "prompt_ids": None if served_prompt_ids is None else list(served_prompt_ids),
+    }
+    found: PassageEffects = attributor_of(model).passage_effects(request)
+    return found
