@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -83,27 +84,30 @@ def test_a_deployment_without_a_secret_key_does_not_start() -> None:
         in_new_process("import django; django.setup()", DEBUG="0", SECRET_KEY="")
 
 
-def test_no_web_process_loads_torch() -> None:
-    """Not even when every route, task and job handler has been imported."""
-    found = in_new_process(
-        "import sys, openledger_site.asgi\n"
+@pytest.fixture(scope="module")
+def web_process() -> dict[str, object]:
+    """What a web process says of itself once every route, task and job handler is imported."""
+    script = (
+        "import json, sys, openledger_site.asgi, web3, eth_account\n"
         "from django.urls import get_resolver\n"
         "from openledger_site.celery import app\n"
         "app.loader.import_default_modules()\n"
         "list(get_resolver().reverse_dict)\n"
-        "print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
-    )
-    assert found == "[]"
-
-
-def test_a_deeply_nested_body_cannot_end_the_web_process() -> None:
-    """Some library of the chain raises Python's recursion limit so far that parsing it crashes."""
-    script = (
-        "import json, openledger_site.asgi, web3, eth_account\n"
+        "found = {'learning': [m for m in ('torch', 'transformers', 'peft') if m in sys.modules]}\n"
         "try: json.loads('[' * 100_000)\n"
-        "except RecursionError: print('refused')"
+        "except RecursionError: found['nested'] = 'refused'\n"
+        "print(json.dumps(found))"
     )
-    assert in_new_process(script) == "refused"
+    return dict(json.loads(in_new_process(script)))
+
+
+def test_no_web_process_loads_torch(web_process: dict[str, object]) -> None:
+    assert web_process["learning"] == []
+
+
+def test_a_deeply_nested_body_cannot_end_the_web_process(web_process: dict[str, object]) -> None:
+    """Some library of the chain raises Python's recursion limit so far that parsing it crashes."""
+    assert web_process["nested"] == "refused"
 
 
 def test_the_clock_names_tasks_that_exist() -> None:

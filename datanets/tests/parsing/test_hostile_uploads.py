@@ -39,7 +39,7 @@ def test_a_line_of_300_megabytes_is_refused_at_its_first_megabyte(
     path = hostile_files.sparse_line(tmp_path / "line", 300_000_000)
     result = parse("a.csv", path)
     refused(result, 413, "line_too_long", "Line 2", "byte 16")
-    assert result.wall_seconds < 5
+    assert result.cpu_seconds < 5
     assert result.peak_memory_bytes < 60_000_000
 
 
@@ -58,7 +58,7 @@ def test_a_file_over_the_size_limit_is_never_read(parse: Parse, tmp_path: Path) 
     path = hostile_files.sparse_line(tmp_path / "large", 600 * 1024**2)
     result = parse("a.csv", path)
     refused(result, 413, "file_too_large")
-    assert result.wall_seconds < 1
+    assert (result.cpu_seconds, result.peak_memory_bytes) == (0, 0)  # no child was started
 
 
 def test_100_000_columns_are_refused(parse: Parse) -> None:

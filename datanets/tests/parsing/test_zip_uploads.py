@@ -47,7 +47,7 @@ def test_an_overlapping_bomb_of_10_gigabytes_is_refused_at_once(parse: Parse) ->
     assert len(bomb) < 100_000
     result = parse("a.zip", bomb)
     refused(result, 422, "overlapping_entries", 'entry "a.csv"')
-    assert result.wall_seconds < 3
+    assert result.cpu_seconds < 3
 
 
 def test_a_bomb_of_high_ratio_is_refused(parse: Parse) -> None:

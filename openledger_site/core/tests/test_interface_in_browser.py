@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 pytestmark = [
-    pytest.mark.e2e,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's chromium is not installed"),
 ]
