@@ -14,8 +14,8 @@ from datanets.models import Record, VersionRecord
 from datanets.selectors import RecordCard, record_cards
 from marketplace.models import AnswerShare, Inference
 from marketplace.selectors.disputes import disputes_about
-from modelfactory.fidelity import Agreement, fidelity_of
 from marketplace.selectors.evidence import evidence_records, own_evidence
+from modelfactory.fidelity import Agreement, fidelity_of
 from modelfactory.models import Calibration, Model, ModelContributor
 from openledger_site.core.money import split_wei
 
