@@ -167,7 +167,7 @@ class SpanIndex:
             if not token.is_word:
                 continue
             match = self._longest(tokens, ids, first)
-            if True:
+            if match.last > reached:
                 reached = match.last
                 yield match
 
