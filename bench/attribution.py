@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.influence.bank import PlanSize, drain, prepare
-from bench.influence.exchange import read_scores, write_exchange
+from bench.influence.exchange import (
+    BYTES_PER_RECORD,
+    PeerScores,
+    read_scores,
+    write_exchange,
+)
+from bench.influence.ours import Ours
 from bench.influence.peers_run import run_peers
 from bench.influence.tasks import Bench, second_table, table
 from bench.influence.world import WorldSize
@@ -48,33 +54,19 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
 
     from bench.influence.baselines import baseline_scores
     from bench.influence.contributors import agreement, worth
-    from bench.influence.latency import answer_latency
     from bench.influence.ours import our_scores
-    from bench.influence.stability import stability
-    from bench.scan import measure as measure_scan
 
     torch.set_num_threads(1)
-    bench = Bench(folder)
+    bench, peers = Bench(folder), read_scores(place)
     ours = our_scores(folder)
+    settings = {one.method: bench.choose(one.scores) for one in peers if one.scores is not None}
     methods: dict[str, Float64] = {
         "calibrated": ours.calibrated,
         "ours, not calibrated": ours.uncalibrated,
         **baseline_scores(folder),
+        **{one.method: one.scores[settings[one.method]] for one in peers if one.scores is not None},
     }
-    failed, chosen, about = {}, {}, {}
-    for peer in read_scores(place):
-        about[peer.method] = peer.about
-        if peer.scores is None:
-            failed[peer.method] = str(peer.about["error"])
-            continue
-        setting = bench.choose(peer.scores)
-        chosen[peer.method] = peer.about["settings"][setting]
-        methods[peer.method] = peer.scores[setting]
     contributors = agreement(bench, methods, {"calibrated": ours.thresholds})
-    removal = bench.removal(methods)
-    steady, scan = stability(bench, ours), measure_scan()
-    latency = [answer_latency(folder, records) for records in LATENCY_RECORDS]
-    seen = bench.yardstick("lds-")
     return {
         "lds": {name: bench.lds(scores) for name, scores in methods.items()},
         "lds_pearson": {name: bench.pearson(scores) for name, scores in methods.items()},
@@ -84,7 +76,7 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
             if name != "calibrated"
         },
         "ceiling": bench.ceiling(),
-        "removal": removal,
+        "removal": bench.removal(methods),
         "contributor_loo_spearman": {name: one["of_fees"] for name, one in contributors.items()},
         "contributor_loo": contributors,
         "contributor_loo_between_seeds": worth(bench).seed_agreement(),
@@ -92,6 +84,31 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
         "noise_rows_paid": bench.noise_rows_paid(ours.calibrated, ours.thresholds),
         "false_pay_rate": ours.fidelity["noise_gate"]["false_pay"],
         "calibration": ours.fidelity,
+        **_steadiness_and_time(bench, ours),
+        "chosen_settings": {
+            one.method: one.about["settings"][settings[one.method]]
+            for one in peers
+            if one.method in settings
+        },
+        "failed": {one.method: str(one.about["error"]) for one in peers if one.scores is None},
+        **_cost_of_indexing(bench, ours, peers),
+        "world": _world(bench, ours),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": 1,
+            "load_average": round(os.getloadavg()[0], 1),
+        },
+    }
+
+
+def _steadiness_and_time(bench: Bench, ours: Ours) -> dict[str, Any]:
+    from bench.influence.latency import answer_latency
+    from bench.influence.stability import stability
+    from bench.scan import measure as measure_scan
+
+    steady, scan = stability(bench, ours), measure_scan()
+    latency = [answer_latency(bench.folder, records) for records in LATENCY_RECORDS]
+    return {
         "payout_cv": (steady["payout_cv_training"] or {}).get("mean"),
         "sketch_self_agreement": steady["sketch_self_agreement"],
         "stability": steady,
@@ -100,34 +117,35 @@ def compare(folder: Path, place: Path) -> dict[str, Any]:
         "scan": scan,
         "answer_added_ms_100k": latency[-1]["p50_ms"],
         "answer_latency": latency,
-        "chosen_settings": chosen,
-        "failed": failed,
+    }
+
+
+def _cost_of_indexing(bench: Bench, ours: Ours, peers: Sequence[PeerScores]) -> dict[str, Any]:
+    return {
         "index_records_per_second": {
             "calibrated": round(_gradients(bench) / ours.index_seconds, 1),
             **{
-                name: round(one["records"] / one["index_seconds"], 1)
-                for name, one in about.items()
-                if one.get("index_seconds")
+                one.method: round(one.about["records"] / one.about["index_seconds"], 1)
+                for one in peers
+                if one.about.get("index_seconds")
             },
         },
         "bytes_per_record": {
-            "calibrated": 3 * 4096,
-            **{name: one.get("bytes_per_example") for name, one in about.items()},
+            "calibrated": 3 * BYTES_PER_RECORD,
+            **{one.method: one.about.get("bytes_per_example") for one in peers},
         },
-        "world": {
-            "records": len(bench.names),
-            "contributors": len({row.contributor for row in bench.world.rows}),
-            "health_rows": sum(row.origin == "health" for row in bench.world.rows),
-            "questions_reported": int(bench.reported.sum()),
-            "retrainings_reported": len(seen.kept),
-            "retrainings_for_calibration": ours.fidelity["subsets"],
-            "examples": len(bench.world.examples()),
-        },
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": 1,
-            "load_average": round(os.getloadavg()[0], 1),
-        },
+    }
+
+
+def _world(bench: Bench, ours: Ours) -> dict[str, Any]:
+    return {
+        "records": len(bench.names),
+        "contributors": len({row.contributor for row in bench.world.rows}),
+        "health_rows": sum(row.origin == "health" for row in bench.world.rows),
+        "questions_reported": int(bench.reported.sum()),
+        "retrainings_reported": len(bench.reported_yardstick.kept),
+        "retrainings_for_calibration": ours.fidelity["subsets"],
+        "examples": len(bench.world.examples()),
     }
 
 

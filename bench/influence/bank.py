@@ -166,7 +166,8 @@ class Worker:
             time.sleep(1)
 
     def run(self, item: Retraining) -> None:
-        from modelfactory.attribution.retrain import log_probabilities, retrain
+        from modelfactory.attribution.gradients import log_probabilities
+        from modelfactory.attribution.retrain import retrain
 
         began = time.monotonic()
         place = self.folder / "runs" / item.name

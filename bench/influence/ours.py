@@ -28,7 +28,6 @@ class Ours:
     uncalibrated: Float64
     thresholds: Float64
     index_seconds: float
-    query_seconds: float
     fidelity: dict[str, Any]
 
 
@@ -44,9 +43,7 @@ class Seeds:
         return "ours" if self == Seeds() else f"ours-{self.training}-{self.sketch}"
 
 
-def prepare_ours(
-    folder: Path, seeds: Seeds = Seeds(), subset_count: int | None = None
-) -> tuple[Path, Path, dict[str, Any], float]:
+def prepare_ours(folder: Path, seeds: Seeds = Seeds()) -> tuple[Path, Path, dict[str, Any], float]:
     """Index and calibration of the whole adapter; returns adapters and indexes root, fidelity."""
     place = folder / seeds.place
     adapters, indexes = place / "adapters", place / "indexes"
@@ -64,7 +61,7 @@ def prepare_ours(
         for item in read_plan(folder)
         if item.name.startswith(prefix) and item.name.endswith(suffix)
     ]
-    fits = [item for item in fits if bank_file(folder, item.name).exists()][:subset_count]
+    fits = [item for item in fits if bank_file(folder, item.name).exists()]
     subsets = [
         {
             "adapter": str(_keep(folder / "runs" / item.name / "adapter", adapters)),
@@ -132,47 +129,44 @@ def _calibrate(
     return job / "calibration", fidelity
 
 
-def our_scores(folder: Path, seeds: Seeds = Seeds(), subset_count: int | None = None) -> Ours:
+def our_scores(folder: Path, seeds: Seeds = Seeds()) -> Ours:
     """Ask the attribution worker about every question, with and without the calibration."""
     from modelfactory.attribution.record import Attribution
     from modelfactory.attribution.worker import AttributionWorker
     from modelfactory.training.base_files import SHIPPED_BASE
 
-    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, seeds, subset_count)
+    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, seeds)
     exchange = folder / "exchange" / "questions.jsonl"
     questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
     names = [row.record_id for row in read_world(folder).rows]
     digest = next(path.name for path in indexes.iterdir() if "." not in path.name)
 
-    def ask(indexes_root: Path) -> tuple[list[Attribution], float]:
+    def ask(indexes_root: Path) -> list[Attribution]:
         worker = AttributionWorker(str(SHIPPED_BASE), adapters, indexes_root)
-        found, seconds = [], 0.0
-        for number, question in enumerate(questions):
-            request = {
-                "adapter_digest": digest,
-                "prompt_ids": question["prompt_ids"],
-                "response_ids": question["response_ids"],
-                "question": question["text"].split("\n")[0],
-                "parameters": {"listed_records": len(names)},
-            }
-            began = time.monotonic()
-            found.append(worker.attribute(request))
-            if number:  # the first loads the adapters
-                seconds += time.monotonic() - began
-        return found, seconds / max(1, len(questions) - 1)
+        return [
+            worker.attribute(
+                {
+                    "adapter_digest": digest,
+                    "prompt_ids": question["prompt_ids"],
+                    "response_ids": question["response_ids"],
+                    "question": question["text"].split("\n")[0],
+                    "parameters": {"listed_records": len(names)},
+                }
+            )
+            for question in questions
+        ]
 
-    calibrated, query_seconds = ask(indexes)
+    calibrated = ask(indexes)
     bare = folder / seeds.place / "indexes-bare"
     shutil.rmtree(bare, ignore_errors=True)
     shutil.copytree(indexes, bare)
     shutil.rmtree(calibration_folder(bare, digest))
-    uncalibrated, _ = ask(bare)
+    uncalibrated = ask(bare)
     return Ours(
         _matrix(calibrated, names),
         _matrix(uncalibrated, names),
         np.array([one.threshold for one in calibrated], dtype=np.float64),
         index_seconds,
-        query_seconds,
         fidelity,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class Bench:
         rows = [[float(record in some) for record in self.names] for some in kept]
         return Yardstick(np.array(rows), results(self.folder, names))
 
+    @cached_property
+    def reported_yardstick(self) -> Yardstick:
+        """The retrainings that only measure."""
+        return self.yardstick("lds-")
+
     def lds_of_each(self, scores: Float64, yardstick: Yardstick) -> Float64:
         """Spearman of predicted and real log-probability over the bank, for each question [q]."""
         said = yardstick.kept @ scores.T
@@ -69,7 +75,7 @@ class Bench:
         return np.array([spearman(said[:, at], truth[:, at]) for at in range(scores.shape[0])])
 
     def lds(self, scores: Float64) -> dict[str, list[float]]:
-        return self._by_kind(self.lds_of_each(scores, self.yardstick("lds-")))
+        return self._by_kind(self.lds_of_each(scores, self.reported_yardstick))
 
     def pearson(self, scores: Float64) -> dict[str, list[float]]:
         """As ``lds`` with Pearson's correlation, which ties cannot help.
@@ -79,7 +85,7 @@ class Bench:
         all others equal gets a rank correlation of √3/2 by its ties; to rank inside the heaps by
         anything uncertain costs some of that.
         """
-        yardstick = self.yardstick("lds-")
+        yardstick = self.reported_yardstick
         said = (yardstick.kept - yardstick.kept.mean(axis=0)) @ scores.T
         truth = yardstick.log_probabilities - yardstick.log_probabilities.mean(axis=0)
         lengths = np.sqrt((said**2).sum(axis=0) * (truth**2).sum(axis=0))
@@ -88,7 +94,7 @@ class Bench:
 
     def lead(self, ours: Float64, theirs: Float64) -> dict[str, list[float]]:
         """By how much our LDS is above theirs, on the same questions: mean and interval."""
-        yardstick = self.yardstick("lds-")
+        yardstick = self.reported_yardstick
         return self._by_kind(
             self.lds_of_each(ours, yardstick) - self.lds_of_each(theirs, yardstick)
         )

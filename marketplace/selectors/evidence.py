@@ -14,8 +14,7 @@ from datanets.models import Record
 from datanets.selectors import RecordCard, visible_to
 from marketplace.likelihood import likelihood_in_words
 from marketplace.models import Inference
-
-MICRO = 1_000_000
+from modelfactory.attribution.calibration import MICRO
 
 
 @dataclass(frozen=True)

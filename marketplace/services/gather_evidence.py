@@ -11,6 +11,7 @@ from typing import Any
 from datanets.models import Record
 from datanets.selectors import RecordCard, record_cards
 from marketplace.models import Inference
+from marketplace.selectors.evidence import is_readable
 from modelfactory.attribution.spans import Span, TooMuchTextError
 from modelfactory.services import measure_passages, passage_text, verbatim_spans
 
@@ -41,7 +42,7 @@ def find_verbatim(inference: Inference) -> list[dict[str, Any]] | None:
         return None
     listed = {record_id for span in found for record_id in span.record_ids}
     cards = record_cards(inference.consumer, listed)
-    readable = {record_id for record_id, card in cards.items() if _readable(card)}
+    readable = {record_id for record_id, card in cards.items() if is_readable(card)}
     return [_span_entry(span, readable) for span in found]
 
 
@@ -59,7 +60,7 @@ def measure_retrieval(inference: Inference) -> PassageEvidence:
     """
     read = [passage["record"] for passage in inference.passages]
     cards = record_cards(inference.consumer, read)
-    kept = [record_id for record_id in read if record_id in cards and _readable(cards[record_id])]
+    kept = [record_id for record_id in read if record_id in cards and is_readable(cards[record_id])]
     if not kept:
         return PassageEvidence([_entry(passage, cards) for passage in inference.passages])
     effects = measure_passages(
@@ -106,11 +107,6 @@ def _entry(passage: dict[str, str], cards: dict[str, RecordCard]) -> dict[str, A
 def _without(state: str) -> dict[str, Any]:
     """A passage without figures."""
     return {"state": state, "log_probability_without_micro_nats": None, "effect_micro_nats": None}
-
-
-def _readable(card: RecordCard) -> bool:
-    """A contributor reads even their withdrawn row's card, but its text is gone."""
-    return card.readable and card.state != Record.State.WITHDRAWN
 
 
 def _text(card: RecordCard) -> str:

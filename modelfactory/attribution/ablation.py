@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
-from modelfactory.attribution.gradients import TokenExample, response_losses
+from modelfactory.attribution.calibration import MICRO
+from modelfactory.attribution.gradients import TokenExample, log_probabilities
 from modelfactory.attribution.passage_effects import PassageEffects
 from modelfactory.training.chat import prompt_ids, with_passages
 
-MICRO = 1_000_000
 BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included: it bounds the memory of the logits."""
 
@@ -47,23 +46,8 @@ def passage_effects(
     if served_prompt_ids is not None and prompts[0] != list(served_prompt_ids):
         raise PromptDiffersError("the passages do not render to the prompt that was served")
     answer = tuple(response_ids)
-    found = _log_probabilities(model, [TokenExample(tuple(ids), answer) for ids in prompts])
-    micro = [round(value * MICRO) for value in found]
+    examples = [TokenExample(tuple(ids), answer) for ids in prompts]
+    longest = max(len(ids) for ids in prompts) + len(answer)
+    found = log_probabilities(model, examples, max(1, BATCH_TOKENS // longest))
+    micro = [round(float(value) * MICRO) for value in found]
     return PassageEffects(micro[0], tuple(micro[1:-1]), micro[-1])
-
-
-def _log_probabilities(model: nn.Module, examples: Sequence[TokenExample]) -> list[float]:
-    """Of each example's whole response, nats."""
-    longest = max(len(one.prompt_ids) + len(one.response_ids) for one in examples)
-    size = max(1, BATCH_TOKENS // longest)
-    found: list[float] = []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(examples), size):
-                losses = response_losses(model, examples[start : start + size])[1]
-                found += [-float(loss) for loss in losses.double()]
-    finally:
-        model.train(was_training)
-    return found

@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from modelfactory.attribution.calibration import MICRO, Calibration, deviations
-from modelfactory.attribution.gradients import TokenExample, response_losses
-from modelfactory.attribution.index import COSINE_BITS, AttributionIndex
+from modelfactory.attribution.gradients import TokenExample, log_probabilities
+from modelfactory.attribution.index import COSINE_BITS, AttributionIndex, Int64
 from modelfactory.attribution.method import (
     CALIBRATED,
     UNCALIBRATED,
@@ -78,6 +78,7 @@ def attribute(
     query, log_probability = query_of(subject, index, example, question, response)
     calibration = subject.calibration
     measured: tuple[int, ...] = ()
+    own: Int64 | None = None
     if calibration is None or subject.subsets is None:
         scores = uncalibrated(index, query, parameters)
     else:
@@ -85,11 +86,9 @@ def attribute(
         # of threads, which OpenMP would otherwise choose anew for it.
         with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as beside:
             passes = beside.submit(log_probabilities_micro, subject.base, subject.subsets, example)
-            signals = normalised_signals(index, query)
+            own, phantoms = normalised_signals(index, query)
             measured = passes.result()
-        scores = calibrated(signals, calibration, measured, parameters)
-    with torch.inference_mode():
-        base_loss = response_losses(subject.base, [example])[1]
+        scores = calibrated((own, phantoms), calibration, measured, parameters)
     return Attribution(
         method=CALIBRATED if measured else UNCALIBRATED,
         parameters=parameters,
@@ -106,16 +105,17 @@ def attribute(
         score_unit=1 / MICRO if measured else 2.0**-COSINE_BITS,
         score_of="nats" if measured else "summed cosines",
         threshold=scores.threshold,
-        records=_listed(index, calibration, measured, scores, parameters, question),
+        records=_listed(index, calibration, own, measured, scores, parameters, question),
         scored_records=len(index),
         log_probability=log_probability,
-        base_log_probability=-float(base_loss[0]),
+        base_log_probability=float(log_probabilities(subject.base, [example])[0]),
     )
 
 
 def _listed(
     index: AttributionIndex,
     calibration: Calibration | None,
+    signals: Int64 | None,
     measured: Sequence[int],
     scores: Scores,
     parameters: MethodParameters,
@@ -125,9 +125,9 @@ def _listed(
     ranking = rank(scores, parameters)
     lexical = np.rint(index.lexical.scores(question) * LEXICAL_MICRO).astype(np.int64)
     spread = [0] * len(ranking.positions)
-    if calibration is not None and scores.signals is not None:
+    if calibration is not None and signals is not None:
         spread = deviations(
-            scores.signals, calibration.design, calibration.weights, measured, ranking.positions
+            signals, calibration.design, calibration.weights, measured, ranking.positions
         )
     return tuple(
         ScoredRecord(

@@ -36,10 +36,10 @@ class _Asker:
     """Asks the index and the retrained adapters about answers."""
 
     def __init__(self, spec: CalibrationSpec, index: AttributionIndex) -> None:
-        self._base, self._tokenizer = load_base(spec.base)
+        base, self._tokenizer = load_base(spec.base)
         adapter = Path(spec.adapter)
         earlier = [adapter.with_name(digest) for digest in index.identity.tracks[1:]]
-        self._subject = Subject(self._base, StackedAdapters([adapter, *earlier]))
+        self._subject = Subject(base, StackedAdapters([adapter, *earlier]))
         self._subsets = StackedAdapters([Path(subset.adapter) for subset in spec.subsets])
         self._index, self._max_length = index, spec.max_length
 
@@ -47,7 +47,7 @@ class _Asker:
         example = token_example(self._tokenizer, asked, self._max_length)
         query, _ = query_of(self._subject, self._index, example, asked.prompt, asked.response)
         own, phantoms = normalised_signals(self._index, query)
-        measured = log_probabilities_micro(self._base, self._subsets, example)
+        measured = log_probabilities_micro(self._subject.base, self._subsets, example)
         return CalibrationQuestion(kind, own, phantoms, measured)
 
 

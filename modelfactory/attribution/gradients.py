@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ from torch.nn.functional import cross_entropy
 
 PEFT_PREFIX = "base_model.model."
 IGNORED = -100
+BATCH = 32
 LOSS = "mean_response_token_cross_entropy"
 
 
@@ -132,6 +135,21 @@ def response_losses(model: nn.Module, examples: Sequence[TokenExample]) -> tuple
         logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
     ).sum(dim=1)
     return losses / (targets != IGNORED).sum(dim=1), losses
+
+
+def log_probabilities(
+    model: nn.Module, answers: Sequence[TokenExample], batch_size: int = BATCH
+) -> npt.NDArray[np.float64]:
+    """Log-probability (nats, whole response) of each answer [n] under ``model``."""
+    found = np.zeros(len(answers))
+    order = sorted(range(len(answers)), key=lambda at: len(answers[at].prompt_ids))
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            losses = response_losses(model, [answers[at] for at in chosen])[1]
+            found[chosen] = -losses.double().cpu().numpy()
+    return found
 
 
 def logits_at(model: nn.Module, ids: Tensor, positions: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ have no source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -65,15 +65,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Scores:
-    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0.
-
-    ``signals`` are the normalised signals [s, n] that calibrated scores were made from.
-    """
+    """Integer scores [n] and the threshold that a score must exceed to be paid; never below 0."""
 
     values: Int64
     threshold: int
     duals: tuple[int, ...] = ()
-    signals: Int64 | None = None
 
 
 def signal_names(index: AttributionIndex) -> tuple[str, ...]:
@@ -124,9 +120,8 @@ def calibrated(
         own, phantoms, calibration.design, calibration.weights, log_probabilities_micro, duals
     )
     if not calibration.fidelity.get("pays"):
-        return Scores(found.scores, NOBODY, found.duals, own)
-    scores = from_posterior(found, parameters, calibration.gate_per_mille)
-    return replace(scores, signals=own)
+        return Scores(found.scores, NOBODY, found.duals)
+    return from_posterior(found, parameters, calibration.gate_per_mille)
 
 
 def from_posterior(found: Posterior, parameters: MethodParameters, gate_per_mille: int) -> Scores:

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 from pydivsufsort import divsufsort
 
+from modelfactory.attribution.calibration import MICRO
 from modelfactory.attribution.lexical import LexicalIndex
 
 BREAK = 0
 """The id of a sentence's or a row's end: no span contains it."""
-MICRO = 1_000_000
 WORD_BYTES = 120
 """What a word of the vocabulary takes, roughly: a dictionary entry, a string, a list item."""
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from modelfactory.attribution.gradients import record_gradients
-from modelfactory.attribution.retrain import log_probabilities
+from modelfactory.attribution.gradients import log_probabilities, record_gradients
 from modelfactory.attribution.stacked import StackedAdapters
 from modelfactory.tests.attribution.conftest import example, tiny_peft_model
 
