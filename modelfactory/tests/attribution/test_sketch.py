@@ -13,11 +13,15 @@ from modelfactory.attribution.sketch import (
 GRADIENTS = np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32)
 
 
-def test_the_transform_is_the_hadamard_matrix():
+# Inside one block of the transform, exactly one, and over two axes of different length.
+@pytest.mark.parametrize("width", [8, 32, 256])
+def test_the_transform_is_the_hadamard_matrix(width):
     pair = np.array([[1, 1], [1, -1]], dtype=np.float32)
-    matrix = np.kron(np.kron(pair, pair), pair) / np.sqrt(8)
-    values = GRADIENTS[:, :8]
-    assert np.allclose(walsh_hadamard(values), values @ matrix, atol=1e-6)
+    matrix = np.ones((1, 1), dtype=np.float32)
+    while len(matrix) < width:
+        matrix = np.kron(matrix, pair)
+    values = GRADIENTS[:, :width]
+    assert np.allclose(walsh_hadamard(values), values @ matrix / np.sqrt(width), atol=1e-6)
 
 
 def test_dot_products_are_kept_in_expectation_over_seeds():
