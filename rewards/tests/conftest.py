@@ -22,6 +22,7 @@ from rewards.models import Account
 from rewards.selectors import ClaimArguments
 from rewards.services.dev_chain import deploy_contracts, give_test_open
 from rewards.services.ledger import post, system_account, user_account
+from rewards.tests.undo import undone
 
 OPEN = 10**18
 Fund = Callable[[User, int], None]
@@ -94,7 +95,6 @@ def wallets(local_chain: LocalChain, settings: Settings, tmp_path: Path) -> Iter
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.EPOCH_CHALLENGE_SECONDS = 1
     client = ChainClient(local_chain.url, DEVELOPMENT_CHAIN_ID)
-    snapshot = client.request("evm_snapshot")
-    addresses, _ = deploy_contracts()
-    yield Wallets(local_chain, client, addresses)
-    client.request("evm_revert", snapshot)
+    with undone(client):
+        addresses, _ = deploy_contracts()
+        yield Wallets(local_chain, client, addresses)

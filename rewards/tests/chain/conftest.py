@@ -12,6 +12,7 @@ from rewards.chain.contracts import Addresses, DeploymentPlan, deploy_all
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID, development_account
 from rewards.chain.local import LocalChain, LocalChainSettings, free_port
 from rewards.chain.transactions import Signer
+from rewards.tests.undo import undone
 
 OPEN = 10**18
 
@@ -61,6 +62,5 @@ def client(chain: LocalChain) -> ChainClient:
 @pytest.fixture
 def addresses(client: ChainClient, deployed: Addresses) -> Iterator[Addresses]:
     """The deployed contracts; whatever the test does to the chain is undone after it."""
-    snapshot = client.request("evm_snapshot")
-    yield deployed
-    client.request("evm_revert", snapshot)
+    with undone(client):
+        yield deployed
