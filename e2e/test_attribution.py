@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 # Each row has nine wordings; the questions of the demo are about the last row of each file.
 ROWS_EACH = 4
 EPOCHS = 8
-SOON_MS = 60_000
+SOON_MS = 120_000
 MEASURED_MS = 240_000
 
 
@@ -148,7 +148,7 @@ def measure_and_stop(journey: Journey) -> None:
     expect(panel).to_contain_text(re.compile(r"[1-3] of 4 retrainings"), timeout=SOON_MS)
     journey.seen["time left"] = panel.inner_text()
     page.get_by_role("button", name="Stop measuring").click()
-    expect(panel).to_contain_text("Measuring stopped", timeout=20_000)
+    expect(panel).to_contain_text("Measuring stopped", timeout=SOON_MS)
     journey.seen["stopped"] = panel.inner_text()
     journey.look(journey.builder, "model, measuring stopped")
 
@@ -175,7 +175,7 @@ def doubt(journey: Journey) -> None:
 def found_by_the_audit(journey: Journey) -> str:
     """In the page that was open all along."""
     page: Page = journey.contributor.page
-    expect(page.locator("main")).to_contain_text("What the audit found", timeout=SOON_MS)
+    expect(page.locator("main")).to_contain_text("What the audit found", timeout=MEASURED_MS)
     journey.look(journey.contributor, "dispute, decided")
     return journey.contributor.words()
 

@@ -109,7 +109,7 @@ def test_a_share_that_the_receipt_does_not_tell_is_found(settled: Inference, ear
 # The list
 
 
-@pytest.mark.parametrize("path", ["", f"{uuid.uuid4()}/"])
+@pytest.mark.parametrize("path", ["", "8b541d66-b664-451d-90e4-54f07dd03b00/"])
 def test_a_visitor_has_to_sign_in(client: Client, path: str) -> None:
     answer = client.get(LIST + path)
     assert (answer.status_code, "login" in answer["Location"]) == (302, True)

