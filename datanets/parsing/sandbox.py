@@ -72,9 +72,15 @@ class ParseResult:
         """The accepted rows in order, from the start at every call. Nothing unless accepted."""
         if self.status != "accepted" or self._rows is None:
             return
-        with os.fdopen(os.open(f"/proc/self/fd/{self._rows.fileno()}", os.O_RDONLY), "rb") as lines:
+        with self.lines() as lines:
             for line in lines:
                 yield decode_row(line)
+
+    def lines(self) -> IO[bytes]:
+        """The accepted rows as JSON lines, from the start at every call. Only when accepted."""
+        if self._rows is None:
+            raise ValueError("No rows were accepted.")
+        return os.fdopen(os.open(f"/proc/self/fd/{self._rows.fileno()}", os.O_RDONLY), "rb")
 
     def close(self) -> None:
         if self._rows is not None:
