@@ -79,6 +79,11 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\x00".join(map(plain_words, parts)).encode()).hexdigest()
 
 
+def short_key(fingerprint_hex: str) -> int:
+    """The first 64 bits of a fingerprint as a signed number, as the database indexes it."""
+    return int.from_bytes(bytes.fromhex(fingerprint_hex[:16]), "big", signed=True)
+
+
 def row_fingerprint(content: Content) -> str:
     turns = [f"{message['role']} {message['content']}" for message in content.messages]
     return fingerprint(

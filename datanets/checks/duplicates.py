@@ -27,7 +27,10 @@ SEED = 20_261_126
 CHARACTERS_MAX = 20_000
 
 _WORD = re.compile(r"\w+")
-_ROWS_AT_ONCE = 10_000
+_SETS_KEPT = 10_000
+# rensa hands larger work to threads of its own, which a confined child may not start.
+_ROWS_A_CALL = 200
+_WORDS_A_CALL = 20_000
 _EMPTY_BAND = np.iinfo(np.int64).max
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
@@ -61,19 +64,29 @@ def near_keys(texts: Sequence[str]) -> NDArray[np.int64]:
     A text without words has `_EMPTY_BAND` throughout and is nobody's candidate.
     """
     parts = [
-        _band_keys(texts[at : at + _ROWS_AT_ONCE]) for at in range(0, len(texts), _ROWS_AT_ONCE)
+        keys
+        for at in range(0, len(texts), _ROWS_A_CALL)
+        for keys in _in_small_calls([_words(text) for text in texts[at : at + _ROWS_A_CALL]])
     ]
     return np.concatenate(parts) if parts else np.empty((0, BANDS), dtype=np.int64)
 
 
-def _band_keys(texts: Sequence[str]) -> NDArray[np.int64]:
-    words = [_words(text) for text in texts]
+def _in_small_calls(rows: list[list[str]]) -> Iterator[NDArray[np.int64]]:
+    if len(rows) > 1 and sum(map(len, rows)) > _WORDS_A_CALL:
+        half = len(rows) // 2
+        yield from _in_small_calls(rows[:half])
+        yield from _in_small_calls(rows[half:])
+    else:
+        yield _band_keys(rows)
+
+
+def _band_keys(words: list[list[str]]) -> NDArray[np.int64]:
     counts = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     if not counts.sum():
-        return np.full((len(texts), BANDS), _EMPTY_BAND, dtype=np.int64)
+        return np.full((len(words), BANDS), _EMPTY_BAND, dtype=np.int64)
     hashes, offsets = _shingle_hashes(words, counts)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, PERMUTATIONS, SEED)
-    bands = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(texts), BANDS, -1)
+    bands = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(words), BANDS, -1)
     keys = np.arange(1, BANDS + 1, dtype=np.uint64) * _MIX[0] ^ np.zeros_like(bands[:, :, 0])
     for place in range(bands.shape[2]):
         keys = (keys ^ bands[:, :, place]) * _MIX[1]
@@ -146,7 +159,7 @@ def near_duplicates(
         if best is not None and best.row != row:
             yield best
             best = None
-        if len(sets) > _ROWS_AT_ONCE:
+        if len(sets) > _SETS_KEPT:
             sets.clear()
         for place in (row, like):
             if place not in sets:

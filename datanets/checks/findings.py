@@ -54,6 +54,7 @@ PERSONAL_DATA_KINDS = {
 }
 
 RULES = {
+    "malware": Rule("Malware in its file", "The scanner knows the file as malware.", "ClamAV"),
     "duplicate": Rule("Duplicate", "The same row again, but for case, spaces and a final stop."),
     "near_duplicate": Rule(
         "Nearly a duplicate", "Shares most of its words and word pairs with an earlier row."

@@ -93,9 +93,8 @@ def _clean_environment(folder: str) -> dict[str, str]:
         # Arrow's own allocators reserve address space that RLIMIT_AS would count.
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "MALLOC_ARENA_MAX": "1",
-        # So do rensa's: a gigabyte at import; and its threads could not start.
+        # So do rensa's: a gigabyte at import.
         "MIMALLOC_ARENA_RESERVE": "0",
-        "RAYON_NUM_THREADS": "1",
     }
 
 

@@ -104,6 +104,14 @@ def test_digits_broken_over_lines_do_not_stop_the_child(check):
     assert row.row.response == "1\n2\t3\n4\n5"
 
 
+def test_many_and_long_rows_need_no_thread(check):
+    """rensa starts threads for large work; the locked child may not, and would be aborted."""
+    words = " ".join(f"word{at}" for at in range(3_000))
+    rows = [asked(f"Which is number {at}?", f"{words} {at}") for at in range(60)]
+    rows += [asked(f"Which is number {at} of the short?", str(at)) for at in range(1_500)]
+    assert len(check(rows)) == 1_560
+
+
 def test_conversations_and_wordings_are_searched_too(check):
     turns = [
         {"role": "user", "content": "Who am I?"},
