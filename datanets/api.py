@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 
 from datanets import selectors, services
 from datanets.forms import ContributeForm, DatanetForm, VersionForm, first_mistake
-from datanets.models import Datanet
+from datanets.models import Contribution, Datanet
 from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
 from datanets.services import UploadTooLarge
 from datanets.uploads import refuse_long_body, upload_on_disk
@@ -130,9 +130,10 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
-            title=data["title"] or data["question"][:120],
+            title=data["title"],
+            look_first=data["look_first"],
         )
-    status = 202 if contribution.waiting else 201
+    status = 202 if contribution.state in Contribution.UNSENT else 201
     return Response(ContributionSerializer(contribution).data, status=status)
 
 

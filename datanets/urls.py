@@ -26,6 +26,11 @@ urlpatterns = [
         name="contribution-map",
     ),
     path(
+        "contributions/<uuid:contribution_id>/decide/",
+        contributions.contribution_decide,
+        name="contribution-decide",
+    ),
+    path(
         "contributions/<uuid:contribution_id>/withdraw/",
         contributions.contribution_withdraw,
         name="contribution-withdraw",
