@@ -112,6 +112,10 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:contribution-map": mine(
         "contribution.public_id", by="Carla", method="POST", inside=FOUND
     ),
+    # Decided long ago, so even its contributor is told that nothing waits.
+    "datanets:contribution-decide": mine(
+        "contribution.public_id", by="Carla", method="POST", inside=409
+    ),
     "datanets:contribution-withdraw": mine(
         "pending.public_id", by="Carla", method="POST", inside=FOUND
     ),
