@@ -146,6 +146,33 @@ def contribution_item(request: Request, contribution_id: UUID) -> HttpResponse:
     return Response(ContributionSerializer(contribution).data)
 
 
+@extend_schema(request=OpenApiTypes.OBJECT, responses=ContributionSerializer)
+@login_not_required
+@idempotent
+@api_view(["POST"])
+@permission_classes([HasDataScope])
+def contribution_decision(request: Request, contribution_id: UUID) -> HttpResponse:
+    """`{"kinds": {"EMAIL_ADDRESS": {"action": "redact"}, …}}`, or `{}` to send what was looked at.
+
+    An action is redact, keep (with a `reason`) or drop. Places are decided one by one on the page.
+    """
+    contribution = selectors.contribution_for_contributor(request.user, contribution_id)
+    kinds = _body(request).get("kinds", {})
+    if not isinstance(kinds, Mapping) or not all(
+        isinstance(one, Mapping) for one in kinds.values()
+    ):
+        raise DomainError("Name an action for each kind.", where="kinds", code="invalid")
+    choices = {
+        str(kind): services.Choice(str(one.get("action", "")), str(one.get("reason", "")))
+        for kind, one in kinds.items()
+    }
+    decided = services.decide_contribution(
+        contribution=contribution, actor=_person(request), by_kind=choices, by_place={}
+    )
+    status = 202 if decided.state in Contribution.UNSENT else 200
+    return Response(ContributionSerializer(decided).data, status=status)
+
+
 @extend_schema(request=VersionSerializer, responses=VersionSerializer(many=True))
 @login_not_required
 @idempotent

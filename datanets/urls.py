@@ -65,6 +65,11 @@ urlpatterns = [
         api.contribution_item,
         name="api-contribution-detail",
     ),
+    path(
+        "api/contributions/<uuid:contribution_id>/decision/",
+        api.contribution_decision,
+        name="api-contribution-decision",
+    ),
     path("<slug:slug>/", datanets.datanet_detail, name="datanet-detail"),
     path("<slug:slug>/contribute/", contributions.contribution_create, name="contribution-create"),
     path("<slug:slug>/review/", reviews.review_queue, name="review-queue"),

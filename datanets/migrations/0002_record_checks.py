@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
                     ("received", "Received"),
                     ("parsing", "Being read"),
                     ("needs_mapping", "Needs you: name the columns"),
-                    ("needs_decision", "Needs you: decide before it is sent"),
+                    ("needs_decision", "Needs your decision"),
                     ("in_review", "In review"),
                     ("decided", "Decided"),
                     ("rejected", "Could not be read"),

@@ -35,6 +35,14 @@ class Finding(models.Model):
         return RULES[self.rule].title if self.rule in RULES else self.rule
 
     @property
+    def measured_text(self) -> str:
+        return "" if self.measured is None else f"{self.measured:g}"
+
+    @property
+    def threshold_text(self) -> str:
+        return "" if self.threshold is None else f"{self.threshold:g}"
+
+    @property
     def explanation(self) -> str:
         return RULES[self.rule].explanation if self.rule in RULES else ""
 

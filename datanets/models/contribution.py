@@ -24,7 +24,7 @@ class Contribution(models.Model):
         RECEIVED = "received", "Received"
         PARSING = "parsing", "Being read"
         NEEDS_MAPPING = "needs_mapping", "Needs you: name the columns"
-        NEEDS_DECISION = "needs_decision", "Needs you: decide before it is sent"
+        NEEDS_DECISION = "needs_decision", "Needs your decision"
         IN_REVIEW = "in_review", "In review"
         DECIDED = "decided", "Decided"
         REJECTED = "rejected", "Could not be read"

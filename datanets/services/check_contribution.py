@@ -27,7 +27,7 @@ from openledger_site.core.errors import Unavailable
 from openledger_site.core.storage import blob_name
 
 # A person waits this long for the checks; what takes longer goes on as a job with progress.
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 20.0
 # More rows than this are checked and stored by the job.
 ROWS_IN_REQUEST_MAX = 5_000
 # Nobody can decide about more, one by one or by kind: such a file is to be cleaned first.

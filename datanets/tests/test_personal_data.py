@@ -42,8 +42,8 @@ def test_nothing_is_stored_until_its_contributor_decides(asked, as_user, contrib
     assert asked.state == "needs_decision"
     assert not Record.objects.exists()
     page = as_user(contributor).get(asked.get_absolute_url()).content.decode()
-    assert "e-mail address (2)" in page
-    assert "phone number (1)" in page
+    assert "E-mail address (2)" in page
+    assert "Phone number (1)" in page
     assert "j•••@a•••" in page
     assert "Names, postal addresses" in page
     assert MAIL not in page
