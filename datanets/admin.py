@@ -80,7 +80,7 @@ class RecordAdmin(admin.ModelAdmin[Record]):
     list_select_related = ["datanet"]
     search_fields = ["instruction", "response", "text", "public_id", "content_hash"]
     actions = ["approve", "reject"]
-    exclude = ["salt"]
+    exclude = ["salt", "near_keys", "held_out_keys"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -89,7 +89,7 @@ class RecordAdmin(admin.ModelAdmin[Record]):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [field.name for field in Record._meta.fields if field.name != "salt"]
+        return [field.name for field in Record._meta.fields if field.name not in self.exclude]
 
     @admin.display
     def question(self, record: Record) -> str:

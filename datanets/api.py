@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 
 from datanets import selectors, services
 from datanets.forms import ContributeForm, DatanetForm, VersionForm, first_mistake
-from datanets.models import Datanet
+from datanets.models import Contribution, Datanet
 from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
 from datanets.services import UploadTooLarge
 from datanets.uploads import refuse_long_body, upload_on_disk
@@ -130,9 +130,10 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
-            title=data["title"] or data["question"][:120],
+            title=data["title"],
+            look_first=data["look_first"],
         )
-    status = 202 if contribution.waiting else 201
+    status = 202 if contribution.state in Contribution.UNSENT else 201
     return Response(ContributionSerializer(contribution).data, status=status)
 
 
@@ -143,6 +144,33 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
 def contribution_item(request: Request, contribution_id: UUID) -> HttpResponse:
     contribution = selectors.contribution_for(request.user, contribution_id)
     return Response(ContributionSerializer(contribution).data)
+
+
+@extend_schema(request=OpenApiTypes.OBJECT, responses=ContributionSerializer)
+@login_not_required
+@idempotent
+@api_view(["POST"])
+@permission_classes([HasDataScope])
+def contribution_decision(request: Request, contribution_id: UUID) -> HttpResponse:
+    """`{"kinds": {"EMAIL_ADDRESS": {"action": "redact"}, …}}`, or `{}` to send what was looked at.
+
+    An action is redact, keep (with a `reason`) or drop. Places are decided one by one on the page.
+    """
+    contribution = selectors.contribution_for_contributor(request.user, contribution_id)
+    kinds = _body(request).get("kinds", {})
+    if not isinstance(kinds, Mapping) or not all(
+        isinstance(one, Mapping) for one in kinds.values()
+    ):
+        raise DomainError("Name an action for each kind.", where="kinds", code="invalid")
+    choices = {
+        str(kind): services.Choice(str(one.get("action", "")), str(one.get("reason", "")))
+        for kind, one in kinds.items()
+    }
+    decided = services.decide_contribution(
+        contribution=contribution, actor=_person(request), by_kind=choices, by_place={}
+    )
+    status = 202 if decided.state in Contribution.UNSENT else 200
+    return Response(ContributionSerializer(decided).data, status=status)
 
 
 @extend_schema(request=VersionSerializer, responses=VersionSerializer(many=True))

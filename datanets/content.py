@@ -67,9 +67,21 @@ def answer_of(content: Content) -> str:
     return content.response
 
 
+def whole_text(content: Content) -> str:
+    """All that a person reads in the row, as one text: what near-duplicates are compared by."""
+    turns = [message["content"] for message in content.messages]
+    parts = [content.instruction, content.response, content.rejected, content.text, *turns]
+    return " ".join(part for part in parts if part)
+
+
 def fingerprint(*parts: str) -> str:
     """SHA-256 over the plain words of each part; equal for rows that differ in case or spacing."""
     return hashlib.sha256("\x00".join(map(plain_words, parts)).encode()).hexdigest()
+
+
+def short_key(fingerprint_hex: str) -> int:
+    """The first 64 bits of a fingerprint as a signed number, as the database indexes it."""
+    return int.from_bytes(bytes.fromhex(fingerprint_hex[:16]), "big", signed=True)
 
 
 def row_fingerprint(content: Content) -> str:

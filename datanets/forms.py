@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
 
+from datanets.checks import PERSONAL_DATA_KINDS, RULES
 from datanets.licences import AGREEMENT, licence_choices
-from datanets.models import AccessGrant, Datanet, Membership, Review
+from datanets.models import AccessGrant, Datanet, Membership, PersonalDatum, Review
 from datanets.parsing.shapes import SYNONYMS
 from openledger_site.core.errors import DomainError
 
@@ -21,7 +23,23 @@ def first_mistake(form: forms.BaseForm) -> DomainError:
     return DomainError(str(problems[0]), where=where, code="invalid")
 
 
+def named_flags(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Code, title and number of rows of each flag in a contribution's report."""
+    counts = report.get("checks", {}).get("flags", {})
+    return [(code, RULES[code].title, count) for code, count in counts.items() if code in RULES]
+
+
 class DatanetForm(forms.ModelForm[Datanet]):
+    left_out_rules = forms.MultipleChoiceField(
+        required=False,
+        label="Leave out rows with",
+        choices=[(code, rule.title) for code, rule in RULES.items() if code != "personal_data"],
+        widget=forms.CheckboxSelectMultiple,
+        initial=["malware"],
+        help_text="All other rules only label a row for its reviewers. Contributors are told which"
+        " row was left out, and why.",
+    )
+
     class Meta:
         model = Datanet
         fields = ["name", "description", "guidelines", "visibility", "licence"]
@@ -53,6 +71,8 @@ class ContributeForm(forms.Form):
     question = forms.CharField(required=False, max_length=20_000, widget=forms.Textarea)
     answer = forms.CharField(required=False, max_length=20_000, widget=forms.Textarea)
     title = forms.CharField(required=False, max_length=120, help_text="How you will find it again.")
+    # Sent by the second button: see what the checks say before anybody else sees a row.
+    look_first = forms.BooleanField(required=False, widget=forms.HiddenInput)
     licence = forms.ChoiceField(
         choices=licence_choices, help_text="The terms under which you give these rows."
     )
@@ -110,6 +130,52 @@ class MappingForm(forms.Form):
         return data
 
 
+class DecisionForm(forms.Form):
+    """What becomes of personal data: a choice for each kind, and for each place that differs."""
+
+    KIND_CHOICES = [("", "Choose"), *PersonalDatum.Choice.choices]
+    PLACE_CHOICES = [("", "As chosen for its kind"), *PersonalDatum.Choice.choices]
+
+    def __init__(
+        self, *args: Any, kinds: Mapping[str, int], places: Sequence[PersonalDatum], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.kinds, self.places = kinds, places
+        for kind, count in kinds.items():
+            self._add(f"kind-{kind}", f"{PERSONAL_DATA_KINDS[kind]} ({count:,})", self.KIND_CHOICES)
+        for place in places:
+            self._add(f"place-{place.pk}", f"Row {place.row}", self.PLACE_CHOICES)
+
+    def _add(self, name: str, label: str, choices: list[tuple[str, str]]) -> None:
+        self.fields[name] = forms.ChoiceField(choices=choices, required=False, label=label)
+        self.fields[f"{name}-reason"] = forms.CharField(
+            required=False, max_length=200, label="Why keep it?"
+        )
+
+    @property
+    def has_more(self) -> bool:
+        """Places beyond those that are shown: they follow the choice for their kind."""
+        return sum(self.kinds.values()) > len(self.places)
+
+    def kind_fields(self) -> Iterator[tuple[forms.BoundField, forms.BoundField]]:
+        for kind in self.kinds:
+            yield self[f"kind-{kind}"], self[f"kind-{kind}-reason"]
+
+    def place_fields(self) -> Iterator[tuple[PersonalDatum, forms.BoundField, forms.BoundField]]:
+        for place in self.places:
+            yield place, self[f"place-{place.pk}"], self[f"place-{place.pk}-reason"]
+
+    def chosen(self, prefix: str) -> dict[str, tuple[str, str]]:
+        """Action and reason by kind or by the place's key; what was left open is not in it."""
+        data = self.cleaned_data
+        names = [name for name in data if name.startswith(prefix) and not name.endswith("-reason")]
+        return {
+            name.removeprefix(prefix): (data[name], data[f"{name}-reason"])
+            for name in names
+            if data[name]
+        }
+
+
 class ReviewForm(forms.Form):
     verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
     reason = forms.ChoiceField(
@@ -132,12 +198,20 @@ class QueueFilterForm(forms.Form):
         choices=[
             ("", "Every row"),
             ("none", "Without a flag"),
-            ("duplicate", "Duplicates"),
-            ("same_question", "Same question, other answer"),
+            *((code, rule.title) for code, rule in RULES.items()),
         ],
     )
     contribution = forms.UUIDField(required=False, widget=forms.HiddenInput)
     search = forms.CharField(required=False, max_length=200, label="Words")
+
+    def show_counts(self, counts: Mapping[str, int]) -> None:
+        """Offer only the flags that rows carry, with how many; the chosen one stays."""
+        chosen = self["flag"].value()
+        self.fields["flag"].widget.choices = [
+            (code, f"{label} ({counts[code]:,})" if code in counts else label)
+            for code, label in self.fields["flag"].choices  # type: ignore[attr-defined] # as above
+            if code in ("", "none", chosen) or code in counts
+        ]
 
     def filters(self) -> dict[str, Any]:
         self.is_valid()

@@ -23,6 +23,7 @@ class DatanetSerializer(serializers.ModelSerializer[Datanet]):
             "guidelines",
             "visibility",
             "licence",
+            "left_out_rules",
             "created_at",
             "url",
         ]

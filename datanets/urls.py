@@ -26,6 +26,11 @@ urlpatterns = [
         name="contribution-map",
     ),
     path(
+        "contributions/<uuid:contribution_id>/decide/",
+        contributions.contribution_decide,
+        name="contribution-decide",
+    ),
+    path(
         "contributions/<uuid:contribution_id>/withdraw/",
         contributions.contribution_withdraw,
         name="contribution-withdraw",
@@ -59,6 +64,11 @@ urlpatterns = [
         "api/contributions/<uuid:contribution_id>/",
         api.contribution_item,
         name="api-contribution-detail",
+    ),
+    path(
+        "api/contributions/<uuid:contribution_id>/decision/",
+        api.contribution_decision,
+        name="api-contribution-decision",
     ),
     path("<slug:slug>/", datanets.datanet_detail, name="datanet-detail"),
     path("<slug:slug>/contribute/", contributions.contribution_create, name="contribution-create"),

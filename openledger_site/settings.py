@@ -148,6 +148,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20
 UPLOAD_SIZE_MAX_BYTES = env.int("UPLOAD_SIZE_MAX_BYTES", default=512 << 20)
+CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")
 
 # --- People -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

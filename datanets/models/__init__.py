@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datanets.models.checks import Finding, PersonalDatum
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
 from datanets.models.version import Version, VersionRecord
@@ -10,7 +11,9 @@ __all__ = [
     "AccessGrant",
     "Contribution",
     "Datanet",
+    "Finding",
     "Membership",
+    "PersonalDatum",
     "Record",
     "Review",
     "Version",

@@ -6,6 +6,8 @@ import uuid
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -22,6 +24,7 @@ class Contribution(models.Model):
         RECEIVED = "received", "Received"
         PARSING = "parsing", "Being read"
         NEEDS_MAPPING = "needs_mapping", "Needs you: name the columns"
+        NEEDS_DECISION = "needs_decision", "Needs your decision"
         IN_REVIEW = "in_review", "In review"
         DECIDED = "decided", "Decided"
         REJECTED = "rejected", "Could not be read"
@@ -37,7 +40,12 @@ class Contribution(models.Model):
     filename = models.CharField(max_length=120, blank=True)
     file_digest = models.CharField(max_length=64)
     size_bytes = models.PositiveBigIntegerField()
-    state = models.CharField(max_length=13, choices=State, default=State.RECEIVED)
+    # False once the bytes are destroyed: withdrawn, refused, or holding data that was to go.
+    file_kept = models.BooleanField(default=True)
+    # Its contributor wants to see what the checks say before anybody else sees a row.
+    look_first = models.BooleanField(default=False)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=14, choices=State, default=State.RECEIVED)
     licence = models.CharField(max_length=60, choices=licence_choices)
     agreement_version = models.CharField(max_length=20)
     mapping = models.JSONField(default=dict, blank=True)
@@ -62,6 +70,9 @@ class Contribution(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("datanets:contribution-detail", args=[self.public_id])
+
+    # Nobody but the contributor sees a contribution in these states.
+    UNSENT = (State.RECEIVED, State.PARSING, State.NEEDS_MAPPING, State.NEEDS_DECISION)
 
     @property
     def waiting(self) -> bool:
@@ -101,11 +112,15 @@ class Record(models.Model):
     content_hash = models.CharField(max_length=64, db_index=True)
     fingerprint = models.CharField(max_length=64)
     prompt_fingerprint = models.CharField(max_length=64)
+    # Bands of `checks.duplicates`, and short keys of the held-out wordings: private, like the text.
+    near_keys = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    held_out_keys = ArrayField(models.BigIntegerField(), default=list, blank=True)
     salt = models.BinaryField(max_length=32)
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
     duplicate_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
     )
+    # The rules of its findings, each once: what the queue is filtered by.
     flags = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -120,6 +135,10 @@ class Record(models.Model):
             models.Index(fields=["datanet", "state", "id"], name="record_queue"),
             models.Index(fields=["datanet", "fingerprint"], name="record_duplicates"),
             models.Index(fields=["datanet", "prompt_fingerprint"], name="record_same_prompt"),
+            models.Index(fields=["fingerprint"], name="record_copies"),
+            GinIndex(fields=["near_keys"], name="record_near_keys"),
+            GinIndex(fields=["held_out_keys"], name="record_held_out_keys"),
+            GinIndex(fields=["flags"], name="record_flags"),
         ]
         triggers = [
             pgtrigger.Protect(

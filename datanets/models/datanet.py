@@ -12,6 +12,10 @@ from django.urls import reverse
 from datanets.licences import licence_choices
 
 
+def _left_out_at_first() -> list[str]:
+    return ["malware"]
+
+
 class Datanet(models.Model):
     """A data network about one topic."""
 
@@ -34,6 +38,8 @@ class Datanet(models.Model):
     licence = models.CharField(
         max_length=60, choices=licence_choices, help_text="What contributors are offered first."
     )
+    # Rules of `datanets.checks` whose rows are left out at once, by the owner's choice.
+    left_out_rules = models.JSONField(default=_left_out_at_first, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

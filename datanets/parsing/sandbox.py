@@ -7,17 +7,13 @@ import errno
 import json
 import logging
 import os
-import select
 import signal
 import stat
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from datanets.parsing import strict_json
 from datanets.parsing.confine import (
@@ -25,6 +21,7 @@ from datanets.parsing.confine import (
     EXIT_NO_SANDBOX,
     SandboxUnavailableError,
 )
+from datanets.parsing.confined_process import Ended, OnProgress, remove_folder, run_confined
 from datanets.parsing.result import (
     BadRow,
     BadValueError,
@@ -42,11 +39,7 @@ from datanets.parsing.shapes import SYNONYMS
 
 logger = logging.getLogger(__name__)
 
-OnProgress = Callable[[float, int], None]
-"""Called with the share of the file that was read (0 to 1) and the rows read so far."""
-
 _REPORT_BYTES = 16 * 1024**2
-_SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(slots=True)
@@ -79,9 +72,15 @@ class ParseResult:
         """The accepted rows in order, from the start at every call. Nothing unless accepted."""
         if self.status != "accepted" or self._rows is None:
             return
-        with os.fdopen(os.open(f"/proc/self/fd/{self._rows.fileno()}", os.O_RDONLY), "rb") as lines:
+        with self.lines() as lines:
             for line in lines:
-                yield _decode_row(line)
+                yield decode_row(line)
+
+    def lines(self) -> IO[bytes]:
+        """The accepted rows as JSON lines, from the start at every call. Only when accepted."""
+        if self._rows is None:
+            raise ValueError("No rows were accepted.")
+        return os.fdopen(os.open(f"/proc/self/fd/{self._rows.fileno()}", os.O_RDONLY), "rb")
 
     def close(self) -> None:
         if self._rows is not None:
@@ -95,22 +94,11 @@ class ParseResult:
         self.close()
 
 
-def _decode_row(line: bytes) -> Row:
+def decode_row(line: bytes) -> Row:
     fields = json.loads(line)
     fields["messages"] = tuple(Message(*pair) for pair in fields.get("messages", ()))
     fields["extra_wordings"] = tuple(fields.get("extra_wordings", ()))
     return Row(**fields)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """How the child ended: its wait status, its use of the machine, and whether we stopped it."""
-
-    wait_status: int
-    cpu_seconds: float
-    peak_memory_bytes: int
-    wall_seconds: float
-    timed_out: bool
 
 
 def parse_upload(
@@ -138,7 +126,7 @@ def parse_upload(
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"Not a regular file: {path}")
         if status.st_size > limits.file_bytes:
-            nothing = _Ended(0, 0.0, 0, time.monotonic() - started, False)
+            nothing = Ended(0, 0.0, 0, time.monotonic() - started, False)
             return _result(Report(rejection=_file_too_large(status.st_size, limits)), nothing)
         return _run(upload, filename, limits, on_progress, mapping)
 
@@ -162,7 +150,7 @@ def _run(
 ) -> ParseResult:
     with contextlib.ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="openledger-parse-")
-        stack.callback(_remove_folder, folder)
+        stack.callback(remove_folder, folder)
         report_file, scratch, errors = (
             stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)
         )
@@ -178,111 +166,15 @@ def _run(
             "report": report_file.fileno(),
             "scratch": scratch.fileno(),
         }
-        ended = _wait_for_child(task, folder, upload, errors, limits, on_progress)
+        ended = run_confined(
+            "datanets.parsing.child", task, folder, upload, errors, limits, on_progress
+        )
         report = _report_of(ended, report_file, errors, limits)
         on_fault.pop_all()
         return _result(report, ended, rows)
 
 
-def _remove_folder(folder: str) -> None:
-    """The child removes it as its first act; this is for a child that never came so far."""
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(folder)
-
-
-def _wait_for_child(
-    task: dict[str, Any],
-    folder: str,
-    upload: IO[bytes],
-    errors: IO[bytes],
-    limits: Limits,
-    on_progress: OnProgress | None,
-) -> _Ended:
-    """Start the child and stay until it has ended, by itself or by our hand."""
-    started = time.monotonic()
-    progress_read, progress_write = os.pipe()
-    try:
-        task["progress"] = progress_write
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-m", "datanets.parsing.child", json.dumps(task)],
-            stdin=upload,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            pass_fds=[task[name] for name in ("rows", "report", "scratch", "progress")],
-            cwd=folder,
-            env=_clean_environment(folder),
-            start_new_session=True,
-        )
-        os.close(progress_write)
-        progress_write = -1
-        try:
-            in_time = _follow(progress_read, started + limits.wall_seconds, on_progress)
-        except BaseException:
-            _stop(child)
-            raise
-        return _reap(child, started, timed_out=not in_time)
-    finally:
-        os.close(progress_read)
-        if progress_write >= 0:
-            os.close(progress_write)
-
-
-def _clean_environment(folder: str) -> dict[str, str]:
-    """Nothing of ours, so no secret can leak; one thread for every numeric library."""
-    return {
-        "PYTHONPATH": str(_SOURCE_ROOT),
-        "LANG": "C.UTF-8",
-        "HOME": folder,
-        "TMPDIR": folder,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        # Arrow's own allocators reserve address space that RLIMIT_AS would count.
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-        "MALLOC_ARENA_MAX": "1",
-    }
-
-
-def _follow(pipe: int, deadline: float, on_progress: OnProgress | None) -> bool:
-    """Read progress until the child closes its end (True) or time is up (False)."""
-    poller = select.poll()
-    poller.register(pipe, select.POLLIN | select.POLLHUP)
-    pending = b""
-    while (left := deadline - time.monotonic()) > 0:
-        if not poller.poll(left * 1000):
-            return False
-        data = os.read(pipe, 4_096)
-        if not data:
-            return True
-        *lines, pending = (pending + data)[-8_192:].split(b"\n")
-        if on_progress and lines:
-            with contextlib.suppress(ValueError, TypeError):
-                share, rows_read = json.loads(lines[-1])
-                on_progress(min(1.0, float(share)), int(rows_read))
-    return False
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        child.kill()
-    child.wait()
-
-
-def _reap(child: subprocess.Popen[bytes], started: float, *, timed_out: bool) -> _Ended:
-    if timed_out:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    _, wait_status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(wait_status)  # so that Popen does not wait again
-    return _Ended(
-        wait_status,
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss * 1024,
-        time.monotonic() - started,
-        timed_out,
-    )
-
-
-def _report_of(ended: _Ended, report_file: IO[bytes], errors: IO[bytes], limits: Limits) -> Report:
+def _report_of(ended: Ended, report_file: IO[bytes], errors: IO[bytes], limits: Limits) -> Report:
     code = os.waitstatus_to_exitcode(ended.wait_status)
     if code == EXIT_NO_SANDBOX:
         raise SandboxUnavailableError("Neither network namespaces nor seccomp are available here.")
@@ -306,7 +198,7 @@ def _report_of(ended: _Ended, report_file: IO[bytes], errors: IO[bytes], limits:
     return Report(rejection=_stopped(f"the reader stopped with {name}"))
 
 
-def _out_of_time_or_memory(ended: _Ended, limits: Limits) -> Rejection:
+def _out_of_time_or_memory(ended: Ended, limits: Limits) -> Rejection:
     if not ended.timed_out and ended.cpu_seconds < limits.cpu_seconds - 1:
         return too_large(
             "needs_too_much_memory",
@@ -338,7 +230,7 @@ def _stopped(what: str) -> Rejection:
     ).rejection
 
 
-def _result(report: Report, ended: _Ended, rows: IO[bytes] | None = None) -> ParseResult:
+def _result(report: Report, ended: Ended, rows: IO[bytes] | None = None) -> ParseResult:
     status: Status = "accepted"
     if report.rejection or report.needs_mapping:
         status = "rejected" if report.rejection else "needs_mapping"

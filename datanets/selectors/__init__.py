@@ -27,6 +27,13 @@ from datanets.selectors.access import (
     version_for,
     visible_to,
 )
+from datanets.selectors.checks import (
+    PLACES_SHOWN,
+    Remark,
+    flag_counts,
+    personal_data_of,
+    remarks_on,
+)
 from datanets.selectors.learning import (
     EvaluationRow,
     RecordCard,
@@ -40,8 +47,10 @@ from datanets.selectors.learning import (
 )
 
 __all__ = [
+    "PLACES_SHOWN",
     "EvaluationRow",
     "RecordCard",
+    "Remark",
     "Rights",
     "TrainingRow",
     "approved_records",
@@ -56,13 +65,16 @@ __all__ = [
     "datanet_list",
     "entry_for",
     "evaluation_rows",
+    "flag_counts",
     "grant_for_owner",
     "last_batch_of",
+    "personal_data_of",
     "readable_by",
     "record_cards",
     "record_for",
     "record_for_reviewer",
     "records_visible_to",
+    "remarks_on",
     "review_queue",
     "reviewable_by",
     "rights_of",

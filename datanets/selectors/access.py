@@ -213,9 +213,10 @@ def contributions_of(user: Any) -> QuerySet[Contribution]:
 
 
 def contribution_for(user: Any, public_id: Any) -> Contribution:
-    """Seen by who sent it and by the Datanet's reviewers."""
+    """Seen by who sent it; by the Datanet's reviewers once it is sent."""
+    sent = ~Q(state__in=Contribution.UNSENT)
     rows = Contribution.objects.filter(
-        Q(contributor=user.pk) | Q(datanet__in=reviewable_by(user)), public_id=public_id
+        Q(contributor=user.pk) | (Q(datanet__in=reviewable_by(user)) & sent), public_id=public_id
     ).select_related("datanet", "contributor", "job")
     found: Contribution = _first_or_404(rows, "contribution")
     return found
@@ -247,7 +248,11 @@ def review_queue(
         rows = rows.filter(contribution__public_id=contribution)
     if search:
         rows = rows.filter(Q(instruction__icontains=search) | Q(response__icontains=search))
-    return rows.select_related("contribution__contributor", "duplicate_of").order_by("id")
+    return (
+        rows.select_related("contribution__contributor")
+        .defer("near_keys", "held_out_keys", "salt")
+        .order_by("id")
+    )
 
 
 def last_batch_of(user: Any, datanet: Datanet) -> Review | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datanets.services.cut_version import cut_version, inclusion_proof
+from datanets.services.decide_contribution import Choice, decide_contribution
 from datanets.services.errors import (
     AlreadyDecided,
     NothingToCut,
@@ -29,6 +30,7 @@ from datanets.services.submit_contribution import (
 
 __all__ = [
     "AlreadyDecided",
+    "Choice",
     "Decision",
     "NothingToCut",
     "OwnRows",
@@ -38,6 +40,7 @@ __all__ = [
     "choose_mapping",
     "create_datanet",
     "cut_version",
+    "decide_contribution",
     "decide_grant",
     "inclusion_proof",
     "parse_contribution",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ def create_datanet(
     licence: str,
     guidelines: str = "",
     visibility: str = Datanet.Visibility.PUBLIC,
+    left_out_rules: Sequence[str] = ("malware",),
 ) -> Datanet:
     """A new Datanet with its owner as first member; the slug follows the name and is unique."""
     with transaction.atomic():
@@ -37,6 +39,7 @@ def create_datanet(
             guidelines=guidelines,
             visibility=visibility,
             licence=licence,
+            left_out_rules=list(left_out_rules),
         )
         Membership.objects.create(datanet=datanet, user=owner, role=Membership.Role.OWNER)
         record_audit("datanet.create", actor=owner, subject=f"datanet:{datanet.public_id}")

@@ -3,51 +3,107 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 
+from datanets.checks import CheckResult
+from datanets.checks import Finding as CheckFinding
+from datanets.checks.rows import content_of_row
 from datanets.content import (
     Content,
     content_hash,
+    fingerprint,
     plain_words,
     prompt_fingerprint,
     prompt_of,
     row_fingerprint,
+    short_key,
 )
-from datanets.models import Contribution, Datanet, Record
-from datanets.parsing import ParseResult, Row
+from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record
+from datanets.parsing import BadRow, ParseResult
+from datanets.services.judge_rows import JudgedRow, Tally, judge_rows
 from datanets.wordings import held_out_wordings, training_wordings
 
-BATCH_ROWS = 1_000
 BAD_ROWS_KEPT = 1_000
 # Rewording a page of text helps nobody and multiplies its size.
 REWORDED_CHARACTERS_MAX = 2_000
-GONE = (Record.State.WITHDRAWN, Record.State.REJECTED)
+LIKE_RULES = ("duplicate", "near_duplicate", "same_question")
+SCAN_KEYS = ("malware_scan", "malware_found")
 
 
-def store_rows(contribution: Contribution, result: ParseResult) -> None:
-    """Insert the accepted rows, mark duplicates, and put the contribution in review.
+def store_rows(contribution: Contribution, result: ParseResult, checked: CheckResult) -> None:
+    """Insert the accepted rows with their findings, and put the contribution in review.
 
     Call in a transaction: it locks the Datanet, so that two uploads of the same row see each other.
     """
     Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
-    records = (_record(contribution, at, row) for at, row in enumerate(result.rows(), start=1))
-    for batch in _batches(records):
-        Record.objects.bulk_create(batch)
-    _mark_duplicates(contribution)
-    contribution.rows_read = result.rows_read
-    contribution.rows_accepted = result.rows_accepted
-    contribution.rows_rejected = result.rows_rejected
-    contribution.report = report_of(result)
-    contribution.state = Contribution.State.IN_REVIEW
+    tally = Tally()
+    stored: dict[int, int] = {}
+    for batch in judge_rows(contribution, checked, tally):
+        kept = [row for row in batch if row.left_out is None]
+        records = Record.objects.bulk_create([_record(contribution, row) for row in kept])
+        stored.update((record.position, record.pk) for record in records)
+        findings = [one for row in kept for one in _findings(row, stored)]
+        Finding.objects.bulk_create(findings, batch_size=1_000)
+    _point_at_first(contribution)
+    say_why_kept(contribution)
+    count_rows(contribution, result, tally)
+    waits = bool(contribution.rows_accepted)
+    contribution.state = Contribution.State.IN_REVIEW if waits else Contribution.State.DECIDED
     contribution.save()
 
 
-def report_of(result: ParseResult) -> dict[str, Any]:
+def count_rows(contribution: Contribution, result: ParseResult, tally: Tally) -> None:
+    """Put the counts and the report on the contribution; rows left out now are rejected rows."""
+    scan = {name: contribution.report[name] for name in SCAN_KEYS if name in contribution.report}
+    contribution.rows_read = result.rows_read
+    contribution.rows_accepted = result.rows_accepted - len(tally.left_out)
+    contribution.rows_rejected = result.rows_rejected + len(tally.left_out)
+    contribution.report = {**report_of(result, tally.left_out), **scan, "checks": tally.as_json()}
+
+
+def _findings(row: JudgedRow, stored: Mapping[int, int]) -> Iterator[Finding]:
+    own = stored[row.position]
+    for one in row.findings:
+        yield _finding(own, one, stored.get(one.match) if one.match else None)
+    for matched in row.matched:
+        yield _finding(own, matched.finding, matched.record_pk)
+
+
+def _finding(record_pk: int, one: CheckFinding, match_pk: int | None) -> Finding:
+    return Finding(
+        record_id=record_pk,
+        rule=one.rule,
+        measured=one.measured,
+        threshold=one.threshold,
+        sentence=one.sentence,
+        column=one.column,
+        start=one.start,
+        end=one.end,
+        match_id=match_pk,
+    )
+
+
+def say_why_kept(contribution: Contribution) -> None:
+    """Add the contributor's reason to each finding of personal data that was kept."""
+    kept = contribution.personal_data.filter(choice=PersonalDatum.Choice.KEEP)
+    reasons = {(one.position, one.column, one.start): one.reason for one in kept}
+    findings = Finding.objects.filter(
+        record__contribution=contribution, rule="personal_data"
+    ).select_related("record")
+    changed = []
+    for finding in findings:
+        reason = reasons.get((finding.record.position, finding.column, finding.start or 0))
+        if reason:
+            finding.sentence = f"{finding.sentence} Reason: {reason}"[:400]
+            changed.append(finding)
+    Finding.objects.bulk_update(changed, ["sentence"], batch_size=1_000)
+
+
+def report_of(result: ParseResult, left_out: Sequence[BadRow] = ()) -> dict[str, Any]:
     """What the contributor is told about the file; holds places and causes, and no accepted row."""
     mapping, rejection = result.needs_mapping, result.rejection
     return {
@@ -55,7 +111,7 @@ def report_of(result: ParseResult) -> dict[str, Any]:
         "format_found_by": result.format_found_by,
         "kinds": dict(result.kinds),
         "ignored_columns": list(result.ignored_columns),
-        "bad_rows": [asdict(bad) for bad in result.bad_rows[:BAD_ROWS_KEPT]],
+        "bad_rows": [asdict(bad) for bad in [*result.bad_rows, *left_out][:BAD_ROWS_KEPT]],
         "needs_mapping": asdict(mapping) if mapping else None,
         "rejection": asdict(rejection) if rejection else None,
         "seconds": round(result.wall_seconds, 3),
@@ -63,36 +119,30 @@ def report_of(result: ParseResult) -> dict[str, Any]:
     }
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, BATCH_ROWS)):
-        yield batch
-
-
-def _record(contribution: Contribution, position: int, row: Row) -> Record:
-    messages = tuple({"role": turn.role, "content": turn.content} for turn in row.messages)
-    content = Content(
-        kind=row.kind,
-        instruction=row.instruction,
-        response=row.response,
-        rejected=row.rejected,
-        text=row.text,
-        messages=messages,
-    )
+def _record(contribution: Contribution, judged: JudgedRow) -> Record:
+    row = judged.row
+    if row is None:
+        raise ValueError("A row that was dropped is not stored.")
+    content = content_of_row(row)
+    wordings = wordings_of(content, row.extra_wordings)
+    flags = {one.rule for one in judged.findings} | {one.finding.rule for one in judged.matched}
     return Record(
         contribution=contribution,
         datanet_id=contribution.datanet_id,
-        position=position,
+        position=judged.position,
         kind=row.kind,
         instruction=row.instruction,
         response=row.response,
         rejected=row.rejected,
         text=row.text,
-        messages=list(messages),
-        wordings=wordings_of(content, row.extra_wordings),
+        messages=[dict(message) for message in content.messages],
+        wordings=wordings,
         content_hash=content_hash(content),
         fingerprint=row_fingerprint(content),
         prompt_fingerprint=prompt_fingerprint(content),
+        flags=sorted(flags),
+        near_keys=list(judged.keys),
+        held_out_keys=[short_key(fingerprint(wording)) for wording in wordings["held_out"]],
         salt=secrets.token_bytes(32),
     )
 
@@ -113,17 +163,11 @@ def wordings_of(content: Content, own: Iterable[str]) -> dict[str, list[str]]:
     return made
 
 
-def _mark_duplicates(contribution: Contribution) -> None:
-    """The same row again points at the first; the same question with another answer is flagged."""
-    kept = Record.objects.filter(datanet=contribution.datanet_id).exclude(state__in=GONE)
-    same_row = kept.filter(fingerprint=OuterRef("fingerprint"), pk__lt=OuterRef("pk"))
-    same_prompt = kept.filter(
-        ~Q(fingerprint=OuterRef("fingerprint")),
-        prompt_fingerprint=OuterRef("prompt_fingerprint"),
-        pk__lt=OuterRef("pk"),
+def _point_at_first(contribution: Contribution) -> None:
+    """The row to show beside each: a copy before a near copy before another answer, by name."""
+    like = Finding.objects.filter(
+        record=OuterRef("pk"), rule__in=LIKE_RULES, match__datanet=contribution.datanet_id
+    ).order_by("rule", "match")
+    Record.objects.filter(Exists(like), contribution=contribution).update(
+        duplicate_of=Subquery(like.values("match")[:1])
     )
-    for flag, match in (("duplicate", same_row), ("same_question", same_prompt)):
-        first = match.order_by("pk").values("pk")[:1]
-        Record.objects.filter(Exists(match), contribution=contribution, flags=[]).update(
-            duplicate_of=Subquery(first), flags=[flag]
-        )

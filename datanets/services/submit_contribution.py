@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 
+from datanets.checks import CheckResult
 from datanets.licences import AGREEMENT_VERSION, LICENCES
-from datanets.models import Contribution, Datanet, Record
+from datanets.models import Contribution, Datanet, Finding, Record, VersionRecord
 from datanets.parsing import (
     Limits,
     ParseResult,
@@ -21,20 +21,26 @@ from datanets.parsing import (
     SandboxUnavailableError,
     parse_upload,
 )
-from datanets.parsing.sandbox import OnProgress
+from datanets.parsing.confined_process import OnProgress
+from datanets.services.check_contribution import (
+    CHECKS_TOO_LONG,
+    ask_or_store,
+    check_in_job,
+    check_in_request,
+    discard_file,
+    scan_upload,
+)
 from datanets.services.errors import UploadRejected, UploadTooLarge
-from datanets.services.store_rows import report_of, store_rows
+from datanets.services.store_rows import report_of
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.jobs import JobFailed, Lease, cancel_job, start_job
-from openledger_site.core.storage import blob_name, blob_path, store_file
+from openledger_site.core.storage import blob_path, store_file
 
 PARSE_JOB = "datanets.parse_contribution"
 # A person waits this long for the answer; what takes longer goes on as a job with progress.
 CHECK_SECONDS = 10.0
-# More rows than this are checked in the request but stored by the job.
-ROWS_IN_REQUEST_MAX = 5_000
 CHUNK_BYTES = 1 << 20
 REPORT_EVERY_SECONDS = 0.5
 
@@ -55,8 +61,12 @@ def submit_contribution(
     licence: str,
     agreed: bool,
     title: str = "",
+    look_first: bool = False,
 ) -> Contribution:
-    """Store the upload as a contribution in review, or waiting for its columns to be named.
+    """Store the upload as a contribution in review, or waiting for its contributor.
+
+    It waits for the names of its columns, for a decision about personal data, and, with
+    `look_first`, until its contributor has seen what the checks say.
 
     Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
     `DomainError` (licence or agreement missing); then nothing is stored.
@@ -75,11 +85,14 @@ def submit_contribution(
         size_bytes=size_bytes,
         licence=licence,
         agreement_version=AGREEMENT_VERSION,
+        look_first=look_first,
+        report=scan_upload(upload.path),
     )
     with _parse(upload.path, upload.filename, seconds=CHECK_SECONDS) as result:
         _refuse_bad(result)
         contribution.file_digest, _ = store_file(_chunks(upload.path), size_max_bytes=size_bytes)
-        return _settle(contribution, result, actor=contributor)
+        with check_in_request(contribution, result) as checked, transaction.atomic():
+            return settle(contribution, result, checked, actor=contributor)
 
 
 def choose_mapping(
@@ -88,15 +101,26 @@ def choose_mapping(
     """Say which column plays which role, then read the stored file again. Raises as submitting."""
     if contribution.state != Contribution.State.NEEDS_MAPPING:
         raise Conflict("The columns of this contribution are settled.")
-    path = blob_path(contribution.file_digest)
+    contribution.mapping = dict(mapping)
+    return read_again(contribution, actor, Contribution.State.NEEDS_MAPPING)
+
+
+def read_again(
+    contribution: Contribution, actor: User, waiting_for: Contribution.State
+) -> Contribution:
+    """Read the stored file with what its contributor has said since. Raises as submitting.
+
+    Raises Conflict when it does not wait for that any more.
+    """
+    path, mapping = blob_path(contribution.file_digest), contribution.mapping
     with _parse(path, contribution.filename, seconds=CHECK_SECONDS, mapping=mapping) as result:
         _refuse_bad(result)
-        with transaction.atomic():
+        with check_in_request(contribution, result) as checked, transaction.atomic():
             row = Contribution.objects.select_for_update().get(pk=contribution.pk)
-            if row.state != Contribution.State.NEEDS_MAPPING:
-                raise Conflict("The columns of this contribution are settled.")
-            row.mapping = dict(mapping)
-            return _settle(row, result, actor=actor)
+            if row.state != waiting_for:
+                raise Conflict("This was settled a moment ago.")
+            row.mapping = mapping
+            return settle(row, result, checked, actor=actor)
 
 
 def refuse_oversized(size_bytes: int) -> None:
@@ -150,55 +174,69 @@ def _no_good_row(result: ParseResult) -> Rejection:
     return Rejection(422, "no_usable_rows", message, where, "", bad.remedy)
 
 
-def _settle(contribution: Contribution, result: ParseResult, *, actor: User) -> Contribution:
-    """One transaction: the contribution and either its records, its question, or its job."""
-    with transaction.atomic():
-        contribution.report = report_of(result)
-        if result.status == "needs_mapping":
-            contribution.state = Contribution.State.NEEDS_MAPPING
-            contribution.save()
-        elif result.status == "accepted" and result.rows_accepted <= ROWS_IN_REQUEST_MAX:
-            contribution.save()
-            store_rows(contribution, result)
-        else:
-            contribution.state, contribution.report = Contribution.State.RECEIVED, {}
-            contribution.save()
-            contribution.job = start_job(
-                PARSE_JOB,
-                queue="ingest",
-                subject=f"contribution:{contribution.public_id}",
-                owner=contribution.contributor,
-                payload={"contribution": contribution.pk},
-            )
-            contribution.save(update_fields=["job"])
-        record_audit(
-            f"contribution.{contribution.state}",
-            actor=actor,
+def settle(
+    contribution: Contribution,
+    result: ParseResult,
+    checked: CheckResult | None,
+    *,
+    actor: User,
+) -> Contribution:
+    """The contribution and its records, its question, or its job. Call in a transaction."""
+    if result.status == "needs_mapping":
+        _ask_for_columns(contribution, result)
+    elif checked is not None:
+        contribution.save()
+        ask_or_store(contribution, result, checked)
+    else:
+        contribution.state = Contribution.State.RECEIVED
+        contribution.save()
+        contribution.job = start_job(
+            PARSE_JOB,
+            queue="ingest",
             subject=f"contribution:{contribution.public_id}",
-            rows=contribution.rows_accepted,
-            size_bytes=contribution.size_bytes,
+            owner=contribution.contributor,
+            payload={"contribution": contribution.pk},
         )
+        contribution.save(update_fields=["job"])
+    record_audit(
+        f"contribution.{contribution.state}",
+        actor=actor,
+        subject=f"contribution:{contribution.public_id}",
+        rows=contribution.rows_accepted,
+        size_bytes=contribution.size_bytes,
+    )
     return contribution
 
 
+def _ask_for_columns(contribution: Contribution, result: ParseResult) -> None:
+    contribution.state = Contribution.State.NEEDS_MAPPING
+    contribution.report = {**contribution.report, **report_of(result)}
+    contribution.save()
+
+
 def parse_contribution(lease: Lease) -> None:
-    """The job: read the file under the full limits, store it in one fenced transaction."""
+    """The job: read and check the file under the full limits, store it in a fenced transaction."""
     contribution = Contribution.objects.get(pk=lease.job.payload["contribution"])
     with lease.fenced():
         if not _lock_waiting(contribution, Contribution.State.PARSING):
             return
-    with _parse(
-        blob_path(contribution.file_digest),
-        contribution.filename,
-        mapping=contribution.mapping,
-        on_progress=_reporter(lease),
-    ) as result:
-        if result.status == "accepted" and result.rows_accepted:
+    with (
+        _parse(
+            blob_path(contribution.file_digest),
+            contribution.filename,
+            mapping=contribution.mapping,
+            on_progress=_reporter(lease, "reading", "Read", share=450),
+        ) as result,
+        check_in_job(
+            contribution, result, _reporter(lease, "checking", "Checked", share=450, done=450)
+        ) as checked,
+    ):
+        if checked is not None:
             lease.report("storing", progress=950, message="Storing the rows.")
         with lease.fenced():
             if not _lock_waiting(contribution, Contribution.State.PARSING):
                 return
-            rejection = _store_or_reject(contribution, result)
+            rejection = _store_or_reject(contribution, result, checked)
     if rejection is not None:
         raise JobFailed(f"{rejection.message} {rejection.remedy}", code=rejection.code)
 
@@ -213,35 +251,38 @@ def _lock_waiting(contribution: Contribution, state: Contribution.State) -> bool
     return True
 
 
-def _store_or_reject(contribution: Contribution, result: ParseResult) -> Rejection | None:
+def _store_or_reject(
+    contribution: Contribution, result: ParseResult, checked: CheckResult | None
+) -> Rejection | None:
     rejection = result.rejection
     if result.status == "accepted" and not result.rows_accepted:
         rejection = _no_good_row(result)
-    if rejection is not None:
-        contribution.state = Contribution.State.REJECTED
-        contribution.report = report_of(result)
-        contribution.save(update_fields=["state", "report"])
-        discard_file(contribution)
     elif result.status == "needs_mapping":
-        contribution.state = Contribution.State.NEEDS_MAPPING
-        contribution.report = report_of(result)
-        contribution.save(update_fields=["state", "report"])
-    else:
-        store_rows(contribution, result)
+        _ask_for_columns(contribution, result)
+        return None
+    elif checked is not None:
+        ask_or_store(contribution, result, checked)
+        return None
+    elif rejection is None:
+        rejection = CHECKS_TOO_LONG
+    contribution.state = Contribution.State.REJECTED
+    contribution.report = {**report_of(result), "rejection": asdict(rejection)}
+    contribution.save(update_fields=["state", "report"])
+    discard_file(contribution)
     return rejection
 
 
-def _reporter(lease: Lease) -> OnProgress:
+def _reporter(lease: Lease, kind: str, verb: str, *, share: int, done: int = 0) -> OnProgress:
     """Tell the page a few times a second, and stop the child when the job is taken or cancelled."""
     last = 0.0
 
-    def on_progress(share: float, rows_read: int) -> None:
+    def on_progress(part: float, rows: int) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_EVERY_SECONDS:
             last = time.monotonic()
             lease.check()
-            message = f"Read {rows_read:,} rows."
-            lease.report("reading", progress=int(900 * share), message=message, rows=rows_read)
+            progress = done + int(share * part)
+            lease.report(kind, progress=progress, message=f"{verb} {rows:,} rows.", rows=rows)
 
     return on_progress
 
@@ -253,6 +294,7 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         if row.state == Contribution.State.WITHDRAWN:
             return
         _empty_records(row.records.all())
+        row.personal_data.all().delete()
         if row.job is not None and not row.job.ended:
             cancel_job(row.job)
         row.state, row.report = Contribution.State.WITHDRAWN, {}
@@ -262,8 +304,7 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
 
 
 def _empty_records(records: Any) -> None:
-    from datanets.models import VersionRecord
-
+    Finding.objects.filter(record__in=records).delete()
     VersionRecord.objects.filter(record__in=records).update(held_out_wordings=[])
     records.update(
         state=Record.State.WITHDRAWN,
@@ -276,20 +317,10 @@ def _empty_records(records: Any) -> None:
         flags=[],
         fingerprint="",
         prompt_fingerprint="",
+        near_keys=[],
+        held_out_keys=[],
         salt=b"",
     )
-
-
-def discard_file(contribution: Contribution) -> None:
-    """Delete the stored file on commit, unless another contribution brought the same bytes."""
-    gone = (Contribution.State.WITHDRAWN, Contribution.State.REJECTED)
-    digest = contribution.file_digest
-
-    def delete() -> None:
-        if not Contribution.objects.filter(file_digest=digest).exclude(state__in=gone).exists():
-            default_storage.delete(blob_name(digest))
-
-    transaction.on_commit(delete)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -112,3 +112,19 @@ def test_another_request_under_the_same_key_is_refused_as_json(with_key, owner):
     client.post(DATANETS, FORM, headers=header)
     again = client.post(DATANETS, FORM | {"name": "Other"}, headers=header)
     assert (again.status_code, again.json()["error"]["code"]) == (422, "idempotency_key_reused")
+
+
+def test_personal_data_is_decided_about_by_key(with_key, datanet, contributor, stranger):
+    rows = [{"question": "Who helps?", "answer": "Write to jane.doe@acme.com."}]
+    file = SimpleUploadedFile("rows.jsonl", jsonl(rows))
+    given = with_key(contributor).post(contributions_of(datanet), {**TERMS, "file": file})
+    assert (given.status_code, given.json()["state"]) == (202, "needs_decision")
+    assert given.json()["report"]["checks"]["personal_data"] == {"EMAIL_ADDRESS": 1}
+    url = reverse("datanets:api-contribution-decision", args=[given.json()["id"]])
+    as_json = {"content_type": "application/json"}
+    body = {"kinds": {"EMAIL_ADDRESS": {"action": "redact"}}}
+    assert with_key(stranger).post(url, body, **as_json).status_code == 404
+    assert with_key(contributor).post(url, {}, **as_json).status_code == 422
+    assert with_key(contributor).post(url, {"kinds": [1]}, **as_json).status_code == 422
+    assert with_key(contributor).post(url, body, **as_json).json()["state"] == "in_review"
+    assert datanet.records.get().response == "Write to [EMAIL]."

@@ -8,18 +8,19 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from datanets import selectors, services
-from datanets.forms import ContributeForm, MappingForm, first_mistake
+from datanets.checks.personal_data import NOT_CHECKED
+from datanets.forms import ContributeForm, DecisionForm, MappingForm, first_mistake, named_flags
 from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
-from datanets.services import UploadRejected, UploadTooLarge
+from datanets.services import Choice, UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
 from openledger_site.accounts.requests import signed_in_user
-from openledger_site.core.errors import NotAllowed
+from openledger_site.core.errors import Conflict, DomainError, NotAllowed
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.middleware import wants_json
 
@@ -53,14 +54,15 @@ def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
 def _submit(request: HttpRequest, datanet: Datanet, form: ContributeForm) -> Contribution:
     data = form.cleaned_data
     with upload_on_disk(data) as upload:
-        title = data["title"] or data["question"][:120]
         return services.submit_contribution(
             datanet=datanet,
             contributor=signed_in_user(request),
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
-            title=title,
+            # Not the question itself: a title is shown before personal data is decided about.
+            title=data["title"] or ("One row" if data["question"] else ""),
+            look_first=data["look_first"],
         )
 
 
@@ -76,6 +78,7 @@ def _contribute_page(
         "form": form,
         "refusal": refusal,
         "formats": WORKING_FORMATS,
+        "not_checked": NOT_CHECKED,
         "idempotency_key": uuid.uuid4(),
     }
     return render(request, "datanets/contribution_form.html", context, status=status)
@@ -91,18 +94,62 @@ def contribution_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def contribution_detail(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
     contribution = selectors.contribution_for(request.user, contribution_id)
+    return _contribution_page(request, contribution)
+
+
+def _contribution_page(
+    request: HttpRequest,
+    contribution: Contribution,
+    decision_form: DecisionForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
     wanted = contribution.report.get("needs_mapping") or {}
+    mine = contribution.contributor_id == request.user.pk
     rows = contribution.records.prefetch_related("reviews").order_by("position")
     context = {
         "contribution": contribution,
         "datanet": contribution.datanet,
-        "mine": contribution.contributor_id == request.user.pk,
+        "mine": mine,
         "page": Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page")),
         "mapping_form": MappingForm(columns=wanted.get("columns", [])),
         "sample": wanted.get("sample", []),
         "columns": wanted.get("columns", []),
+        "checks": contribution.report.get("checks"),
+        "flags": named_flags(contribution.report),
+        "reviews": not mine,
+        "not_checked": NOT_CHECKED,
     }
-    return render(request, "datanets/contribution_detail.html", context)
+    if mine and contribution.state == Contribution.State.NEEDS_DECISION:
+        context["decision_form"] = decision_form or _decision_form(contribution)
+    return render(request, "datanets/contribution_detail.html", context, status=status)
+
+
+def _decision_form(contribution: Contribution, data: QueryDict | None = None) -> DecisionForm:
+    kinds, places = selectors.personal_data_of(contribution)
+    return DecisionForm(data, kinds=kinds, places=places)
+
+
+@require_POST
+@idempotent
+def contribution_decide(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
+    contribution = selectors.contribution_for_contributor(request.user, contribution_id)
+    form = _decision_form(contribution, request.POST)
+    try:
+        if form.is_valid():
+            services.decide_contribution(
+                contribution=contribution,
+                actor=signed_in_user(request),
+                by_kind={kind: Choice(*how) for kind, how in form.chosen("kind-").items()},
+                by_place={int(pk): Choice(*how) for pk, how in form.chosen("place-").items()},
+            )
+            return redirect(contribution)
+    except Conflict:
+        raise
+    except DomainError as undecided:
+        if wants_json(request):
+            raise
+        form.add_error(None, undecided.message)
+    return _contribution_page(request, contribution, form, status=422)
 
 
 @require_GET

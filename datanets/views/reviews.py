@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,7 +17,7 @@ from datanets import selectors, services
 from datanets.content import answer_of, prompt_of
 from datanets.differences import Piece, word_differences
 from datanets.forms import QueueFilterForm, ReviewForm
-from datanets.models import Datanet, Record
+from datanets.models import Datanet, Finding, Record
 from datanets.selectors import content_of
 from openledger_site.accounts.requests import signed_in_user
 
@@ -28,6 +29,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
     filters = filter_form.filters()
     queue = selectors.review_queue(request.user, datanet, **filters)
     after = request.GET.get("after", "")
+    filter_form.show_counts(selectors.flag_counts(datanet, request.user))
     record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
     context = {
         "datanet": datanet,
@@ -38,17 +40,32 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "skipped": after.isdecimal(),
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
-        "differences": _differences(record),
+        "remarks": _remarks(request, record),
     }
     part = "#card" if request.htmx else ""  # type: ignore[attr-defined] # set by django-htmx
     return render(request, f"datanets/review_queue.html{part}", context)
 
 
-def _differences(record: Record | None) -> list[Piece]:
-    """How this row differs from the one it repeats."""
-    if record is None or record.duplicate_of is None:
-        return []
-    return word_differences(_whole(record.duplicate_of), _whole(record))
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One remark, and how the row differs from the one that it is like."""
+
+    finding: Finding
+    match: Record | None
+    differences: list[Piece]
+
+
+def _remarks(request: HttpRequest, record: Record | None) -> list[_Shown]:
+    """Each match is compared once, though several rules may point at it."""
+    shown: list[_Shown] = []
+    compared: set[int] = set()
+    remarks = selectors.remarks_on(request.user, record, reviews=True) if record else []
+    for remark in remarks:
+        match = None if remark.match and remark.match.pk in compared else remark.match
+        pieces = word_differences(_whole(match), _whole(record)) if match and record else []
+        compared.update([match.pk] if match else [])
+        shown.append(_Shown(remark.finding, match, pieces))
+    return shown
 
 
 def _whole(record: Record) -> str:

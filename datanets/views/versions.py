@@ -81,5 +81,8 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         "datanet": record.datanet,
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
         "reviews": record.reviews.select_related("reviewer"),
+        "remarks": selectors.remarks_on(request.user, record)
+        if request.user.is_authenticated
+        else [],
     }
     return render(request, "datanets/record_detail.html", context)

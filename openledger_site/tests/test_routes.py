@@ -112,6 +112,10 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:contribution-map": mine(
         "contribution.public_id", by="Carla", method="POST", inside=FOUND
     ),
+    # Decided long ago, so even its contributor is told that nothing waits.
+    "datanets:contribution-decide": mine(
+        "contribution.public_id", by="Carla", method="POST", inside=409
+    ),
     "datanets:contribution-withdraw": mine(
         "pending.public_id", by="Carla", method="POST", inside=FOUND
     ),
@@ -129,6 +133,9 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:api-contribution-list": api("datanet.slug"),
     "datanets:api-version-list": api("datanet.slug"),
     "datanets:api-contribution-detail": api("contribution.public_id", by="Carla"),
+    "datanets:api-contribution-decision": door(
+        "POST", 401, 404, 409, "Carla", "contribution.public_id"
+    ),
     "datanets:datanet-detail": [hidden("datanet.slug"), hidden("datanet.slug", by="Bo")],
     "datanets:contribution-create": mine("datanet.slug", by="Carla"),
     "datanets:review-queue": mine("datanet.slug", by="Rene"),

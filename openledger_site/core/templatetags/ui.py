@@ -21,7 +21,8 @@ STATES_BY_TONE = {
     "live": "running training loading streaming active live",
     "good": "accepted approved succeeded done published verified credited claimed paid confirmed"
     " healthy listed anchored payable ok",
-    "warn": "pending queued waiting holding draft paused proposed restricted",
+    "warn": "pending queued waiting holding draft paused proposed restricted"
+    " needs_mapping needs_decision",
     "bad": "rejected failed cancelled revoked withdrawn voided expired retired slashed vetoed"
     " error",
     "info": "claimable public new posted sent submitted",

@@ -1,0 +1,140 @@
+"""Checks that only rows to learn an answer from need: what the answer is, and to what."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from datanets.checks.findings import Finding
+from datanets.parsing.result import Row
+
+REPEATS_SHARE = 0.9
+SHORT_ANSWER_WORDS = 3
+TRUNCATED_WORDS_MIN = 40
+LONG_CHARACTERS = 16_000
+"""About 4,000 tokens of English at four characters each."""
+
+_WORD = re.compile(r"\w+")
+_PLACEHOLDER = re.compile(
+    r"(?:n/?a|none|null|nil|nan|todo|tbd|tba|xxx+|test|answer|placeholder)\W*"
+)
+_ASKS_WHY = re.compile(
+    r"^\W*(?:why|how (?!many|much|old|long|far|tall|big|often)|explain|describe)\b"
+)
+_REFUSAL = re.compile(
+    r"\bas an ai(?: language)? (?:model|assistant)\b"
+    r"|\bi(?:'m| am) (?:just |only )?an ai(?: language)? (?:model|assistant)\b"
+    r"|^\W*(?:i(?:'m| am) sorry|sorry|i apologi[sz]e|unfortunately)\b.{0,40}?"
+    r"\bi (?:can(?:'t|not)|am (?:unable|not able)|do(?:n't| not) have)\b"
+    r"|^\W*i (?:can(?:'t|not)|am unable to) (?:assist|help|provide|fulfil|comply|answer)\b"
+)
+_ENDS_WELL = re.compile(r"""[.!?…:;。！？।؟)\]}"'”’»*_`|>~=-]\s*$""")  # noqa: RUF001 (full-width stops)
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟]")  # noqa: RUF001 (full-width stops)
+_LIST_LINE = re.compile(r"^\s*(?:[-*•+#|>]|\d+[.)])")
+
+
+def answer_findings(row: Row) -> Iterator[Finding]:
+    """Findings about question and answer; about the turns of a conversation; nothing for text."""
+    if row.kind == "text":
+        return
+    if row.kind == "chat":
+        yield from _turns(row)
+        question = next((turn.content for turn in row.messages if turn.role == "user"), "")
+        answer = next((turn.content for turn in row.messages if turn.role == "assistant"), "")
+    else:
+        question, answer = row.instruction, row.response
+    if row.kind == "preference" and _plain(row.response) == _plain(row.rejected):
+        yield Finding(rule="equal_pair", sentence="Both answers are the same.")
+    words = _WORD.findall(answer)
+    if not words or _PLACEHOLDER.fullmatch(answer.strip().lower()):
+        yield Finding(
+            rule="empty_answer",
+            sentence="The answer says nothing: no letter or digit, or a placeholder.",
+            measured=len(words),
+            threshold=1,
+            column="response",
+        )
+        return
+    yield from _about(question, answer, words)
+
+
+def _about(question: str, answer: str, words: list[str]) -> Iterator[Finding]:
+    if len(words) < SHORT_ANSWER_WORDS and _ASKS_WHY.match(question.lower()):
+        yield Finding(
+            rule="short_answer",
+            sentence="The question asks why or how; the answer has hardly any words.",
+            measured=len(words),
+            threshold=SHORT_ANSWER_WORDS,
+            column="response",
+        )
+    yield from _repeats(question, words)
+    refusals = len(_REFUSAL.findall(answer[:600].lower().replace("’", "'")))  # noqa: RUF001 (curly)
+    if refusals:
+        yield Finding(
+            rule="refusal",
+            sentence="Reads like an assistant that refuses or speaks about itself.",
+            measured=refusals,
+            threshold=1,
+            column="response",
+        )
+    if len(words) >= TRUNCATED_WORDS_MIN and _cut_off(answer):
+        tail = len(_WORD.findall(_SENTENCE_END.split(answer)[-1]))
+        yield Finding(
+            rule="truncated_answer",
+            sentence=f"The answer stops {tail} words into a sentence.",
+            measured=tail,
+            threshold=1,
+            column="response",
+        )
+    if len(question) + len(answer) > LONG_CHARACTERS:
+        yield Finding(
+            rule="long_row",
+            sentence="Question and answer together are longer than small models read at once.",
+            measured=len(question) + len(answer),
+            threshold=LONG_CHARACTERS,
+        )
+
+
+def _repeats(question: str, words: list[str]) -> Iterator[Finding]:
+    asked = {word.lower() for word in _WORD.findall(question)}
+    given = {word.lower() for word in words}
+    if len(given) < 3:
+        return
+    share = len(given & asked) / len(given)
+    if share >= REPEATS_SHARE:
+        yield Finding(
+            rule="repeats_question",
+            sentence=f"{int(100 * share)}% of the words of the answer are those of the question.",
+            measured=round(share, 4),
+            threshold=REPEATS_SHARE,
+            column="response",
+        )
+
+
+def _turns(row: Row) -> Iterator[Finding]:
+    spoken = [turn.role for turn in row.messages if turn.role in ("user", "assistant")]
+    repeats = sum(one == other for one, other in itertools.pairwise(spoken))
+    repeats += bool(spoken) and spoken[0] != "user"
+    repeats += bool(spoken) and spoken[-1] != "assistant"
+    if repeats:
+        yield Finding(
+            rule="role_order",
+            sentence="User and assistant do not take turns from a question to an answer.",
+            measured=repeats,
+            threshold=1,
+        )
+
+
+def _cut_off(answer: str) -> bool:
+    """In mid-sentence, or inside a fence of code; a list or a table may end as it likes."""
+    if answer.count("```") % 2:
+        return True
+    last_line = answer.rstrip().rpartition("\n")[2]
+    if _ENDS_WELL.search(answer) or _LIST_LINE.match(last_line):
+        return False
+    return _SENTENCE_END.search(answer) is not None and "```" not in answer
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,205 @@
+"""Runs every check over the rows of one upload. Only in the confined child.
+
+First pass, row by row: personal data (and what was decided about it), then the checks that need
+one row only. Second pass, over what the first remembered: copies within the upload, answers that
+disagree, the usual language. Memory grows by about 300 bytes a row, not by its text.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datanets.checks import language, personal_data
+from datanets.checks.answers import answer_findings
+from datanets.checks.duplicates import near_duplicates, near_finding, near_keys, stored_keys
+from datanets.checks.findings import Finding
+from datanets.checks.rows import content_of_row, texts_of, with_texts
+from datanets.checks.text_rules import text_findings
+from datanets.checks.toxicity import toxic_words
+from datanets.content import prompt_fingerprint, row_fingerprint, whole_text
+from datanets.parsing.result import Message, Row
+
+ROWS_AT_ONCE = 1_000
+
+Decisions = Mapping[str, str]
+"""What the contributor decided, by `spot_key`: redact, keep or drop."""
+
+
+def spot_key(position: int, column: str, start: int, kind: str) -> str:
+    """Names one find of personal data in an upload; `position` is the row's, from 1."""
+    return f"{position}/{column}/{start}/{kind}"
+
+
+@dataclass(slots=True)
+class RowChecker:
+    """Reads parsed rows, writes them with their findings; `late` gets those of the second pass.
+
+    A line of `rows_out` is {"row", "findings", "keys", "personal_data"} or {"dropped": true}, in
+    order; a line of `late` is [position, finding], by position.
+    """
+
+    rows_out: IO[bytes]
+    late: IO[bytes]
+    decisions: Decisions = field(default_factory=dict)
+    on_progress: Callable[[int], None] | None = None
+    _keys: list[NDArray[np.int64]] = field(default_factory=list)
+    _places: array[int] = field(default_factory=lambda: array("q"))
+    _prints: list[tuple[int, int]] = field(default_factory=list)
+    _judged: list[language.Judged] = field(default_factory=list)
+
+    def check(self, rows: Iterable[Row], *, judge_language: bool) -> int:
+        """Returns how many rows there were."""
+        for first, batch in _batches(rows):
+            self._check_batch(first, batch, judge_language)
+            if self.on_progress:
+                self.on_progress(first + len(batch) - 1)
+        self.rows_out.flush()
+        findings = [*self._same(), *self._near(), *self._languages()]
+        for position, finding in sorted(findings, key=lambda pair: pair[0]):
+            self.late.write(json.dumps([position, finding.as_json()]).encode() + b"\n")
+        self.late.flush()
+        return len(self._places)
+
+    def _check_batch(self, first: int, batch: list[Row], judge_language: bool) -> None:
+        decided = [self._decide(first + at, row) for at, row in enumerate(batch)]
+        texts = ["" if row is None else whole_text(content_of_row(row)) for row, _, _ in decided]
+        keys = near_keys(texts)
+        self._keys.append(keys)
+        for (row, found, findings), text, own_keys in zip(decided, texts, keys, strict=True):
+            judged = language.language_of(text) if judge_language and row else ("", 0.0)
+            self._judged.append(judged)
+            self._places.append(self.rows_out.tell())
+            if row is None:
+                self._prints.append((0, 0))
+                self._put({"dropped": True})
+                continue
+            self._prints.append(_prints(row))
+            findings += row_findings(row, text, judged[0])
+            self._put(
+                {
+                    "row": {
+                        **asdict(row),
+                        "messages": [[turn.role, turn.content] for turn in row.messages],
+                    },
+                    "findings": [finding.as_json() for finding in findings],
+                    "keys": stored_keys(own_keys),
+                    "personal_data": found,
+                }
+            )
+
+    def _put(self, line: dict[str, Any]) -> None:
+        self.rows_out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+    def _decide(
+        self, position: int, row: Row
+    ) -> tuple[Row | None, list[dict[str, Any]], list[Finding]]:
+        """The row after what was decided, what is undecided, and what was kept."""
+        texts: dict[str, str] = {}
+        undecided: list[dict[str, Any]] = []
+        kept: list[Finding] = []
+        for column, text in texts_of(row):
+            spots = []
+            for one in personal_data.find_personal_data(text):
+                key = spot_key(position, column, one.start, one.kind)
+                action = self.decisions.get(key, "")
+                if action == "drop":
+                    return None, [], []
+                if action == "redact":
+                    spots.append((one.start, one.end, one.kind))
+                elif action == "keep":
+                    kept.append(personal_data.kept_finding(one, column))
+                else:
+                    mask = personal_data.masked(one.kind, text[one.start : one.end])
+                    undecided.append({**asdict(one), "column": column, "masked": mask})
+            if spots:
+                texts[column] = personal_data.redacted(text, spots)
+        return (with_texts(row, texts) if texts else row), undecided, kept
+
+    def _same(self) -> Iterator[tuple[int, Finding]]:
+        """Exact copies of an earlier row; the same question as an earlier row, answered anew."""
+        rows: dict[int, int] = {}
+        questions: dict[int, tuple[int, int]] = {}
+        for position, (whole, question) in enumerate(self._prints, start=1):
+            if not whole:
+                continue
+            first = rows.setdefault(whole, position)
+            if first != position:
+                yield position, copy_finding("duplicate", match=first)
+                continue
+            asked, answered = questions.setdefault(question, (position, whole))
+            if question and answered != whole:
+                yield position, copy_finding("same_question", match=asked)
+
+    def _near(self) -> Iterator[tuple[int, Finding]]:
+        """Copies are reported by `_same`; these differ in a word or two."""
+        keys = np.concatenate(self._keys) if self._keys else np.empty((0, 1), dtype=np.int64)
+        for near in near_duplicates(keys, self._text_at):
+            if self._prints[near.row][0] != self._prints[near.like][0]:
+                finding = near_finding("near_duplicate", near.jaccard, match=near.like + 1)
+                yield near.row + 1, finding
+
+    def _text_at(self, place: int) -> str:
+        self.rows_out.seek(self._places[place])
+        line = json.loads(self.rows_out.readline())
+        return "" if "dropped" in line else whole_text(content_of_row(row_of(line["row"])))
+
+    def _languages(self) -> Iterator[tuple[int, Finding]]:
+        usual = language.usual_language(self._judged)
+        for position, judged in enumerate(self._judged, start=1):
+            if finding := language.other_language(judged, usual):
+                yield position, finding
+
+
+def row_findings(row: Row, text: str, language_code: str = "") -> list[Finding]:
+    """What the checks of a single row say; `text` is its whole text."""
+    prose = row.kind == "text"
+    findings = [*answer_findings(row), *text_findings(text, prose=prose, language=language_code)]
+    if toxic := toxic_words(text):
+        findings.append(toxic)
+    return findings
+
+
+def copy_finding(rule: str, *, match: int | None = None) -> Finding:
+    """An exact match, which has no number but 1."""
+    sentence = {
+        "duplicate": "The same row was given before.",
+        "duplicate_elsewhere": "The same row is in another public Datanet.",
+        "same_question": "The same question was given before, with another answer.",
+        "held_out": "Its question is held out: answers to it measure what a model has learnt.",
+    }[rule]
+    return Finding(rule=rule, sentence=sentence, measured=1.0, threshold=1.0, match=match)
+
+
+def row_of(fields: Mapping[str, Any]) -> Row:
+    """A row back from the JSON of `rows_out`."""
+    messages = tuple(Message(*pair) for pair in fields["messages"])
+    return Row(
+        **{**fields, "messages": messages, "extra_wordings": tuple(fields["extra_wordings"])}
+    )
+
+
+def _prints(row: Row) -> tuple[int, int]:
+    """64 bits each of the fingerprints of row and question; a text asks nothing."""
+    content = content_of_row(row)
+    question = "" if row.kind == "text" else prompt_fingerprint(content)
+    return int(row_fingerprint(content)[:16], 16), int(question[:16] or "0", 16)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[tuple[int, list[Row]]]:
+    """Rows in lists of `ROWS_AT_ONCE`, each with the position of its first."""
+    batch: list[Row] = []
+    first = 1
+    for row in rows:
+        batch.append(row)
+        if len(batch) == ROWS_AT_ONCE:
+            yield first, batch
+            first, batch = first + len(batch), []
+    if batch:
+        yield first, batch

@@ -1,0 +1,93 @@
+"""What the checks said about a record, and personal data that waits for its contributor."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from datanets.checks.findings import PERSONAL_DATA_KINDS, RULES
+from datanets.models.contribution import Contribution, Record
+
+
+class Finding(models.Model):
+    """One rule's remark on one record, for people who decide; it never decides itself."""
+
+    record = models.ForeignKey(Record, on_delete=models.CASCADE, related_name="findings")
+    rule = models.CharField(max_length=30)
+    measured = models.FloatField(null=True)
+    threshold = models.FloatField(null=True)
+    sentence = models.CharField(max_length=400)
+    column = models.CharField(max_length=20, blank=True)
+    # Characters of that column, where the rule is about a place in it.
+    start = models.PositiveIntegerField(null=True)
+    end = models.PositiveIntegerField(null=True)
+    match = models.ForeignKey(
+        Record, null=True, on_delete=models.SET_NULL, related_name="matched_by"
+    )
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.rule} on record {self.record_id}"
+
+    @property
+    def title(self) -> str:
+        return RULES[self.rule].title if self.rule in RULES else self.rule
+
+    @property
+    def measured_text(self) -> str:
+        return "" if self.measured is None else f"{self.measured:g}"
+
+    @property
+    def threshold_text(self) -> str:
+        return "" if self.threshold is None else f"{self.threshold:g}"
+
+    @property
+    def explanation(self) -> str:
+        return RULES[self.rule].explanation if self.rule in RULES else ""
+
+    @property
+    def source(self) -> str:
+        return RULES[self.rule].source if self.rule in RULES else ""
+
+
+class PersonalDatum(models.Model):
+    """A place in an upload that looks like personal data, and what its contributor chose.
+
+    Nothing of the upload is stored as a record while one of them is undecided. Only its contributor
+    sees it; the text itself stays in the uploaded file, here is a mask.
+    """
+
+    class Choice(models.TextChoices):
+        REDACT = "redact", "Replace it by its kind in brackets"
+        KEEP = "keep", "Keep it, and say why"
+        DROP = "drop", "Leave the row out"
+
+    contribution = models.ForeignKey(
+        Contribution, on_delete=models.CASCADE, related_name="personal_data"
+    )
+    position = models.PositiveIntegerField(help_text="Among the rows that were read, from 1.")
+    row = models.PositiveIntegerField(help_text="Row in the file, counted from 1.")
+    entry = models.CharField(max_length=200, blank=True)
+    column = models.CharField(max_length=20)
+    kind = models.CharField(max_length=20, choices=list(PERSONAL_DATA_KINDS.items()))
+    start = models.PositiveIntegerField()
+    masked = models.CharField(max_length=40, blank=True)
+    choice = models.CharField(max_length=6, choices=Choice, blank=True)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["position", "column", "start"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["contribution", "position", "column", "start", "kind"],
+                name="personal_datum_is_asked_about_once",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(choice="keep") | ~models.Q(reason=""),
+                name="personal_datum_is_kept_with_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} in row {self.row}"
