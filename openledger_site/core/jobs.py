@@ -210,7 +210,7 @@ def _run(lease: Lease) -> None:
 
 
 def _postpone(lease: Lease, pause: JobPostponed) -> None:
-    """Queue the job again. `attempt` still counts up, being the fencing token; so does its limit."""
+    """Queue the job again. `attempt` is the fencing token and counts up; so does its limit."""
     lease._write(
         state=Job.State.QUEUED,
         lease_until=None,
