@@ -12,13 +12,8 @@ from torch import nn
 
 from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
-from modelfactory.attribution.index import (
-    IndexIdentity,
-    IndexRecord,
-    Texts,
-    TrackRows,
-    write_index,
-)
+from modelfactory.attribution.index import IndexIdentity, IndexRecord, Texts
+from modelfactory.attribution.index_writing import TrackRows, write_index
 from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
 from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS
 from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
