@@ -113,6 +113,7 @@ def _draw(real: Path, drawn: Path, digest: str, records: int) -> int:
         weights=calibration.weights,
         gate_per_mille=calibration.gate_per_mille,
         design=Design(signs, calibration.design.phantoms),
+        record_ids=names,
         fidelity=calibration.fidelity,
     )
     return sum(path.stat().st_size for path in (drawn / digest).iterdir())

@@ -89,6 +89,7 @@ def build_index(
     adapter_digest: str,
     tracks: Mapping[str, str] | None = None,
     settings: IndexSettings | None = None,
+    follows: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Write the index of ``records`` (oldest first) to ``folder``; returns the index digest.
@@ -144,4 +145,5 @@ def build_index(
         tracks=found,
         texts=[record.texts for record in records],
         phantom_texts=[phantom.texts for phantom in phantoms],
+        follows=follows,
     )

@@ -145,13 +145,14 @@ def write_stored(
     *,
     identity: IndexIdentity,
     sketch: Sketch,
-    records: Sequence[IndexRecord],
+    records: Iterable[IndexRecord],
     tracks: Sequence[StoredTrack],
     words: Mapping[str, Words],
     follows: Mapping[str, str],
 ) -> str:
     """Write rows that are int8 already; returns the digest. Raises ``ValueError`` for a record id
     that occurs twice."""
+    records = tuple(records)
     if len({record.record_id for record in records}) != len(records):
         raise ValueError("a record id occurs twice")
     with written_beside(folder) as building:
