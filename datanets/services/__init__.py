@@ -10,6 +10,7 @@ from datanets.services.errors import (
     UploadRejected,
     UploadTooLarge,
 )
+from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.manage_datanet import (
     create_datanet,
     decide_grant,
@@ -42,6 +43,7 @@ __all__ = [
     "inclusion_proof",
     "parse_contribution",
     "refuse_oversized",
+    "register_withdrawal_follower",
     "remove_member",
     "request_access",
     "review_all",

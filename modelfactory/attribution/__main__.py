@@ -76,7 +76,7 @@ def build(folder: Path) -> int:
         emit(event="failed", code="unusable", message=str(error))
         return UNUSABLE_STATUS
     try:
-        run_build(job, folder, lambda done, total: emit(event="progress", examples=done, of=total))
+        run_build(job, folder, lambda done, total: emit(event="progress", done=done, of=total))
     except (JobError, BaseError, ValueError) as error:
         emit(event="failed", code="unusable", message=str(error))
         return UNUSABLE_STATUS

@@ -98,7 +98,7 @@ def write_index(
         sketch=sketch,
         records=records,
         tracks=[_stored(track, sketch.slices) for track in tracks],
-        words=_words([*texts, *phantom_texts], identity),
+        words=_words(identity, texts, phantom_texts),
         follows=follows or {},
     )
 
@@ -121,7 +121,7 @@ def append_records(
     for values in rows:
         _check_rows(values, (len(records), index.sketch.dimensions))
     slices = index.sketch.slices
-    more = _words(texts, index.identity)
+    more = _words(index.identity, texts)
     return write_stored(
         folder,
         identity=index.identity,
@@ -194,11 +194,11 @@ def _in_blocks(rows: Float32) -> Iterator[Float32]:
     return (rows[at : at + ROWS_PER_BLOCK] for at in range(0, len(rows), ROWS_PER_BLOCK))
 
 
-def _words(texts: Sequence[Texts], identity: IndexIdentity) -> dict[str, Words]:
+def _words(identity: IndexIdentity, *parts: Iterable[Texts]) -> dict[str, Words]:
     salt = salt_of(identity)
     return {
-        "prompts": words_of_texts((text.prompt for text in texts), salt),
-        "responses": words_of_texts((text.response for text in texts), salt),
+        "prompts": words_of_texts((text.prompt for text in chain(*parts)), salt),
+        "responses": words_of_texts((text.response for text in chain(*parts)), salt),
     }
 
 
