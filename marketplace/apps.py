@@ -7,7 +7,10 @@ class MarketplaceConfig(AppConfig):
     name = "marketplace"
 
     def ready(self) -> None:
+        from datanets.services import register_withdrawal_follower
         from marketplace.services.check_receipts import check_receipts
+        from marketplace.services.forget_passages import queue_forgetting
         from rewards.services import register_reconcile_check
 
         register_reconcile_check("signed receipts", check_receipts)
+        register_withdrawal_follower("passages in prompts", queue_forgetting)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from marketplace.services import AUDIT_JOB, audit_dispute, settle_inference
+from marketplace.services.forget_passages import FORGET_JOB, forget_passages
 from openledger_site.core.jobs import Lease, handles
 
 
 @handles("marketplace.settle_answer")
 def settle_answer(lease: Lease) -> None:
     settle_inference(lease)
+
+
+@handles(FORGET_JOB)
+def forget(lease: Lease) -> None:
+    forget_passages(lease)
 
 
 @handles(AUDIT_JOB)

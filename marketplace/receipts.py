@@ -19,7 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.attribution.index import IndexDamagedError
-from modelfactory.attribution.record import Attribution, ReplayMismatchError, replay
+from modelfactory.attribution.record import (
+    Attribution,
+    IndexMovedOnError,
+    ReplayMismatchError,
+    replay,
+)
 from modelfactory.attribution.shares import compute_shares
 from modelfactory.services.pricing import fee_wei
 from rewards.models import SplitParameters
@@ -28,8 +33,16 @@ from rewards.services import split_fee
 SCHEMA = 2
 # Schema 1 told which passages were read, and neither what they did nor verbatim spans.
 SCHEMAS_READ = (1, 2)
+# Why an answer has no influence; receipts from before this was told have none of these.
+NO_INDEX, INDEX_LATE, FAILED = "no_index", "index_late", "failed"
 # `split_fee` names people by number; on a receipt they are numbered in the order they are listed.
 BUILDER = -1
+
+MOVED_ON = {
+    "withdrawal": "not replayed, since rows were withdrawn from the index after this answer",
+    "append": "not replayed, since rows were added to the index after this answer",
+    "rebuild": "not replayed, since the index was built anew after this answer",
+}
 
 
 def canonical(body: Mapping[str, Any]) -> bytes:
@@ -128,7 +141,8 @@ def _check_shares(body: Mapping[str, Any], result: Verification) -> dict[str, in
     """Parts per billion by contributor, recomputed from the scores."""
     influence = body["evidence"]["influence"]
     if influence is None:
-        result.skipped.append("influence: none was computed for this answer")
+        why = body["evidence"].get("influence_missing") or "not told"
+        result.skipped.append(f"influence: none was computed for this answer ({why})")
         return {}
     attribution = Attribution.from_json(influence["attribution"])
     shares = compute_shares(
@@ -173,6 +187,8 @@ def _check_scores(body: Mapping[str, Any], folder: Path | None, result: Verifica
         calibration = calibration_folder(folder.parent, folder.name)
         replay(influence["attribution"], folder, calibration if calibration.exists() else None)
         result.checked.append("scores from the index")
+    except IndexMovedOnError as moved:
+        result.skipped.append(f"scores: {MOVED_ON[str(moved)]}; all that follows from them was")
     except (ReplayMismatchError, IndexDamagedError) as problem:
         result.problems.append(f"scores: {problem}")
 

@@ -72,6 +72,7 @@ class Fidelity:
     retrainings: int
     questions: int
     records: int
+    withdrawn: int
     pays: bool
     noise_answers: int
     noise_paid: int
@@ -101,6 +102,7 @@ def fidelity_of(document: Mapping[str, Any]) -> Fidelity:
         retrainings=int(document.get("subsets", 0)),
         questions=int(document.get("questions", 0)),
         records=int(document.get("records", 0)),
+        withdrawn=int(document.get("withdrawn", 0)),
         pays=bool(document.get("pays")),
         noise_answers=int(gate.get("answers") or 0),
         noise_paid=round(float(gate.get("false_pay") or 0) * int(gate.get("answers") or 0)),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from modelfactory.models import AttributionIndex, Calibration, CalibrationSubset, Run
 from modelfactory.services import (
     FIT_JOB,
+    FOLLOW_JOB,
     INDEX_JOB,
     SUBSET_JOB,
     TRAIN_JOB,
     build_attribution_index,
     fit_calibration,
+    follow_withdrawals,
     train_run,
     train_subset,
 )
@@ -29,6 +31,13 @@ def index(lease: Lease) -> None:
     digest = lease.job.payload["adapter_digest"]
     rows = AttributionIndex.objects.select_related("run__version", "run__base")
     build_attribution_index(lease, rows.get(adapter_digest=digest))
+
+
+@handles(FOLLOW_JOB)
+def follow(lease: Lease) -> None:
+    digest = lease.job.payload["adapter_digest"]
+    rows = AttributionIndex.objects.select_related("run__version", "run__builder")
+    follow_withdrawals(lease, rows.get(adapter_digest=digest))
 
 
 @handles(SUBSET_JOB)

@@ -170,15 +170,28 @@ class AttributionIndex(models.Model):
     trail_digests = models.JSONField(
         default=list, blank=True, help_text="Adapters from earlier moments of the run, in order."
     )
+    withdrawn_count = models.PositiveIntegerField(
+        default=0, help_text="Withdrawn rows of its version that it was made without."
+    )
+    earlier_digests = models.JSONField(
+        default=dict, blank=True, help_text="Digests it had before, and why each was left."
+    )
+    damaged_at = models.DateTimeField(
+        null=True, help_text="A file of it had another digest: it is built again, answers wait."
+    )
     ready_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "attribution indexes"
         constraints = [
             models.CheckConstraint(
+                condition=models.Q(damaged_at__isnull=True) | models.Q(ready_at__isnull=True),
+                name="attribution_index_damaged_is_not_ready",
+            ),
+            models.CheckConstraint(
                 condition=models.Q(ready_at__isnull=True) | ~models.Q(digest=""),
                 name="attribution_index_ready_has_a_digest",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -190,6 +203,16 @@ class AttributionIndex(models.Model):
         if self.ready_at is not None:
             return "ready"
         return str(self.job.state) if self.job is not None else str(Job.State.FAILED)
+
+    @property
+    def being_made(self) -> bool:
+        """It is not there, and a job is to change that."""
+        return self.ready_at is None and self.job is not None and not self.job.ended
+
+    @property
+    def is_new(self) -> bool:
+        """Its first building is under way."""
+        return self.being_made and self.damaged_at is None
 
 
 class Calibration(models.Model):
@@ -217,6 +240,9 @@ class Calibration(models.Model):
     stopped_at = models.DateTimeField(
         null=True, help_text="Its owner stopped it: until they go on, no job of it is queued."
     )
+    damaged_at = models.DateTimeField(
+        null=True, help_text="A file of it had another digest: it is fitted again, answers wait."
+    )
     ready_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -224,7 +250,11 @@ class Calibration(models.Model):
             models.CheckConstraint(
                 condition=models.Q(ready_at__isnull=True) | ~models.Q(digest=""),
                 name="calibration_ready_has_a_digest",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(damaged_at__isnull=True) | models.Q(ready_at__isnull=True),
+                name="calibration_damaged_is_not_ready",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -274,6 +274,9 @@ def _score(marks: list[tuple[bool, bool]]) -> Score:
 
 
 def evaluation_table(run: Run, limit: int = 24) -> list[EvaluationResult]:
-    """Answers from memory: what the tuned model got wrong first, then what it learnt."""
+    """Answers from memory: what the tuned model got wrong first, then what it learnt.
+
+    Without questions about rows that were withdrawn since: those are emptied."""
     order = ("tuned_correct", "base_correct", "position")
-    return list(run.evaluation_results.filter(retrieved=False).order_by(*order)[:limit])
+    asked = run.evaluation_results.filter(retrieved=False).exclude(question="")
+    return list(asked.order_by(*order)[:limit])

@@ -69,13 +69,8 @@ def answer_latency(folder: Path, records: int) -> dict[str, Any]:
 
 def _draw(real: Path, drawn: Path, digest: str, records: int) -> int:
     """An index and a calibration like the real ones with ``records`` drawn rows; returns bytes."""
-    from modelfactory.attribution.index import (
-        AttributionIndex,
-        IndexRecord,
-        Texts,
-        TrackRows,
-        write_index,
-    )
+    from modelfactory.attribution.index import AttributionIndex, IndexRecord, Texts
+    from modelfactory.attribution.index_writing import TrackRows, write_index
 
     index = AttributionIndex(real / digest)
     rng = np.random.default_rng(1)
@@ -118,6 +113,7 @@ def _draw(real: Path, drawn: Path, digest: str, records: int) -> int:
         weights=calibration.weights,
         gate_per_mille=calibration.gate_per_mille,
         design=Design(signs, calibration.design.phantoms),
+        record_ids=names,
         fidelity=calibration.fidelity,
     )
     return sum(path.stat().st_size for path in (drawn / digest).iterdir())

@@ -44,6 +44,7 @@ from datanets.selectors.learning import (
     training_rows,
     version_for_training,
     versions_for_training,
+    withdrawn_training_records,
 )
 
 __all__ = [
@@ -84,4 +85,5 @@ __all__ = [
     "version_for_training",
     "versions_for_training",
     "visible_to",
+    "withdrawn_training_records",
 ]

@@ -105,6 +105,17 @@ def training_rows(version: Version) -> Iterator[TrainingRow]:
         )
 
 
+def withdrawn_training_records(version: Version) -> QuerySet[Record]:
+    """The version's training records that were withdrawn since. A withdrawal is never undone, so
+    their number tells one state from every other."""
+    return Record.objects.filter(
+        datanet_id=version.datanet_id,
+        state=Record.State.WITHDRAWN,
+        version_entries__version=version,
+        version_entries__split=_TRAIN,
+    )
+
+
 def evaluation_rows(version: Version) -> Iterator[EvaluationRow]:
     """Held-out wordings of every row, and the whole prompts that the split holds out."""
     for entry in _entries(version).iterator(chunk_size=1_000):

@@ -11,6 +11,7 @@ from datanets.services.errors import (
     UploadRejected,
     UploadTooLarge,
 )
+from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.manage_datanet import (
     create_datanet,
     decide_grant,
@@ -45,6 +46,7 @@ __all__ = [
     "inclusion_proof",
     "parse_contribution",
     "refuse_oversized",
+    "register_withdrawal_follower",
     "remove_member",
     "request_access",
     "review_all",

@@ -31,6 +31,7 @@ from datanets.services.check_contribution import (
     scan_upload,
 )
 from datanets.services.errors import UploadRejected, UploadTooLarge
+from datanets.services.follow_withdrawal import tell_followers
 from datanets.services.store_rows import report_of
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -293,6 +294,7 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         row = Contribution.objects.select_for_update().get(pk=contribution.pk)
         if row.state == Contribution.State.WITHDRAWN:
             return
+        withdrawn = list(row.records.values_list("pk", flat=True))
         _empty_records(row.records.all())
         row.personal_data.all().delete()
         if row.job is not None and not row.job.ended:
@@ -301,6 +303,7 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         row.save(update_fields=["state", "report"])
         discard_file(row)
         record_audit("contribution.withdraw", actor=actor, subject=f"contribution:{row.public_id}")
+        tell_followers(withdrawn)
 
 
 def _empty_records(records: Any) -> None:

@@ -95,6 +95,8 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
     }
     return {
         "body": body,
+        # Receipts from before this was told say nothing of why.
+        "influence_missing": None if influence else _why_missing(body),
         "split": _split_lines(body, names),
         "terms": [
             (label, f"{body['parameters'][label.lower() + '_ppm'] / 10_000:g}")
@@ -117,6 +119,10 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
         **verbatim_view(body, inference.answer, cards),
         **retrieval_view(body, cards),
     }
+
+
+def _why_missing(body: dict[str, Any]) -> str:
+    return str(body["evidence"].get("influence_missing") or "failed")
 
 
 def _split_lines(body: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:

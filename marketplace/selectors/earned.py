@@ -224,6 +224,7 @@ def earned_view(user: Any, inference: Inference) -> dict[str, Any]:
         "others": len(others),
         "attributable": bool(influence and influence["owner_parts"]),
         "method": attribution.get("method", ""),
+        "influence_missing": body["evidence"].get("influence_missing"),
         "attribution": attribution,
         "contributors_percent": f"{body['parameters']['contributors_ppm'] / 10_000:g}",
         "contributors_wei": int(body["split"]["contributors_wei"]),

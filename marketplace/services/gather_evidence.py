@@ -65,6 +65,7 @@ def measure_retrieval(inference: Inference) -> PassageEvidence:
         return PassageEvidence([_entry(passage, cards) for passage in inference.passages])
     effects = measure_passages(
         inference.model,
+        inference.adapter_digest,
         messages=inference.messages,
         passages=[_text(cards[record_id]) for record_id in kept],
         response_ids=inference.response_ids,

@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -85,7 +84,7 @@ def reserve_answer(
     existing = _existing(consumer, key, fingerprint)
     if existing is not None:
         return existing, False
-    if _index_state(model) != "ready":
+    if _is_new(model):
         raise ModelNotReady()
     public_id = uuid.uuid4()
     try:
@@ -155,6 +154,9 @@ def _existing(consumer: User, key: str, fingerprint: str) -> Inference | None:
     return found
 
 
-def _index_state(model: Model) -> Any:
+def _is_new(model: Model) -> bool:
+    """Its first index is being built, which takes a minute. Afterwards answers are given at any
+    time: while an index is mended they wait for their attribution, without one the base rule pays.
+    """
     index = index_of(model.adapter_digest)
-    return index.state if index is not None else None
+    return index is not None and index.is_new

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -19,15 +20,25 @@ from marketplace.services.gather_evidence import (
     measure_retrieval,
     unmeasured_retrieval,
 )
-from modelfactory.services import AttributedAnswer, attribute_answer
+from modelfactory.services import (
+    AttributedAnswer,
+    IndexNotReady,
+    NoIndex,
+    attribute_answer,
+    check_still_attributed,
+)
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
-from openledger_site.core.jobs import Lease
+from openledger_site.core.jobs import JobPostponed, Lease
 from rewards.models import Settlement
 from rewards.services import settle_answer
 
 Found = TypeVar("Found")
 logger = logging.getLogger(__name__)
+
+INDEX_WAIT_SECONDS = 2.0
+INDEX_WAIT_MAX = timedelta(hours=6)
+"""So long an answer waits for its index; its fee is held for a day."""
 
 
 def settle_inference(lease: Lease) -> None:
@@ -37,8 +48,11 @@ def settle_inference(lease: Lease) -> None:
     ).get(pk=lease.job.payload["inference_id"])
     if inference.state != Inference.State.ANSWERED:
         return
-    attributed = _attribute(inference, lease)
-    evidence = _evidence(inference, attributed, lease)
+    try:
+        attributed, missing = _attribute(inference, lease)
+        evidence = _evidence(inference, attributed, missing, lease)
+    except IndexNotReady as waiting:
+        raise JobPostponed(waiting.message, seconds=INDEX_WAIT_SECONDS) from waiting
     lease.report("attributed", progress=700, message="Splitting the fee.")
     with lease.fenced():
         inference = (
@@ -48,6 +62,7 @@ def settle_inference(lease: Lease) -> None:
         )
         if inference.state != Inference.State.ANSWERED:
             return
+        _check_nothing_was_withdrawn(attributed)
         weights = _weights(attributed)
         settlement = settle_answer(
             hold=inference.hold,
@@ -64,45 +79,77 @@ def settle_inference(lease: Lease) -> None:
         _issue_receipt(inference, settlement, weights, evidence)
 
 
-def _attribute(inference: Inference, lease: Lease) -> AttributedAnswer | None:
-    """The attribution; None if it failed every time, so that the fee is split by the base rule."""
-    return _or_give_up(
-        lease,
-        f"attribution of answer {inference.public_id}",
-        lambda: attribute_answer(
-            inference.model,
-            messages=inference.messages,
-            response_ids=inference.response_ids,
-            question=inference.question,
-        ),
-    )
+def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | None, str]:
+    """The attribution, or why there is none and the fee is split by the base rule.
+
+    Raises `IndexNotReady` while its index is being made ready, up to `INDEX_WAIT_MAX`.
+    """
+    try:
+        found = _or_give_up(
+            lease,
+            f"attribution of answer {inference.public_id}",
+            lambda: attribute_answer(
+                inference.model,
+                inference.adapter_digest,
+                messages=inference.messages,
+                response_ids=inference.response_ids,
+                question=inference.question,
+            ),
+        )
+    except NoIndex:
+        return None, receipts.NO_INDEX
+    except IndexNotReady:
+        if timezone.now() - (inference.answered_at or timezone.now()) < INDEX_WAIT_MAX:
+            raise
+        return None, receipts.INDEX_LATE
+    return found, "" if found else receipts.FAILED
 
 
 def _evidence(
-    inference: Inference, attributed: AttributedAnswer | None, lease: Lease
+    inference: Inference, attributed: AttributedAnswer | None, missing: str, lease: Lease
 ) -> dict[str, Any]:
     """The kinds of evidence side by side, as the receipt holds them. Only influence pays."""
     answer = f"answer {inference.public_id}"
     verbatim = _or_give_up(lease, f"spans of {answer}", lambda: find_verbatim(inference))
-    measured = _or_give_up(lease, f"passages of {answer}", lambda: measure_retrieval(inference))
-    retrieval = measured or unmeasured_retrieval(inference)
     return {
         "influence": attributed.as_dict() if attributed else None,
+        "influence_missing": missing or None,
         "verbatim": verbatim,
-        "retrieval": retrieval.entries,
-        "retrieval_together": retrieval.together,
+        **_retrieval(inference, missing, lease),
     }
+
+
+def _retrieval(inference: Inference, missing: str, lease: Lease) -> dict[str, Any]:
+    """Without an index there is no model at hand to measure passages with either."""
+    measured = None
+    if missing not in (receipts.NO_INDEX, receipts.INDEX_LATE):
+        what = f"passages of answer {inference.public_id}"
+        measured = _or_give_up(lease, what, lambda: measure_retrieval(inference))
+    found = measured or unmeasured_retrieval(inference)
+    return {"retrieval": found.entries, "retrieval_together": found.together}
 
 
 def _or_give_up(lease: Lease, what: str, work: Callable[[], Found]) -> Found | None:
     """What `work` finds; the last of the job's attempts goes on without it."""
     try:
         return work()
+    except (IndexNotReady, NoIndex):
+        raise
     except Exception:
         if lease.attempt < lease.job.attempts_max:
             raise
         logger.exception("given up: %s", what)
         return None
+
+
+def _check_nothing_was_withdrawn(attributed: AttributedAnswer | None) -> None:
+    """Inside the transaction that pays: rows withdrawn while the answer was scored are not paid."""
+    if attributed is None:
+        return
+    try:
+        check_still_attributed(attributed)
+    except (IndexNotReady, NoIndex) as changed:
+        raise JobPostponed(changed.message, seconds=INDEX_WAIT_SECONDS) from changed
 
 
 def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from datanets.selectors import record_cards
 from marketplace.models import Inference
+from marketplace.services.forget_passages import any_withdrawn
 from modelfactory.services import price_wei, retrieve_passages
 from modelfactory.serving.client import EngineClient
 from modelfactory.serving.engine import EngineError, Event, GenerationRequest, InvalidRequestError
@@ -130,7 +131,8 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
         if inference.state != Inference.State.ANSWERING:
             return
         inference.answer = _storable("".join(meter.text))
-        inference.prompt_ids, inference.response_ids = meter.prompt_ids, meter.response_ids
+        inference.prompt_ids = [] if any_withdrawn(inference) else meter.prompt_ids
+        inference.response_ids = meter.response_ids
         inference.prompt_tokens = meter.prompt_tokens
         inference.completion_tokens = meter.completion_tokens
         inference.finish_reason, inference.error_code = meter.finish_reason, meter.error_code

@@ -32,7 +32,7 @@ from modelfactory.services import publish_model, read_base_folder, start_run
 from modelfactory.tests.site.conftest import FACTS, make_version
 from openledger_site.accounts.models import User
 from openledger_site.accounts.services import create_api_key
-from openledger_site.core.jobs import run_job
+from openledger_site.core.jobs import run_job, start_job
 from openledger_site.core.models import Job
 from rewards.models import Account
 from rewards.services.ledger import post, system_account, user_account
@@ -161,6 +161,12 @@ def answered(ask: Callable[..., Inference], world: World) -> Inference:
     finish_answer(inference.pk, delivered)
     inference.refresh_from_db()
     return inference
+
+
+def index_being_built() -> None:
+    """As right after training: its first index is under way."""
+    job = start_job("modelfactory.index", queue="attribution", subject="adapter:new")
+    AttributionIndex.objects.update(ready_at=None, job=job)
 
 
 def run_attempt(inference: Inference, attempt: int = 1) -> None:

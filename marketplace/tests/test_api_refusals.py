@@ -10,7 +10,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from marketplace.models import Inference
-from modelfactory.models import AttributionIndex, Model
+from marketplace.tests.conftest import index_being_built
+from modelfactory.models import Model
 from openledger_site.accounts.models import User
 from openledger_site.accounts.services import create_api_key
 from rewards.models import Hold
@@ -153,7 +154,7 @@ def test_a_pinned_model_is_found_by_its_digest(api: Client, model: Model) -> Non
 
 
 def test_a_model_whose_index_is_being_built_is_503_with_a_time_to_wait(api: Client) -> None:
-    AttributionIndex.objects.update(ready_at=None)
+    index_being_built()
     answer = api.post(ASK, GOOD, "application/json")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
 

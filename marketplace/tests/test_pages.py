@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from marketplace.models import Inference
-from modelfactory.models import AttributionIndex, Model
+from marketplace.tests.conftest import index_being_built
+from modelfactory.models import Model
 from openledger_site.accounts.models import User
 from rewards.services import spendable_wei
 
@@ -47,7 +48,7 @@ def test_asking_needs_a_signed_in_person(client: Client, model: Model) -> None:
 
 def test_the_chat_page_says_what_is_missing(as_user: SignIn, model: Model, stranger: User) -> None:
     assert b"Your balance is empty" in as_user(stranger).get(CHAT).content
-    AttributionIndex.objects.update(ready_at=None)
+    index_being_built()
     assert b"Almost ready" in as_user(stranger).get(CHAT).content
 
 

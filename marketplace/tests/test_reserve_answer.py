@@ -19,7 +19,8 @@ from marketplace.services.reserve_answer import (
     StillAnswering,
     highest_fee_wei,
 )
-from modelfactory.models import AttributionIndex, Model
+from marketplace.tests.conftest import index_being_built
+from modelfactory.models import Model
 from modelfactory.services import price_wei
 from openledger_site.accounts.models import User
 from rewards.models import Hold
@@ -64,7 +65,7 @@ def test_an_empty_purse_is_refused_and_nothing_is_written(ask: Ask, stranger: Us
 
 
 def test_a_model_whose_index_is_not_ready_takes_no_money(ask: Ask) -> None:
-    AttributionIndex.objects.update(ready_at=None)
+    index_being_built()
     with pytest.raises(ModelNotReady):
         ask()
     assert not Hold.objects.exists()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pgtrigger
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 
 from datanets.models import Record
@@ -11,7 +14,6 @@ from marketplace.models import Inference, Receipt
 from marketplace.services import settle_inference
 from marketplace.services.check_receipts import check_receipts
 from marketplace.tests.conftest import ROWS, World, record_id, run_attempt
-from modelfactory.models import AttributionIndex
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import Lease, LeaseLost
 from openledger_site.core.models import Job
@@ -74,23 +76,24 @@ def test_a_worker_that_lost_its_lease_settles_nothing(answered: Inference) -> No
 
 
 def test_attribution_that_failed_is_tried_again_before_anything_is_paid(
-    answered: Inference,
+    answered: Inference, settings: LazySettings, tmp_path: Path
 ) -> None:
-    AttributionIndex.objects.update(digest="0" * 64, ready_at=None)
+    settings.ADAPTERS_DIR = tmp_path / "nowhere"
     run_attempt(answered, attempt=1)
     assert not Settlement.objects.exists()
     assert answered.state == Inference.State.ANSWERED
 
 
 def test_attribution_that_failed_every_time_pays_the_contributors_reserve(
-    answered: Inference,
+    answered: Inference, settings: LazySettings, tmp_path: Path
 ) -> None:
-    AttributionIndex.objects.update(ready_at=None)
+    settings.ADAPTERS_DIR = tmp_path / "nowhere"
     run_attempt(answered, attempt=5)
     settlement = Settlement.objects.get()
     assert (settlement.contributors_wei, answered.state) == (0, Inference.State.SETTLED)
     assert settlement.reserve_wei == settlement.fee_wei * 700_000 // 1_000_000
-    assert Receipt.objects.get().body["evidence"]["influence"] is None
+    evidence = Receipt.objects.get().body["evidence"]
+    assert (evidence["influence"], evidence["influence_missing"]) == (None, "failed")
 
 
 def test_the_listed_records_are_those_of_the_version(settled: Inference, world: World) -> None:

@@ -5,6 +5,10 @@ Torch-free (a web process and an offline verifier may import them):
 * ``shares.py``      the integer payout rule: scores in, parts per billion out
 * ``sketch.py``      seeded, structured random projection of gradients; int8 rows
 * ``index.py``       the index folder of one adapter: rows, norms, curvature, manifest, digest
+* ``index_writing.py``     write one, from gradients or from another with more records
+* ``index_withdrawal.py``  leave withdrawn records out of it and of its calibration
+* ``index_files.py``, ``opened.py``  folders known by digests, and which of them are kept open
+* ``word_lists.py``  texts as lists of words, in arrays
 * ``influence.py``   damped empirical Fisher, and gradient dot product
 * ``lexical.py``     BM25: the baseline beside every score, and retrieval at answer time
 * ``duplicates.py``  clusters of near-duplicate records
@@ -22,7 +26,7 @@ Needs torch:
 * ``attribute.py``   prompt and response token ids in, ``Attribution`` out
 * ``ablation.py``    an answer's log-probability with and without each passage it read
 * ``worker.py``      keeps a base and its indexes warm and answers many attributions
-* ``__main__.py``    both as child processes: ``build FOLDER`` and ``worker``
+* ``__main__.py``    all of it as child processes
 """
 
 from __future__ import annotations

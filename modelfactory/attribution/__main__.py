@@ -1,8 +1,18 @@
 """Attribution in its own process.
 
 ``python -m modelfactory.attribution build FOLDER`` builds ``FOLDER/index`` (see ``job`` for what it
-reads) and prints one JSON event a line: loading, progress, then done with ``index_digest``, or
-failed. Exit status 0 done, 2 the folder cannot be used.
+reads) and prints one JSON event a line: loading, progress, then done with ``index_digest``,
+``records`` and ``bytes_per_record``, or failed. Exit status 0 done, 2 the folder cannot be used.
+
+``python -m modelfactory.attribution append FOLDER --index INDEX`` reads the same and writes
+``FOLDER/index``: INDEX with these records after its own.
+
+``python -m modelfactory.attribution delete FOLDER --index INDEX [--calibration CALIBRATION]`` reads
+a list of record ids from ``FOLDER/withdrawn.json`` and writes ``FOLDER/index`` and
+``FOLDER/calibration`` without them; neither where INDEX has none of them.
+
+``python -m modelfactory.attribution verify INDEX [--calibration CALIBRATION]`` reads every file;
+exit status 1 when a digest differs.
 
 ``python -m modelfactory.attribution calibrate FOLDER`` fits ``FOLDER/calibration`` to retrained
 adapters (see ``calibrate_job``) and ends with ``calibration_digest`` and ``fidelity``.
@@ -29,10 +39,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modelfactory.attribution.index import IndexDamagedError
+from modelfactory.attribution.calibration import Calibration, CalibrationDamagedError
+from modelfactory.attribution.index import AttributionIndex, IndexDamagedError
+from modelfactory.attribution.index_withdrawal import (
+    NothingLeftError,
+    calibration_for,
+    delete_records,
+)
 from modelfactory.attribution.job import JobError, read_calibration_spec, read_job
 from modelfactory.parent import exit_with_parent
 
+DAMAGED_STATUS = 1
 UNUSABLE_STATUS = 2
 
 
@@ -59,13 +76,80 @@ def build(folder: Path) -> int:
         emit(event="failed", code="unusable", message=str(error))
         return UNUSABLE_STATUS
     try:
-        digest = run_build(
-            job, folder, lambda done, total: emit(event="progress", examples=done, of=total)
-        )
+        run_build(job, folder, lambda done, total: emit(event="progress", done=done, of=total))
     except (JobError, BaseError, ValueError) as error:
         emit(event="failed", code="unusable", message=str(error))
         return UNUSABLE_STATUS
-    emit(event="done", index_digest=digest, seconds=round(time.monotonic() - started, 3))
+    seconds = round(time.monotonic() - started, 3)
+    emit(event="done", seconds=seconds, **_said_of(AttributionIndex(folder / "index")))
+    return 0
+
+
+def _said_of(index: AttributionIndex) -> dict[str, Any]:
+    return {
+        "index_digest": index.digest,
+        "records": len(index),
+        "phantoms": index.phantom_count,
+        "bytes_per_record": index.bytes_per_record,
+    }
+
+
+def append(folder: Path, place: Path) -> int:
+    try:
+        index = AttributionIndex(place)
+        job = read_job(folder)
+        limit_threads(job.spec.threads)
+        emit(event="loading", records=len(job.records))
+        from modelfactory.attribution.worker import run_append
+
+        run_append(job, index, folder)
+    except (IndexDamagedError, ValueError, OSError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", **_said_of(AttributionIndex(folder / "index")))
+    return 0
+
+
+def delete(folder: Path, place: Path, calibration_place: Path | None) -> int:
+    """Opening the index checks it: a withdrawal never copies a damaged file on."""
+    try:
+        gone = frozenset(json.loads((folder / "withdrawn.json").read_bytes()))
+        index = AttributionIndex(place)
+        emit(event="loading", records=len(index))
+        calibration_digest = ""
+        if not gone.isdisjoint(record.record_id for record in index.records):
+            delete_records(index, gone, folder / "index")
+            index = AttributionIndex(folder / "index")
+        if calibration_place is not None:
+            calibration = Calibration(calibration_place)
+            calibration_digest = calibration_for(index, calibration, folder / "calibration") or ""
+    except CalibrationDamagedError as error:
+        emit(event="failed", code="calibration_damaged", message=str(error))
+        return UNUSABLE_STATUS
+    except IndexDamagedError as error:
+        emit(event="failed", code="index_damaged", message=str(error))
+        return UNUSABLE_STATUS
+    except NothingLeftError as error:
+        emit(event="failed", code="nothing_left", message=str(error))
+        return UNUSABLE_STATUS
+    except (TypeError, ValueError, OSError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", calibration_digest=calibration_digest, **_said_of(index))
+    return 0
+
+
+def verify(place: Path, calibration_place: Path | None) -> int:
+    try:
+        index = AttributionIndex(place)
+        if calibration_place is not None:
+            found = Calibration(calibration_place)
+            if found.identity.index_digest != index.digest:
+                raise CalibrationDamagedError("the calibration is of another index")
+    except IndexDamagedError as error:
+        emit(event="failed", code="damaged", message=str(error))
+        return DAMAGED_STATUS
+    emit(event="verified", follows=index.follows, **_said_of(index))
     return 0
 
 
@@ -131,6 +215,15 @@ def main(arguments: Sequence[str]) -> int:
     building.add_argument("folder", type=Path)
     for name in ("calibrate", "measure"):
         commands.add_parser(name).add_argument("folder", type=Path)
+    for name in ("append", "delete"):
+        changing = commands.add_parser(name, help=f"write FOLDER/index from INDEX: {name} records")
+        changing.add_argument("folder", type=Path)
+        changing.add_argument("--index", required=True, type=Path)
+        if name == "delete":
+            changing.add_argument("--calibration", type=Path)
+    verifying = commands.add_parser("verify", help="check every digest")
+    verifying.add_argument("index", type=Path)
+    verifying.add_argument("--calibration", type=Path)
     working = commands.add_parser("worker", help="answer requests from standard input")
     working.add_argument("--base", required=True)
     working.add_argument("--adapters", required=True, type=Path)
@@ -140,6 +233,12 @@ def main(arguments: Sequence[str]) -> int:
     exit_with_parent()
     if options.command in _ON_FOLDER:
         return _ON_FOLDER[options.command](options.folder)
+    if options.command == "append":
+        return append(options.folder, options.index)
+    if options.command == "delete":
+        return delete(options.folder, options.index, options.calibration)
+    if options.command == "verify":
+        return verify(options.index, options.calibration)
     return work(options.base, options.adapters, options.indexes, options.threads)
 
 

@@ -12,13 +12,8 @@ from torch import nn
 
 from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
-from modelfactory.attribution.index import (
-    IndexIdentity,
-    IndexRecord,
-    Texts,
-    TrackRows,
-    write_index,
-)
+from modelfactory.attribution.index import IndexIdentity, IndexRecord, Texts
+from modelfactory.attribution.index_writing import TrackRows, write_index
 from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
 from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS
 from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
@@ -94,6 +89,7 @@ def build_index(
     adapter_digest: str,
     tracks: Mapping[str, str] | None = None,
     settings: IndexSettings | None = None,
+    follows: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Write the index of ``records`` (oldest first) to ``folder``; returns the index digest.
@@ -149,4 +145,5 @@ def build_index(
         tracks=found,
         texts=[record.texts for record in records],
         phantom_texts=[phantom.texts for phantom in phantoms],
+        follows=follows,
     )

@@ -91,6 +91,7 @@ def run_calibration(
         weights=weights,
         gate_per_mille=gate,
         design=design,
+        record_ids=ids,
         fidelity=fidelity,
     )
     return digest, fidelity

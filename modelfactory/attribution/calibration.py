@@ -26,8 +26,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -38,9 +36,18 @@ import numpy as np
 import numpy.typing as npt
 
 from modelfactory.attribution.index import IndexDamagedError, Int64
+from modelfactory.attribution.index_files import (
+    MANIFEST,
+    canonical_json,
+    sha256_of,
+    write_array,
+    write_bytes,
+    written_beside,
+)
 from modelfactory.attribution.subsets import Signs
 
 SCHEMA = 1
+IDS = "ids.json"
 BITS = 20
 """Fixed point: 2^20 is one."""
 ONE = 1 << BITS
@@ -229,43 +236,49 @@ def write_calibration(
     weights: Weights,
     gate_per_mille: int,
     design: Design,
+    record_ids: Sequence[str],
     fidelity: Mapping[str, Any],
 ) -> str:
-    """Write a calibration folder beside its place and rename it; returns its digest."""
-    building = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    for name, signs in (("records.npy", design.records), ("phantoms.npy", design.phantoms)):
-        np.save(building / name, signs, allow_pickle=False)
-    manifest = {
-        "schema": SCHEMA,
-        "identity": asdict(identity),
-        "weights": asdict(weights),
-        "gate_per_mille": gate_per_mille,
-        "fidelity": dict(fidelity),
-        "files": {path.name: _sha256(path) for path in sorted(building.iterdir())},
-    }
-    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-    (building / "manifest.json").write_bytes(content)
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    """Write a calibration folder; ``record_ids`` name the design's columns. Returns its digest."""
+    if len(record_ids) != design.records.shape[1]:
+        raise ValueError("a design has one column for each record")
+    with written_beside(folder) as building:
+        for name, signs in (("records.npy", design.records), ("phantoms.npy", design.phantoms)):
+            write_array(building / name, signs)
+        write_bytes(building / IDS, canonical_json(list(record_ids)))
+        manifest = {
+            "schema": SCHEMA,
+            "identity": asdict(identity),
+            "weights": asdict(weights),
+            "gate_per_mille": gate_per_mille,
+            "fidelity": dict(fidelity),
+            "files": {path.name: sha256_of(path) for path in sorted(building.iterdir())},
+        }
+        content = canonical_json(manifest)
+        write_bytes(building / MANIFEST, content)
     return hashlib.sha256(content).hexdigest()
 
 
+class CalibrationDamagedError(IndexDamagedError):
+    """A file of a calibration is missing or has changed; its index may be well."""
+
+
 class Calibration:
-    """An opened calibration folder. Raises ``IndexDamagedError`` when it is not intact."""
+    """An opened calibration folder. Raises ``CalibrationDamagedError`` when it is not intact."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            content = (folder / "manifest.json").read_bytes()
+            content = (folder / MANIFEST).read_bytes()
             manifest = json.loads(content)
             if manifest["schema"] != SCHEMA:
-                raise IndexDamagedError(f"{folder.name}: schema {manifest['schema']} is not known")
+                raise CalibrationDamagedError(
+                    f"{folder.name}: schema {manifest['schema']} is not known"
+                )
             damaged = [
                 name
                 for name, digest in manifest["files"].items()
-                if _sha256(folder / name) != digest
+                if sha256_of(folder / name) != digest
             ]
             identity, weights = manifest["identity"], manifest["weights"]
             self.identity = CalibrationIdentity(
@@ -280,16 +293,20 @@ class Calibration:
             self.gate_per_mille = int(manifest["gate_per_mille"])
             self.fidelity: dict[str, Any] = manifest["fidelity"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IndexDamagedError(f"{folder.name}: no readable calibration: {error}") from error
+            raise CalibrationDamagedError(
+                f"{folder.name}: no readable calibration: {error}"
+            ) from error
         if damaged:
-            raise IndexDamagedError(f"{folder.name}: {damaged[0]} has another digest")
+            raise CalibrationDamagedError(f"{folder.name}: {damaged[0]} has another digest")
         self.digest = hashlib.sha256(content).hexdigest()
+
+    @cached_property
+    def record_ids(self) -> tuple[str, ...]:
+        """The records of the design's columns; none where an older program wrote it."""
+        path = self._folder / IDS
+        return tuple(json.loads(path.read_bytes())) if path.is_file() else ()
 
     @cached_property
     def design(self) -> Design:
         records = np.load(self._folder / "records.npy", allow_pickle=False)
         return Design(records, np.load(self._folder / "phantoms.npy", allow_pickle=False))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

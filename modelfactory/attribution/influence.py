@@ -14,6 +14,7 @@ favour whatever the adapter has *not* learnt.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,9 +51,18 @@ class Curvature:
         return np.concatenate(blocks) if blocks else np.zeros(0)
 
 
-def second_moments(rows: Float64, slices: tuple[slice, ...]) -> tuple[Float64, ...]:
-    """The empirical Fisher ``Z_lᵀ Z_l / n`` [k_l, k_l] of each module."""
-    return tuple(rows[:, part].T @ rows[:, part] / rows.shape[0] for part in slices)
+def second_moments(blocks: Iterable[Float64], slices: tuple[slice, ...]) -> tuple[Float64, ...]:
+    """The empirical Fisher ``Z_lᵀ Z_l / n`` [k_l, k_l] of each module, of rows in blocks [b, k].
+
+    The sums are taken block by block: the same blocks give the same bits.
+    """
+    sums = [np.zeros((part.stop - part.start,) * 2) for part in slices]
+    count = 0
+    for block in blocks:
+        count += len(block)
+        for total, part in zip(sums, slices, strict=True):
+            total += block[:, part].T @ block[:, part]
+    return tuple(total / count for total in sums)
 
 
 def damped_inverse(moments: Float64, damping: float) -> Float64:
@@ -65,12 +75,12 @@ def damped_inverse(moments: Float64, damping: float) -> Float64:
 
 
 def make_curvature(
-    kind: CurvatureKind, rows: Float64, slices: tuple[slice, ...], damping: float
+    kind: CurvatureKind, blocks: Iterable[Float64], slices: tuple[slice, ...], damping: float
 ) -> Curvature:
-    """The metric ``P`` of trained rows [n, k]."""
+    """The metric ``P`` of trained rows, given in blocks [b, k]."""
     if kind == "identity":
         return Curvature(slices, None)
-    moments = second_moments(rows, slices)
+    moments = second_moments(blocks, slices)
     return Curvature(slices, tuple(damped_inverse(moment, damping) for moment in moments))
 
 

@@ -28,7 +28,8 @@ class JobError(ValueError):
 class BuildSpec:
     """``base`` is a folder or hub id, ``adapter`` a folder in PEFT's format.
 
-    ``trail`` holds the adapters of earlier moments of the run, earliest first.
+    ``trail`` holds the adapters of earlier moments of the run, earliest first; ``follows`` names
+    indexes that this one replaces (``AttributionIndex.follows``).
     ``base_digest`` may be left out for a base folder. ``settings`` are fields of
     ``build.IndexSettings``; ``phantom_count`` is used when there is no phantoms file.
     """
@@ -40,6 +41,7 @@ class BuildSpec:
     threads: int = 1
     phantom_count: int = 64
     trail: list[str] = field(default_factory=list)
+    follows: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import bm25s
 import numpy as np
 import numpy.typing as npt
+
+from modelfactory.attribution.word_lists import Words
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -48,22 +50,22 @@ class Hit:
 
 
 class LexicalIndex:
-    """BM25 over ``corpus``, the words of each text; positions are those of the corpus.
+    """BM25 over texts; positions are theirs.
 
     ``salt`` replaces every word by a keyed hash, so that an index on disk holds no readable text.
     """
 
-    def __init__(self, corpus: Sequence[Sequence[str]], salt: bytes = b"") -> None:
-        self.corpus = [list(document) for document in corpus]
-        self._salt = salt
+    def __init__(self, words: Words, salt: bytes = b"") -> None:
+        self._count, self._salt = len(words), salt
         self._index: bm25s.BM25 | None = None
-        if any(self.corpus):
+        if len(words.ids):
             self._index = bm25s.BM25(backend="numpy")
-            self._index.index(self.corpus, show_progress=False)
+            numbers = {word: at for at, word in enumerate(words.vocabulary)}
+            self._index.index(bm25s.tokenization.Tokenized(words, numbers), show_progress=False)
 
     @classmethod
     def from_texts(cls, texts: Sequence[str], salt: bytes = b"") -> LexicalIndex:
-        return cls([_salted(words(text), salt) for text in texts], salt)
+        return cls(words_of_texts(texts, salt), salt)
 
     def words_of(self, question: str) -> tuple[str, ...]:
         """The words of ``question`` as this index knows them, hashed where it is salted."""
@@ -76,11 +78,11 @@ class LexicalIndex:
     def scores_of(self, own_words: Sequence[str]) -> npt.NDArray[np.float64]:
         """As ``scores``, for what ``words_of`` gave."""
         if self._index is None:
-            return np.zeros(len(self.corpus))
+            return np.zeros(self._count)
         vocabulary = self._index.vocab_dict
         known = [word for word in own_words if word in vocabulary]
         if not known:
-            return np.zeros(len(self.corpus))
+            return np.zeros(self._count)
         return np.asarray(self._index.get_scores(known), dtype=np.float64)
 
     def retrieve(self, question: str, k: int) -> list[Hit]:
@@ -88,6 +90,11 @@ class LexicalIndex:
         scores = self.scores(question)
         order = np.argsort(-scores, kind="stable")[:k]
         return [Hit(int(at), float(scores[at])) for at in order if scores[at] > 0]
+
+
+def words_of_texts(texts: Iterable[str], salt: bytes = b"") -> Words:
+    """The words of each text, hashed where there is a salt."""
+    return Words.of(_salted(words(text), salt) for text in texts)
 
 
 def _salted(found: list[str], salt: bytes) -> list[str]:

@@ -31,6 +31,10 @@ class ReplayMismatchError(Exception):
     """An attribution does not follow from the index it names."""
 
 
+class IndexMovedOnError(Exception):
+    """The index was replaced since the answer (``str``: why), and what scored it is gone."""
+
+
 @dataclass(frozen=True)
 class ScoredRecord:
     """A listed record; ``score`` pays, ``lexical_micro`` (BM25 · 10⁶) stands beside it.
@@ -188,12 +192,14 @@ def replay(
     """Recompute an attribution's integers from its query and the index and calibration it names.
 
     Returns the attribution when all integers agree. Raises ``ReplayMismatchError`` when they do
-    not, ``IndexDamagedError`` when a folder is not intact, ``ValueError`` when the document is
-    malformed.
+    not, ``IndexMovedOnError`` where another index has taken the place of the one that is named,
+    ``IndexDamagedError`` when a folder is not intact, ``ValueError`` for a malformed document.
     """
     if not isinstance(attribution, Attribution):
         attribution = Attribution.from_json(attribution)
     index = AttributionIndex(index_folder)
+    if attribution.index_digest in index.follows:
+        raise IndexMovedOnError(index.follows[attribution.index_digest])
     named = (attribution.index_digest, attribution.adapter_digest, attribution.sketch_seed)
     if named != (index.digest, index.identity.adapter_digest, index.seed):
         raise ReplayMismatchError("the attribution names another index, adapter or sketch seed")

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
+
 from modelfactory.attribution.ablation import passage_effects
 from modelfactory.attribution.attribute import attribute
-from modelfactory.attribution.build import IndexSettings, Phantom, RecordExamples, build_index
-from modelfactory.attribution.calibration import Calibration, calibration_folder
+from modelfactory.attribution.build import (
+    IndexSettings,
+    Phantom,
+    RecordExamples,
+    build_index,
+    sketch_gradients,
+)
+from modelfactory.attribution.calibration import (
+    Calibration,
+    CalibrationDamagedError,
+    calibration_folder,
+)
 from modelfactory.attribution.fast_scan import fast_dots
 from modelfactory.attribution.gradients import TokenExample
-from modelfactory.attribution.index import AttributionIndex, IndexDamagedError, Texts
-from modelfactory.attribution.job import Job, JobError
+from modelfactory.attribution.index import AttributionIndex, IndexDamagedError, IndexRecord, Texts
+from modelfactory.attribution.index_files import stamp_of
+from modelfactory.attribution.index_writing import append_records
+from modelfactory.attribution.job import BuildSpec, Job, JobError
 from modelfactory.attribution.method import MethodParameters
+from modelfactory.attribution.opened import OpenFolders
 from modelfactory.attribution.passage_effects import PassageEffects
 from modelfactory.attribution.record import Attribution
 from modelfactory.attribution.stacked import StackedAdapters
@@ -52,14 +66,8 @@ def record_examples(
 def run_build(job: Job, folder: Path, on_progress: Any = lambda done, total: None) -> str:
     """Build ``folder/index`` for a read job; returns the index digest. Raises ``JobError``."""
     spec = job.spec
-    base, tokenizer = load_base(spec.base)
-    try:
-        earlier = [Path(folder) for folder in reversed(spec.trail)]
-        digests = [adapter_digest(folder) for folder in (Path(spec.adapter), *earlier)]
-        model, names = load_tracks(base, Path(spec.adapter), earlier)
-        settings = IndexSettings(**spec.settings)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise JobError(f"the adapter or the settings cannot be used: {error}") from error
+    model, tokenizer, tracks = _loaded(spec)
+    settings = IndexSettings(**spec.settings)
     return build_index(
         folder / "index",
         model,
@@ -75,11 +83,57 @@ def run_build(job: Job, folder: Path, on_progress: Any = lambda done, total: Non
             for example in job.phantoms
         ],
         base_digest=spec.base_digest or base_digest(Path(spec.base)),
-        adapter_digest=digests[0],
-        tracks=track_digests(names, digests),
+        adapter_digest=next(iter(tracks.values())),
+        tracks=tracks,
         settings=settings,
+        follows=spec.follows,
         on_progress=on_progress,
     )
+
+
+def run_append(job: Job, index: AttributionIndex, folder: Path) -> str:
+    """Write ``folder/index``, which is ``index`` with the job's records after its own.
+
+    The records are of the same adapter: learnt by it as well, and left out of the index so far. A
+    near-duplicate of an older record is in a cluster of its own until the next build, since an
+    index holds no texts to compare. Raises ``JobError``.
+    """
+    spec = job.spec
+    model, tokenizer, tracks = _loaded(spec)
+    if tuple(tracks.values()) != index.identity.tracks:
+        raise JobError("the index is of other adapters than spec.json names")
+    wordings = IndexSettings(**spec.settings).wordings
+    records = [
+        record_examples(tokenizer, examples, spec.max_length, wordings) for examples in job.records
+    ]
+    rows = []
+    for name in tracks:
+        model.set_adapter(name)
+        groups = [record.examples for record in records]
+        batch_size = IndexSettings(**spec.settings).batch_size
+        rows.append(
+            sketch_gradients(model, index.sketch, groups, batch_size=batch_size, adapter=name)
+        )
+    return append_records(
+        index,
+        folder / "index",
+        records=[IndexRecord(record.record_id, record.record_id) for record in records],
+        rows=rows,
+        texts=[record.texts for record in records],
+    )
+
+
+def _loaded(spec: BuildSpec) -> tuple[PeftModel, Any, Mapping[str, str]]:
+    """The base with the run's adapters, its tokenizer, and adapter names to digests."""
+    base, tokenizer = load_base(spec.base)
+    try:
+        earlier = [Path(folder) for folder in reversed(spec.trail)]
+        digests = [adapter_digest(folder) for folder in (Path(spec.adapter), *earlier)]
+        model, names = load_tracks(base, Path(spec.adapter), earlier)
+        IndexSettings(**spec.settings)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise JobError(f"the adapter or the settings cannot be used: {error}") from error
+    return model, tokenizer, track_digests(names, digests)
 
 
 def _adapter_named(request: Mapping[str, Any]) -> str:
@@ -87,6 +141,10 @@ def _adapter_named(request: Mapping[str, Any]) -> str:
     if len(digest) != 64 or not all(digit in "0123456789abcdef" for digit in digest):
         raise ValueError("an adapter is named by the 64 hex digits of its digest")
     return digest
+
+
+def _open_index(folder: Path) -> AttributionIndex:
+    return AttributionIndex(folder, dots=fast_dots)
 
 
 class AttributionWorker:
@@ -99,21 +157,26 @@ class AttributionWorker:
         self._adapters_root = adapters_root
         self._indexes_root = indexes_root
         self._subject: Subject | None = None
-        self._subject_of = ("", "")
-        self._indexes: OrderedDict[str, AttributionIndex] = OrderedDict()
+        self._subject_of: tuple[object, ...] = ()
+        self._indexes = OpenFolders(_open_index, OPEN_INDEXES)
+        self._calibrations = OpenFolders(Calibration, OPEN_INDEXES)
 
     def attribute(self, request: Mapping[str, Any]) -> Attribution:
         """``request``: adapter_digest, response_ids, prompt_ids or messages, and optional
-        question, parameters.
+        question, parameters, index_digest, calibration_digest.
+
+        Give the two digests to be answered by exactly these or not at all; an empty calibration
+        digest asks for the uncalibrated score. Without them what lies there is used.
 
         ``messages`` are rendered as the engine renders them. Give those of the person alone,
         without retrieved passages: an answer copied from a passage was not moved by training.
 
-        Raises ``IndexDamagedError`` or ``ValueError`` for what cannot be answered.
+        Raises ``IndexDamagedError`` (``CalibrationDamagedError``) or ``ValueError`` for what cannot
+        be answered.
         """
-        index = self._index(_adapter_named(request))
+        index = self._index(request)
         return attribute(
-            self._adapted(index),
+            self._adapted(index, request.get("calibration_digest")),
             self._tokenizer,
             index,
             self._prompt(request),
@@ -123,11 +186,12 @@ class AttributionWorker:
         )
 
     def passage_effects(self, request: Mapping[str, Any]) -> PassageEffects:
-        """``request``: adapter_digest, messages, passages, response_ids, and prompt_ids or None.
+        """``request``: adapter_digest, messages, passages, response_ids, prompt_ids or None, and
+        optional digests as in ``attribute``.
 
         See ``ablation.passage_effects``; under the adapter that served the answer.
         """
-        subject = self._adapted(self._index(_adapter_named(request)))
+        subject = self._adapted(self._index(request), request.get("calibration_digest"))
         with subject.tracks.alone(subject.base):
             return passage_effects(
                 subject.base,
@@ -143,29 +207,37 @@ class AttributionWorker:
             return list(request["prompt_ids"])
         return prompt_ids(self._tokenizer, request["messages"])
 
-    def _index(self, digest: str) -> AttributionIndex:
-        if digest not in self._indexes:
-            index = AttributionIndex(self._indexes_root / digest, dots=fast_dots)
-            if index.identity.adapter_digest != digest:
-                raise IndexDamagedError(f"the index at {digest[:12]} is of another adapter")
-            self._indexes[digest] = index
-            while len(self._indexes) > OPEN_INDEXES:
-                self._indexes.popitem(last=False)
-        self._indexes.move_to_end(digest)
-        return self._indexes[digest]
+    def _index(self, request: Mapping[str, Any]) -> AttributionIndex:
+        adapter = _adapter_named(request)
+        index = self._indexes.get(self._indexes_root / adapter)
+        if index.identity.adapter_digest != adapter:
+            raise IndexDamagedError(f"the index at {adapter[:12]} is of another adapter")
+        if request.get("index_digest") not in (None, index.digest):
+            raise IndexDamagedError(f"the index of {adapter[:12]} has another digest")
+        return index
 
-    def _calibration(self, index: AttributionIndex) -> Calibration | None:
-        """The calibration of exactly this index, if there is one."""
+    def _calibration(self, index: AttributionIndex, digest: str | None) -> Calibration | None:
+        """The calibration ``digest``, or of exactly this index; None where there is none."""
         folder = calibration_folder(self._indexes_root, index.identity.adapter_digest)
-        if not folder.is_dir():
+        if digest == "" or (digest is None and not folder.is_dir()):
             return None
-        calibration = Calibration(folder)
-        return calibration if calibration.identity.index_digest == index.digest else None
+        calibration = self._calibrations.get(folder)
+        fits = calibration.identity.index_digest == index.digest
+        if digest is None:
+            return calibration if fits else None
+        if not fits or calibration.digest != digest:
+            raise CalibrationDamagedError(f"{folder.name}: not the calibration that was asked for")
+        return calibration
 
-    def _adapted(self, index: AttributionIndex) -> Subject:
-        """The adapters of this index; another model's are let go first."""
-        calibration = self._calibration(index)
-        wanted = (index.digest, calibration.digest if calibration else "")
+    def _adapted(self, index: AttributionIndex, calibration_digest: str | None) -> Subject:
+        """The adapters of this index; another model's are let go first.
+
+        They are loaded again when one of their files changed, which checks their digests.
+        """
+        calibration = self._calibration(index, calibration_digest)
+        adapters = [*index.identity.tracks, *(calibration.identity.subsets if calibration else ())]
+        stamps = tuple(stamp_of(self._adapters_root / digest) for digest in adapters)
+        wanted = (index.digest, calibration.digest if calibration else "", stamps)
         if self._subject is None or self._subject_of != wanted:
             self._subject = None
             self._subject = self._load(index, calibration)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from modelfactory.services.attribute_answer import (
     AttributedAnswer,
     IndexNotReady,
+    NoIndex,
     attribute_answer,
+    check_still_attributed,
     load_attributor,
 )
 from modelfactory.services.base_models import (
@@ -15,7 +17,11 @@ from modelfactory.services.base_models import (
     resolve_source,
     sync_base_models,
 )
-from modelfactory.services.build_index import build_attribution_index, index_folder
+from modelfactory.services.build_index import (
+    build_attribution_index,
+    calibration_folder,
+    index_folder,
+)
 from modelfactory.services.calibrate_model import (
     FIT_JOB,
     SUBSET_JOB,
@@ -26,7 +32,8 @@ from modelfactory.services.calibrate_model import (
     stop_calibration,
 )
 from modelfactory.services.engine_process import EngineCommand, engine_command
-from modelfactory.services.fit_calibration import calibration_folder, fit_calibration
+from modelfactory.services.fit_calibration import fit_calibration
+from modelfactory.services.follow_withdrawals import follow_withdrawals
 from modelfactory.services.passage_effects import measure_passages
 from modelfactory.services.passages import Passage, passage_text, retrieve_passages
 from modelfactory.services.plan import (
@@ -45,6 +52,7 @@ from modelfactory.services.publish_model import (
     rows_by_contributor,
     suggested_card,
 )
+from modelfactory.services.queue_following import FOLLOW_JOB, follow_withdrawal
 from modelfactory.services.start_run import (
     TRAIN_JOB,
     NothingToResume,
@@ -59,12 +67,14 @@ from modelfactory.services.verbatim_spans import verbatim_spans
 
 __all__ = [
     "FIT_JOB",
+    "FOLLOW_JOB",
     "INDEX_JOB",
     "SUBSET_JOB",
     "TRAIN_JOB",
     "AttributedAnswer",
     "EngineCommand",
     "IndexNotReady",
+    "NoIndex",
     "NotReadyToPublish",
     "NothingToMeasure",
     "NothingToResume",
@@ -78,11 +88,14 @@ __all__ = [
     "base_source",
     "build_attribution_index",
     "calibration_folder",
+    "check_still_attributed",
     "engine_command",
     "estimated_seconds",
     "fee_wei",
     "fit_calibration",
     "fit_for",
+    "follow_withdrawal",
+    "follow_withdrawals",
     "index_folder",
     "load_attributor",
     "make_plan",

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db.models.functions import Now
 
 from datanets.models import Record, Version
-from datanets.selectors import training_rows
+from datanets.selectors import training_rows, withdrawn_training_records
+from modelfactory.attribution.calibration import Calibration as CalibrationFiles
+from modelfactory.attribution.calibration import calibration_folder as calibration_folder_in
+from modelfactory.attribution.index import SCHEMA, IndexDamagedError
+from modelfactory.attribution.index import AttributionIndex as IndexFiles
+from modelfactory.attribution.index_withdrawal import calibration_for
 from modelfactory.attribution.job import BuildSpec
 from modelfactory.attribution.method import UNCALIBRATED
 from modelfactory.models import AttributionIndex, Calibration
 from modelfactory.services.adapters import adapter_folder
 from modelfactory.services.base_models import base_source
 from modelfactory.services.calibrate_model import locked, queue_fit
-from modelfactory.services.child import Event, run_child
-from modelfactory.services.training_files import (
-    private_folder,
-    remove_folder,
-    row_examples,
-    write_lines,
-    write_text,
+from modelfactory.services.child import Event
+from modelfactory.services.child_job import (
+    ANY,
+    job_folder,
+    manifest_of,
+    put_in_place,
+    run_attribution,
+    size_of,
 )
+from modelfactory.services.queue_following import queue_following
+from modelfactory.services.training_files import row_examples, write_lines, write_text
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobFailed, Lease
 
-REPORT_SECONDS = 0.5
+UNUSABLE = JobFailed(
+    "No index could be built from these rows: it takes at least a few rows with different answers. "
+    "Answers of this model are paid by the base rule.",
+    code="index_unusable",
+)
 
 
 def index_folder(adapter_digest: str) -> Path:
@@ -39,26 +48,35 @@ def index_folder(adapter_digest: str) -> Path:
     return Path(settings.ATTRIBUTION_DIR) / adapter_digest
 
 
+def calibration_folder(adapter_digest: str) -> Path:
+    """Where the calibration of an adapter lies once it is ready; the worker looks there."""
+    return calibration_folder_in(Path(settings.ATTRIBUTION_DIR), adapter_digest)
+
+
 def build_attribution_index(lease: Lease, index: AttributionIndex) -> None:
     """Build, move into place, then mark ready; the rows' text leaves the disk either way.
 
-    Building again gives the same bytes, so an interrupted build simply starts over.
+    Building the same rows again gives the same bytes, so an interrupted build simply starts over
+    and a damaged index comes back as it was.
     """
     if index.ready_at is not None:
         return
     started = time.monotonic()
-    folder = private_folder(f"index-{index.adapter_digest}")
-    try:
-        _write_job(index, folder)
-        reporter = Reporter(lease)
-        arguments = ["-m", "modelfactory.attribution", "build", str(folder)]
-        run_child(lease, arguments, folder, reporter.on_event)
-        _mark_ready(lease, index, folder, reporter.digest, time.monotonic() - started)
-    finally:
-        remove_folder(folder)
+    with job_folder(f"index-{index.adapter_digest}") as folder:
+        # Counted before the rows are read: one withdrawn in between is followed once more.
+        withdrawn = withdrawn_training_records(index.run.version).count()
+        _write_job(index, folder, withdrawn)
+        done = run_attribution(
+            lease,
+            ["build", str(folder)],
+            folder,
+            loading="Loading the model",
+            refusals={ANY: UNUSABLE},
+        )
+        _mark_ready(lease, index, folder, done, withdrawn, time.monotonic() - started)
 
 
-def _write_job(index: AttributionIndex, folder: Path) -> None:
+def _write_job(index: AttributionIndex, folder: Path, withdrawn: int) -> None:
     run = index.run
     spec = BuildSpec(
         base=base_source(run.base),
@@ -67,9 +85,21 @@ def _write_job(index: AttributionIndex, folder: Path) -> None:
         max_length=run.recipe["max_length"],
         threads=run.recipe["threads"],
         trail=[str(adapter_folder(digest)) for digest in index.trail_digests],
+        follows=_follows(index, withdrawn),
     )
     write_text(folder / "spec.json", spec.to_json())
     write_lines(folder / "records.jsonl", _oldest_first(run.version))
+
+
+def _follows(index: AttributionIndex, withdrawn: int) -> dict[str, str]:
+    """What a new index cannot replay; nothing where it will be the very one that was there."""
+    if not index.digest:
+        return {}
+    schema = manifest_of(index_folder(index.adapter_digest)).get("schema", SCHEMA)
+    same_rows = not index.earlier_digests and withdrawn == index.withdrawn_count
+    if same_rows and schema == SCHEMA:
+        return {}
+    return {**index.earlier_digests, index.digest: "rebuild"}
 
 
 def _oldest_first(version: Version) -> Iterator[dict[str, str]]:
@@ -81,56 +111,59 @@ def _oldest_first(version: Version) -> Iterator[dict[str, str]]:
         yield from row_examples(row)
 
 
-class Reporter:
-    """Turns the child's events into job events and keeps the index digest it names."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.reported_at = 0.0
-        self.digest = ""
-
-    def on_event(self, event: Event) -> None:
-        kind = event["event"]
-        if kind == "loading":
-            self.lease.report("loading", progress=50, message="Loading the model")
-        elif kind == "progress" and time.monotonic() - self.reported_at > REPORT_SECONDS:
-            self.reported_at = time.monotonic()
-            done, total = int(event["examples"]), max(1, int(event["of"]))
-            progress = 100 + 850 * done // total
-            self.lease.report("progress", progress=progress, examples=done, of=total)
-        elif kind == "done":
-            self.digest = str(event["index_digest"])
-        elif kind == "failed":
-            raise JobFailed(
-                "No index could be built from these rows: it takes at least a few rows with "
-                "different answers. Answers of this model are paid by the base rule.",
-                code="index_unusable",
-            )
-
-
 def _mark_ready(
-    lease: Lease, index: AttributionIndex, folder: Path, digest: str, seconds: float
+    lease: Lease,
+    index: AttributionIndex,
+    folder: Path,
+    done: Event,
+    withdrawn: int,
+    seconds: float,
 ) -> None:
-    lease.check()
-    manifest: dict[str, Any] = json.loads((folder / "index" / "manifest.json").read_text())
-    place = index_folder(index.adapter_digest)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place, ignore_errors=True)  # of an attempt that died before its row was written
-    (folder / "index").rename(place)
-    size = sum(path.stat().st_size for path in place.iterdir())
+    made = folder / "index"
+    follows, size = manifest_of(made).get("follows", {}), size_of(made)
     with lease.fenced():
-        AttributionIndex.objects.filter(pk=index.pk).update(
-            digest=digest,
+        row = AttributionIndex.objects.select_for_update().get(pk=index.pk)
+        put_in_place(made, index_folder(index.adapter_digest))
+        AttributionIndex.objects.filter(pk=row.pk).update(
+            digest=done["index_digest"],
             method=UNCALIBRATED,
-            record_count=manifest["records"],
-            phantom_count=manifest["phantoms"],
+            record_count=done["records"],
+            phantom_count=done["phantoms"],
             size_bytes=size,
             build_seconds=seconds,
+            withdrawn_count=withdrawn,
+            earlier_digests=follows,
+            damaged_at=None,
             ready_at=Now(),
         )
-        waiting = Calibration.objects.filter(index=index).first()
-        if waiting is not None:
-            queue_fit(locked(waiting))
+        row.refresh_from_db()
+        calibration = Calibration.objects.filter(index=row).first()
+        if calibration is not None:
+            _take_along(locked(calibration), folder)
+        queue_following(row)  # in case a row was withdrawn while it was built
         record_audit(
-            "index.built", actor="trainer", subject=f"adapter:{index.adapter_digest}", digest=digest
+            "index.built",
+            actor="trainer",
+            subject=f"adapter:{index.adapter_digest}",
+            digest=done["index_digest"],
         )
+
+
+def _take_along(calibration: Calibration, folder: Path) -> None:
+    """Keep the calibration of the index that was just put in place, or have it fitted."""
+    place = calibration_folder(calibration.index.adapter_digest)
+    if calibration.ready_at is not None:
+        try:
+            index = IndexFiles(index_folder(calibration.index.adapter_digest), verify=False)
+            kept = CalibrationFiles(place)
+            digest: str | None = kept.digest
+            if kept.identity.index_digest != index.digest:
+                digest = calibration_for(index, kept, folder / "calibration")
+                if digest is not None:
+                    put_in_place(folder / "calibration", place)
+        except IndexDamagedError:
+            digest = None
+        ready = {"digest": digest} if digest else {"ready_at": None, "damaged_at": Now()}
+        Calibration.objects.filter(pk=calibration.pk).update(**ready)
+        calibration.refresh_from_db()
+    queue_fit(calibration)

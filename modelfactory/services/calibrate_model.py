@@ -186,12 +186,16 @@ def rows_of(calibration: Calibration) -> list[TrainingRow]:
     rows = list(training_rows(version))
     examples: Iterable[dict[str, str]] = (row for each in rows for row in row_examples(each))
     if examples_digest(examples) != calibration.rows_digest:
-        raise JobFailed(
-            "Rows were withdrawn since this model was trained. A model trained now could not be "
-            "compared with it: train and publish a new one.",
-            code="rows_changed",
-        )
+        raise rows_changed()
     return rows
+
+
+def rows_changed() -> JobFailed:
+    return JobFailed(
+        "Rows were withdrawn since this model was trained. A model trained now could not be "
+        "compared with it: train and publish a new one.",
+        code="rows_changed",
+    )
 
 
 def seconds_left(run: Run, retrainings: int) -> float | None:

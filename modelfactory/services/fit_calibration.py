@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
 from datanets.selectors import TrainingRow
-from modelfactory.attribution.calibration import calibration_folder as calibration_folder_in
-from modelfactory.models import Calibration
+from modelfactory.models import AttributionIndex, Calibration
 from modelfactory.services.adapters import adapter_folder
 from modelfactory.services.base_models import base_source
-from modelfactory.services.build_index import index_folder
-from modelfactory.services.calibrate_model import rows_of
-from modelfactory.services.child import Event, run_child
+from modelfactory.services.build_index import calibration_folder, index_folder
+from modelfactory.services.calibrate_model import rows_changed, rows_of
+from modelfactory.services.child import Event
+from modelfactory.services.child_job import (
+    ANY,
+    job_folder,
+    manifest_of,
+    put_in_place,
+    run_attribution,
+)
+from modelfactory.services.queue_following import is_behind
 from modelfactory.services.train_subset import kept_records
 from modelfactory.services.training_files import (
     even_choice,
     held_out_questions,
-    private_folder,
-    remove_folder,
     row_examples,
     write_lines,
     write_text,
 )
 from openledger_site.core.audit import record_audit
-from openledger_site.core.jobs import JobFailed, Lease, LeaseLost
+from openledger_site.core.jobs import JobFailed, Lease
 
-REPORT_SECONDS = 0.5
 QUESTIONS_MAX = 60
 """Of each kind: what a trained wording and a new wording are answered from."""
 
 
-def calibration_folder(adapter_digest: str) -> Path:
-    """Where the calibration of an adapter lies once it is ready; the worker looks there."""
-    return calibration_folder_in(Path(settings.ATTRIBUTION_DIR), adapter_digest)
+UNUSABLE = JobFailed(
+    "The retrained adapters do not allow a measurement: it takes several rows whose answers "
+    "differ. The scores stay as they are, with an unknown error.",
+    code="calibration_unusable",
+)
 
 
 def fit_calibration(lease: Lease, calibration: Calibration) -> None:
@@ -52,19 +56,16 @@ def fit_calibration(lease: Lease, calibration: Calibration) -> None:
     if calibration.ready_at is not None:
         return
     started = time.monotonic()
-    folder = private_folder(f"calibrate-{calibration.index.adapter_digest}")
-    try:
+    with job_folder(f"calibrate-{calibration.index.adapter_digest}") as folder:
         _write_job(calibration, folder)
-        reporter = Reporter(lease)
-        arguments = ["-m", "modelfactory.attribution", "calibrate", str(folder)]
-        run_child(lease, arguments, folder, reporter.on_event)
-        _mark_ready(lease, calibration, folder, reporter, time.monotonic() - started)
-    except LeaseLost:
-        raise  # the folder belongs to the worker that took over
-    except BaseException:
-        remove_folder(folder)
-        raise
-    remove_folder(folder)
+        done = run_attribution(
+            lease,
+            ["calibrate", str(folder)],
+            folder,
+            loading="Loading the retrained adapters",
+            refusals={ANY: UNUSABLE},
+        )
+        _mark_ready(lease, calibration, folder, done, time.monotonic() - started)
 
 
 def _write_job(calibration: Calibration, folder: Path) -> None:
@@ -108,34 +109,6 @@ def _questions(
         yield "rewording", question
 
 
-class Reporter:
-    """Turns the child's events into job events, and keeps what its last one tells."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.reported_at = 0.0
-        self.digest = ""
-        self.fidelity: dict[str, Any] = {}
-
-    def on_event(self, event: Event) -> None:
-        kind = event["event"]
-        if kind == "loading":
-            self.lease.report("loading", progress=50, message="Loading the retrained adapters")
-        elif kind == "progress" and time.monotonic() - self.reported_at > REPORT_SECONDS:
-            self.reported_at = time.monotonic()
-            done, total = int(event["done"]), max(1, int(event["of"]))
-            self.lease.report("progress", progress=100 + 850 * done // total, done=done, of=total)
-        elif kind == "done":
-            self.digest = str(event["calibration_digest"])
-            self.fidelity = _storable(event["fidelity"])
-        elif kind == "failed":
-            raise JobFailed(
-                "The retrained adapters do not allow a measurement: it takes several rows whose "
-                "answers differ. The scores stay as they are, with an unknown error.",
-                code="calibration_unusable",
-            )
-
-
 def _storable(fidelity: dict[str, Any]) -> dict[str, Any]:
     """A correlation of nothing is NaN, which PostgreSQL's JSON cannot hold: null says the same."""
     plain: dict[str, Any] = json.loads(json.dumps(fidelity), parse_constant=lambda name: None)
@@ -143,24 +116,28 @@ def _storable(fidelity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mark_ready(
-    lease: Lease, calibration: Calibration, folder: Path, found: Reporter, seconds: float
+    lease: Lease, calibration: Calibration, folder: Path, done: Event, seconds: float
 ) -> None:
-    lease.check()
-    adapter = calibration.index.adapter_digest
-    place = calibration_folder(adapter)
-    shutil.rmtree(place, ignore_errors=True)  # of an attempt that died before its row was written
-    (folder / "calibration").rename(place)
+    adapter, digest = calibration.index.adapter_digest, str(done["calibration_digest"])
+    fidelity = _storable(done["fidelity"])
+    made = folder / "calibration"
+    fitted_to = manifest_of(made)["identity"]["index_digest"]
     with lease.fenced():
+        index = AttributionIndex.objects.select_for_update().get(pk=calibration.index_id)
+        if index.digest != fitted_to or is_behind(index):
+            raise rows_changed()
+        put_in_place(made, calibration_folder(adapter))
         Calibration.objects.filter(pk=calibration.pk).update(
-            digest=found.digest,
-            fidelity=found.fidelity,
+            digest=digest,
+            fidelity=fidelity,
             seconds=F("seconds") + seconds,
+            damaged_at=None,
             ready_at=Now(),
         )
         record_audit(
             "calibration.fitted",
             actor="trainer",
             subject=f"adapter:{adapter}",
-            digest=found.digest,
-            pays=bool(found.fidelity.get("pays")),
+            digest=digest,
+            pays=bool(fidelity.get("pays")),
         )

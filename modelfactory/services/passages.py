@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 
-from datanets.models import Record, Version
-from datanets.selectors import training_rows
+from datanets.models import Version
+from datanets.selectors import training_rows, withdrawn_training_records
 from modelfactory.attribution.lexical import LexicalIndex
 from modelfactory.models import Model
 from modelfactory.training.chat import record_passage
@@ -30,14 +30,27 @@ class _Corpus:
     index: LexicalIndex
 
 
-@lru_cache(maxsize=VERSIONS_CACHED)
-def _corpus(version_id: int) -> _Corpus:
-    """The passages of a version and their index, kept in memory: a version never changes."""
-    ids, texts = [], []
-    for row in training_rows(Version.objects.get(pk=version_id)):
-        ids.append(row.record_id)
-        texts.append(passage_text(row.question, row.answer, row.text))
-    return _Corpus(ids, texts, LexicalIndex.from_texts(texts))
+# By version, least recently used first: the number of rows withdrawn, and what is made of the rest.
+_corpora: OrderedDict[int, tuple[int, _Corpus]] = OrderedDict()
+
+
+def _corpus(version: Version) -> _Corpus:
+    """The passages of a version and their index, kept in memory until a row is withdrawn.
+
+    A version never changes and a withdrawal is never undone, so their number names the rows left.
+    """
+    withdrawn = withdrawn_training_records(version).count()
+    kept = _corpora.pop(version.pk, None)
+    if kept is None or kept[0] != withdrawn:
+        ids, texts = [], []
+        for row in training_rows(version):
+            ids.append(row.record_id)
+            texts.append(passage_text(row.question, row.answer, row.text))
+        kept = (withdrawn, _Corpus(ids, texts, LexicalIndex.from_texts(texts)))
+    _corpora[version.pk] = kept
+    while len(_corpora) > VERSIONS_CACHED:
+        _corpora.popitem(last=False)
+    return kept[1]
 
 
 def passage_text(question: str, answer: str, text: str) -> str:
@@ -57,15 +70,8 @@ def passages_of(version: Version, question: str, k: int) -> list[Passage]:
     """As `retrieve_passages`, for a version."""
     if k < 1:
         return []
-    corpus = _corpus(version.pk)
-    hits = corpus.index.retrieve(question, 2 * k)
-    found = [
-        Passage(corpus.record_ids[h.position], corpus.texts[h.position], h.score) for h in hits
+    corpus = _corpus(version)
+    return [
+        Passage(corpus.record_ids[hit.position], corpus.texts[hit.position], hit.score)
+        for hit in corpus.index.retrieve(question, k)
     ]
-    withdrawn = {
-        str(public_id)
-        for public_id in Record.objects.filter(
-            public_id__in=[passage.record_id for passage in found], state=Record.State.WITHDRAWN
-        ).values_list("public_id", flat=True)
-    }
-    return [passage for passage in found if passage.record_id not in withdrawn][:k]

@@ -1,6 +1,7 @@
 """Jobs: start one, run it under a lease, follow it, cancel it, and wake the ones left behind.
 
-States: queued → running → succeeded | failed | cancelled. A worker holds a running job by a lease
+States: queued → running → succeeded | failed | cancelled, and back to queued when a handler crashes
+or postpones itself. A worker holds a running job by a lease
 that it renews with a heartbeat; when the lease runs out, `sweep` queues the job again and the next
 claim raises `attempt`, which fences the old worker off. All times are the database's.
 """
@@ -41,6 +42,17 @@ class LeaseLost(Exception):
 
 class JobCancelled(Exception):
     """The owner asked to stop: the handler saved what it wanted to keep."""
+
+
+class JobPostponed(Exception):
+    """Something that this job needs is being made: try again later, however often that takes.
+
+    Unlike a crash it uses up none of the job's attempts. `message` is shown to the owner.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.message, self.seconds = message, seconds
 
 
 class JobFailed(DomainError):
@@ -184,6 +196,8 @@ def _run(lease: Lease) -> None:
         lease._end(Job.State.SUCCEEDED)
     except JobCancelled:
         lease._end(Job.State.CANCELLED, message="Stopped on request.")
+    except JobPostponed as pause:
+        _postpone(lease, pause)
     except DomainError as failure:
         logger.info("job refused kind=%s code=%s", job.kind, failure.code)
         lease._end(Job.State.FAILED, message=failure.message, error_code=failure.code)
@@ -193,6 +207,19 @@ def _run(lease: Lease) -> None:
         # The trace names code, not data; the owner gets a sentence, the sweep gets another try.
         logger.exception("job crashed kind=%s attempt=%s", job.kind, job.attempt)
         _retry(lease)
+
+
+def _postpone(lease: Lease, pause: JobPostponed) -> None:
+    """Queue the job again. `attempt` is the fencing token and counts up; so does its limit."""
+    lease._write(
+        state=Job.State.QUEUED,
+        lease_until=None,
+        wake_after=Now() + timedelta(seconds=pause.seconds),
+        woken_at=None,
+        attempts_max=F("attempts_max") + 1,
+        message=pause.message[:200],
+    )
+    push.hint(f"job.{lease.job.pk}")
 
 
 def _retry(lease: Lease) -> None:

@@ -121,6 +121,7 @@ def folder(tmp_path):
         weights=WEIGHTS,
         gate_per_mille=1200,
         design=DESIGN,
+        record_ids=[f"record-{at}" for at in range(DESIGN.records.shape[1])],
         fidelity={"pays": True},
     )
     return tmp_path / "calibration"

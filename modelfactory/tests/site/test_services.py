@@ -18,7 +18,7 @@ from django.core.management import call_command
 from datanets.models import Record, Version
 from modelfactory.models import BaseModel, Model
 from modelfactory.services import (
-    IndexNotReady,
+    NoIndex,
     UnreadableBase,
     attribute_answer,
     read_base_folder,
@@ -130,9 +130,9 @@ def test_checkpoints_that_learnt_a_withdrawn_row_are_deleted(run: object) -> Non
     assert not (run_folder(run) / "checkpoints").exists()  # type: ignore[arg-type]
 
 
-def test_an_answer_is_not_attributed_before_the_index_is_there(make_model: MakeModel) -> None:
-    with pytest.raises(IndexNotReady):
-        attribute_answer(make_model(), [{"role": "user", "content": "Why?"}], [2])
+def test_without_an_index_an_answer_is_not_attributed(make_model: MakeModel) -> None:
+    with pytest.raises(NoIndex):
+        attribute_answer(make_model(), "e" * 64, [{"role": "user", "content": "Why?"}], [2])
 
 
 def test_more_rows_at_a_time_need_more_memory(base: BaseModel) -> None:

@@ -67,6 +67,7 @@ def test_a_run_is_trained_scored_indexed_and_its_answers_attributed(
     model = publish_model(run, name="Birds", slug="birds", card="", visibility="public", **PRICES)
     found = attribute_answer(
         model,
+        run.adapter_digest,
         [{"role": "user", "content": "What about the wren?"}],
         [9, 10, 1],
         question="What about the wren?",

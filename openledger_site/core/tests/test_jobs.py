@@ -105,6 +105,25 @@ def test_a_job_that_always_crashes_is_given_up(job, handler):
     assert (job.state, job.error_code) == ("failed", "internal_error")
 
 
+def test_a_job_that_waits_for_another_uses_up_none_of_its_attempts(job, handler):
+    def wait(lease):
+        raise jobs.JobPostponed("Waiting for the index.", seconds=60)
+
+    handler.append(wait)
+    for _ in range(2 * job.attempts_max):
+        Job.objects.filter(pk=job.pk).update(wake_after=Now())
+        jobs.run_job(str(job.pk))
+    jobs.run_job(str(job.pk))  # not yet: a minute has to pass
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.lease_until) == ("queued", 10, None)
+    assert job.message == "Waiting for the index."
+    handler.clear()
+    Job.objects.filter(pk=job.pk).update(wake_after=Now())
+    jobs.run_job(str(job.pk))
+    job.refresh_from_db()
+    assert job.state == "succeeded"
+
+
 def test_a_refusal_is_final_and_in_plain_words(job, handler):
     def refuse(lease):
         raise jobs.JobFailed("The file is empty.", code="empty_file")
