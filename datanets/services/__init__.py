@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from datanets.services.cut_version import cut_version, inclusion_proof
+from datanets.services.decide_access import (
+    AnsweredBefore,
+    decide_grant,
+    request_access,
+    revoke_grant,
+    withdraw_request,
+)
 from datanets.services.errors import (
     AlreadyDecided,
     NothingToCut,
@@ -10,12 +17,13 @@ from datanets.services.errors import (
     UploadRejected,
     UploadTooLarge,
 )
-from datanets.services.manage_datanet import (
-    create_datanet,
-    decide_grant,
+from datanets.services.mail_about_grant import mail_about_grant
+from datanets.services.manage_datanet import create_datanet
+from datanets.services.manage_members import (
+    change_role,
     remove_member,
-    request_access,
     set_member,
+    transfer_ownership,
 )
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
@@ -29,25 +37,31 @@ from datanets.services.submit_contribution import (
 
 __all__ = [
     "AlreadyDecided",
+    "AnsweredBefore",
     "Decision",
     "NothingToCut",
     "OwnRows",
     "Upload",
     "UploadRejected",
     "UploadTooLarge",
+    "change_role",
     "choose_mapping",
     "create_datanet",
     "cut_version",
     "decide_grant",
     "inclusion_proof",
+    "mail_about_grant",
     "parse_contribution",
     "refuse_oversized",
     "remove_member",
     "request_access",
     "review_all",
     "review_record",
+    "revoke_grant",
     "set_member",
     "submit_contribution",
+    "transfer_ownership",
     "undo_review",
     "withdraw_contribution",
+    "withdraw_request",
 ]

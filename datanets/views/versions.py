@@ -23,7 +23,7 @@ PAGE_ROWS = 50
 @require_POST
 @idempotent
 def version_create(request: HttpRequest, slug: str) -> HttpResponse:
-    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    datanet = selectors.datanet_for_curator(request.user, slug)
     form = VersionForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Hold out 0 to 50 percent; a note has at most 500 characters.")
