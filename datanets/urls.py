@@ -77,5 +77,6 @@ urlpatterns = [
     ),
     path("<slug:slug>/access/", access.access_request, name="access-request"),
     path("<slug:slug>/requests/", access.request_list, name="request-list"),
+    path("<slug:slug>/log/", access.access_log, name="access-log"),
     path("<slug:slug>/questions/", access.access_questions, name="access-questions"),
 ]

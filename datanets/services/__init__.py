@@ -25,6 +25,7 @@ from datanets.services.manage_members import (
     set_member,
     transfer_ownership,
 )
+from datanets.services.note_reading import note_reading
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
     Upload,
@@ -51,6 +52,7 @@ __all__ = [
     "decide_grant",
     "inclusion_proof",
     "mail_about_grant",
+    "note_reading",
     "parse_contribution",
     "refuse_oversized",
     "remove_member",

@@ -16,7 +16,7 @@ from datanets.forms import AccessQuestionsForm, AccessRequestForm, GrantDecision
 from datanets.models import AccessGrant
 from openledger_site.accounts.requests import signed_in_user
 
-PAGE_ROWS = 20
+PAGE_ROWS, LOG_ROWS = 20, 50
 
 
 @require_http_methods(["GET", "POST"])
@@ -93,3 +93,18 @@ def access_questions(request: HttpRequest, slug: str) -> HttpResponse:
     form.save()
     messages.success(request, "Whoever asks from now on answers these questions.")
     return redirect("datanets:request-list", slug)
+
+
+@require_GET
+def access_log(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for_log(request.user, slug)
+    entries = selectors.access_log(request.user, datanet)
+    page = Paginator(entries, LOG_ROWS).get_page(request.GET.get("page"))
+    context = {
+        "datanet": datanet,
+        "page": page,
+        "lines": selectors.log_lines(page),
+        "own": datanet.owner_id == request.user.pk,
+        "rights_seen": selectors.visible_to(request.user).filter(pk=datanet.pk).exists(),
+    }
+    return render(request, "datanets/access_log.html", context)

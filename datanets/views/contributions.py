@@ -91,6 +91,8 @@ def contribution_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def contribution_detail(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
     contribution = selectors.contribution_for(request.user, contribution_id)
+    if contribution.contributor_id != request.user.pk:
+        services.note_reading(reader=request.user, datanet=contribution.datanet)
     wanted = contribution.report.get("needs_mapping") or {}
     rows = contribution.records.prefetch_related("reviews").order_by("position")
     context = {

@@ -48,6 +48,8 @@ def datanet_detail(request: HttpRequest, slug: str) -> HttpResponse:
     search = request.GET.get("search", "").strip()[:200]
     rows = selectors.approved_records(datanet, search if rights.read else "")
     page = Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
+    if rights.read and page.object_list:
+        services.note_reading(reader=request.user, datanet=datanet)
     context = {
         "datanet": datanet,
         "rights": rights,

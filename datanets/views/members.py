@@ -18,7 +18,7 @@ from openledger_site.core.errors import DomainError
 @require_http_methods(["GET", "POST"])
 def member_list(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for_owner(request.user, slug)
-    form = MemberForm(request.POST or None)
+    form = MemberForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             member = services.set_member(

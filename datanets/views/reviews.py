@@ -29,6 +29,8 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
     queue = selectors.review_queue(request.user, datanet, **filters)
     after = request.GET.get("after", "")
     record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
+    if record is not None:
+        services.note_reading(reader=request.user, datanet=datanet)
     context = {
         "datanet": datanet,
         "filter_form": filter_form,

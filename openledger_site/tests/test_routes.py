@@ -146,6 +146,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:owner-transfer": mine("datanet.slug", by="Olive", method="POST", inside=422),
     "datanets:access-request": mine("datanet.slug", by="Rita"),
     "datanets:request-list": mine("datanet.slug", by="Rene"),
+    "datanets:access-log": [mine("datanet.slug", by="Olive"), mine("datanet.slug", by="Carla")],
     "datanets:access-questions": mine("datanet.slug", by="Olive", method="POST", inside=FOUND),
     # Learning
     "modelfactory:list": own(),
