@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
                     ("refused", "Refused"),
                     ("revoked", "Revoked"),
                     ("withdrawn", "Withdrawn"),
+                    ("expired", "Expired"),
                 ],
                 default="requested",
                 max_length=10,

@@ -108,6 +108,7 @@ class AccessGrant(models.Model):
         REFUSED = "refused"
         REVOKED = "revoked"
         WITHDRAWN = "withdrawn"
+        EXPIRED = "expired"
 
     OPEN = (State.REQUESTED, State.GRANTED)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Now
 
 from datanets.models import AccessGrant, Datanet, Membership
-from datanets.selectors.access import curatable_by, first_or_404, visible_to
+from datanets.selectors.access import curatable_by, first_or_404, trainable_by, visible_to
 
 _RELATED = ("datanet", "user", "decided_by")
 
@@ -50,3 +51,24 @@ def grant_for_asker(user: Any, public_id: Any) -> AccessGrant:
 
 def members_of(datanet: Datanet) -> QuerySet[Membership]:
     return datanet.memberships.select_related("user").order_by("id")
+
+
+def may_train(user: Any, datanet_id: int) -> bool:
+    """Whether this person may train on the Datanet at this moment."""
+    return trainable_by(user).filter(pk=datanet_id).exists()
+
+
+def may_serve(user: Any, datanet_id: int) -> bool:
+    """Whether what this person trained on the Datanet may answer.
+
+    A term that ran out ends training and leaves what was made in time; to be removed or revoked
+    ends both.
+    """
+    if may_train(user, datanet_id):
+        return True
+    grants = AccessGrant.objects.filter(datanet=datanet_id, user=user.pk)
+    lapsed = Q(state=AccessGrant.State.EXPIRED) | Q(
+        state=AccessGrant.State.GRANTED, expires_at__lte=Now()
+    )
+    revoked = grants.filter(state=AccessGrant.State.REVOKED)
+    return grants.filter(lapsed).exists() and not revoked.exists()

@@ -41,7 +41,7 @@ def request_access(
         if same is not None and not same.expired:
             return same
         if same is not None:
-            _close(same, _State.REVOKED, by=None, answer="Its term was over.")
+            _close(same, _State.EXPIRED, by=None, answer=same.answer)
         grant = AccessGrant.objects.create(
             datanet=datanet,
             user=user,

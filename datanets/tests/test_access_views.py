@@ -169,3 +169,25 @@ def test_deciders_and_asker_are_told_by_mail(asked, owner, curator, builder):
     assert mail_about_grant(asked.pk, "refused") == 1
     assert mail.outbox[-1].to == [builder.email]
     assert "Too broad" in mail.outbox[-1].body
+
+
+def test_a_revoked_reader_finds_every_door_shut_at_the_next_request(
+    as_user, asked, restricted, version, owner, builder
+):
+    decide_grant(grant=asked, actor=owner, granted=True)
+    Datanet.objects.update(visibility="private")
+    record = restricted.records.first()
+    doors = [
+        restricted.get_absolute_url(),
+        version.get_absolute_url(),
+        record.get_absolute_url(),
+        reverse("datanets:version-manifest", args=[version.public_id]),
+        reverse("datanets:version-proof", args=[version.public_id, record.public_id]),
+        reverse("datanets:api-datanet-detail", args=[restricted.slug]),
+        reverse("datanets:api-version-list", args=[restricted.slug]),
+    ]
+    client = as_user(builder)
+    assert {client.get(door).status_code for door in doors} == {200}
+    form = {"decision": "revoke", "answer": "Not as agreed"}
+    assert as_user(owner).post(decide_url(asked), form).status_code == 302
+    assert {client.get(door).status_code for door in doors} == {404}

@@ -40,7 +40,9 @@ from modelfactory.services.plan import (
 from modelfactory.services.pricing import fee_wei, price_wei
 from modelfactory.services.publish_model import (
     NotReadyToPublish,
+    RightToServeEnded,
     SlugTaken,
+    check_serving,
     publish_model,
     rows_by_contributor,
     suggested_card,
@@ -70,6 +72,7 @@ __all__ = [
     "NothingToResume",
     "Passage",
     "Plan",
+    "RightToServeEnded",
     "SlugTaken",
     "StillStopping",
     "TooManyRuns",
@@ -78,6 +81,7 @@ __all__ = [
     "base_source",
     "build_attribution_index",
     "calibration_folder",
+    "check_serving",
     "engine_command",
     "estimated_seconds",
     "fee_wei",
