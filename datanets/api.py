@@ -180,7 +180,7 @@ def contribution_decision(request: Request, contribution_id: UUID) -> HttpRespon
 @permission_classes([HasDataScope])
 def version_collection(request: Request, slug: str) -> HttpResponse:
     if request.method == "POST":
-        datanet = selectors.datanet_for_reviewer(request.user, slug)
+        datanet = selectors.datanet_for_curator(request.user, slug)
         data = _valid(VersionForm(_body(request)))
         version = services.cut_version(datanet=datanet, actor=_person(request), **data)
         return Response(VersionSerializer(version).data, status=201)

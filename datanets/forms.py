@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.utils import timezone
 
 from datanets.checks import PERSONAL_DATA_KINDS, RULES
 from datanets.licences import AGREEMENT, licence_choices
@@ -232,21 +233,96 @@ class VersionForm(forms.Form):
         return self.cleaned_data["held_out_percent"] or 0
 
 
+ROLES = [choice for choice in Membership.Role.choices if choice[0] != Membership.Role.OWNER]
+
+
 class MemberForm(forms.Form):
-    email = forms.EmailField()
-    role = forms.ChoiceField(
-        choices=[choice for choice in Membership.Role.choices if choice[0] != "owner"]
+    email = forms.EmailField(help_text="Of an account that exists.")
+    role = forms.ChoiceField(choices=ROLES)
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=ROLES)
+
+
+class MemberChoiceField(forms.ModelChoiceField[Membership]):
+    """Members by name."""
+
+    def label_from_instance(self, obj: Membership) -> str:
+        return obj.user.name
+
+
+class TransferForm(forms.Form):
+    """Giving a Datanet away is confirmed by writing its name."""
+
+    member = MemberChoiceField(Membership.objects.none(), label="New owner")
+    confirm = forms.CharField(
+        label="Its name", max_length=80, help_text="Write the Datanet's name to confirm."
     )
+
+    def __init__(self, *args: Any, datanet: Datanet, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.name = datanet.name
+        members = datanet.memberships.exclude(role=Membership.Role.OWNER).select_related("user")
+        cast(MemberChoiceField, self.fields["member"]).queryset = members
+
+    def clean_confirm(self) -> str:
+        if self.cleaned_data["confirm"].strip() != self.name:
+            raise forms.ValidationError("This is not its name.")
+        return self.name
 
 
 class AccessRequestForm(forms.Form):
-    right = forms.ChoiceField(choices=AccessGrant.Right.choices, widget=forms.RadioSelect)
-    purpose = forms.CharField(
-        max_length=500, widget=forms.Textarea(attrs={"rows": 3}), help_text="The owner reads this."
+    """A right, what for, for how long, and the owner's questions where there are any."""
+
+    TERMS = [(30, "30 days"), (90, "90 days"), (365, "A year"), (1_095, "3 years")]
+
+    right = forms.ChoiceField(
+        choices=AccessGrant.Right.choices, widget=forms.RadioSelect, label="What you need"
     )
+    purpose = forms.CharField(
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="The owner and the curators read this.",
+    )
+    term_days = forms.TypedChoiceField(choices=TERMS, coerce=int, initial=90, label="For how long")
+
+    def __init__(self, *args: Any, questions: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.questions = list(questions)
+        for number, question in enumerate(self.questions):
+            self.fields[f"question_{number}"] = forms.CharField(label=question, max_length=1_000)
+
+    def as_arguments(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        answers = [
+            {"question": question, "answer": data[f"question_{number}"]}
+            for number, question in enumerate(self.questions)
+        ]
+        return {name: data[name] for name in ("right", "purpose", "term_days")} | {
+            "answers": answers
+        }
 
 
 class GrantDecisionForm(forms.Form):
-    decision = forms.ChoiceField(choices=[("grant", "Grant"), ("refuse", "Refuse")])
-    days = forms.IntegerField(required=False, min_value=1, max_value=3_650)
-    answer = forms.CharField(required=False, max_length=500)
+    decision = forms.ChoiceField(
+        choices=[("grant", "Grant"), ("refuse", "Refuse"), ("revoke", "Revoke")]
+    )
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    answer = forms.CharField(required=False, max_length=500, label="Reason")
+
+    @property
+    def days(self) -> int | None:
+        """From today to the day chosen; None where none was."""
+        until = self.cleaned_data["until"]
+        return None if until is None else (until - timezone.now().date()).days
+
+
+class AccessQuestionsForm(forms.ModelForm[Datanet]):
+    """What people who ask for access are asked."""
+
+    class Meta:
+        model = Datanet
+        fields = ["access_questions"]
+        labels = {"access_questions": "Questions"}
+        widgets = {"access_questions": forms.Textarea(attrs={"rows": 4})}

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from datanets import api
-from datanets.views import contributions, datanets, reviews, versions
+from datanets.views import access, contributions, datanets, members, reviews, versions
 
 app_name = "datanets"
 urlpatterns = [
@@ -51,7 +51,8 @@ urlpatterns = [
         versions.version_proof,
         name="version-proof",
     ),
-    path("grants/<uuid:grant_id>/", datanets.grant_decide, name="grant-decide"),
+    path("grants/<uuid:grant_id>/", access.grant_decide, name="grant-decide"),
+    path("grants/<uuid:grant_id>/withdraw/", access.grant_withdraw, name="grant-withdraw"),
     path("api/datanets/", api.datanet_collection, name="api-datanet-list"),
     path("api/datanets/<slug:slug>/", api.datanet_item, name="api-datanet-detail"),
     path(
@@ -76,11 +77,16 @@ urlpatterns = [
     path("<slug:slug>/review/all/", reviews.review_all, name="review-all"),
     path("<slug:slug>/review/undo/<uuid:batch>/", reviews.review_undo, name="review-undo"),
     path("<slug:slug>/versions/", versions.version_create, name="version-create"),
-    path("<slug:slug>/members/", datanets.member_list, name="member-list"),
+    path("<slug:slug>/members/", members.member_list, name="member-list"),
+    path("<slug:slug>/members/owner/", members.owner_transfer, name="owner-transfer"),
+    path("<slug:slug>/members/<int:membership_id>/role/", members.member_role, name="member-role"),
     path(
         "<slug:slug>/members/<int:membership_id>/remove/",
-        datanets.member_remove,
+        members.member_remove,
         name="member-remove",
     ),
-    path("<slug:slug>/access/", datanets.access_request, name="access-request"),
+    path("<slug:slug>/access/", access.access_request, name="access-request"),
+    path("<slug:slug>/requests/", access.request_list, name="request-list"),
+    path("<slug:slug>/log/", access.access_log, name="access-log"),
+    path("<slug:slug>/questions/", access.access_questions, name="access-questions"),
 ]

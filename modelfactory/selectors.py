@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 
+from datanets.selectors import visible_to
 from modelfactory.models import (
     AttributionIndex,
     BaseModel,
@@ -54,7 +55,10 @@ def models_visible_to(user: Any) -> QuerySet[Model]:
     visible = Q(visibility=Model.Visibility.PUBLIC)
     if user.is_authenticated:
         visible |= Q(owner_id=user.pk)
-    return Model.objects.filter(visible).select_related("owner", "base", "run__version__datanet")
+    # A public model may have learnt from a Datanet whose very name is private.
+    data_seen = Exists(visible_to(user).filter(pk=OuterRef("run__version__datanet")))
+    related = ("owner", "base", "run__version__datanet")
+    return Model.objects.filter(visible).select_related(*related).annotate(data_seen=data_seen)
 
 
 def model_for(user: Any, slug: str) -> Model:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from datanets.licences import licence_choices
 
@@ -40,6 +41,11 @@ class Datanet(models.Model):
     )
     # Rules of `datanets.checks` whose rows are left out at once, by the owner's choice.
     left_out_rules = models.JSONField(default=_left_out_at_first, blank=True)
+    access_questions = models.TextField(
+        max_length=1_000,
+        blank=True,
+        help_text="One question a line; whoever asks for access answers each.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -51,19 +57,26 @@ class Datanet(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("datanets:datanet-detail", args=[self.slug])
 
+    @property
+    def questions(self) -> list[str]:
+        """What the owner asks of people who want access."""
+        return [line.strip() for line in self.access_questions.splitlines() if line.strip()]
+
 
 class Membership(models.Model):
     """What one person is in a Datanet. The owner has a row too."""
 
     class Role(models.TextChoices):
         OWNER = "owner", "Owner: everything"
-        CURATOR = "curator", "Curator: reads and reviews rows, cuts versions"
+        CURATOR = "curator", "Curator: reads and reviews rows, cuts versions, decides on access"
+        REVIEWER = "reviewer", "Reviewer: reads and reviews rows"
         CONTRIBUTOR = "contributor", "Contributor: adds rows, sees their own"
         READER = "reader", "Reader: reads rows and trains on them"
         TRAINER = "trainer", "Trainer: trains on rows without reading them"
 
-    REVIEWING = (Role.OWNER, Role.CURATOR)
-    READING = (Role.OWNER, Role.CURATOR, Role.READER)
+    CURATING = (Role.OWNER, Role.CURATOR)
+    REVIEWING = (*CURATING, Role.REVIEWER)
+    READING = (*REVIEWING, Role.READER)
     TRAINING = (*READING, Role.TRAINER)
 
     datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="memberships")
@@ -100,6 +113,10 @@ class AccessGrant(models.Model):
         GRANTED = "granted"
         REFUSED = "refused"
         REVOKED = "revoked"
+        WITHDRAWN = "withdrawn"
+        EXPIRED = "expired"
+
+    OPEN = (State.REQUESTED, State.GRANTED)
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="grants")
@@ -108,9 +125,17 @@ class AccessGrant(models.Model):
     )
     right = models.CharField(max_length=5, choices=Right)
     purpose = models.CharField(max_length=500)
+    term_days = models.PositiveSmallIntegerField(default=365, help_text="Asked for.")
+    answers = models.JSONField(
+        default=list, blank=True, help_text="The owner's questions with what was answered."
+    )
     state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
-    answer = models.CharField(max_length=500, blank=True)
+    answer = models.CharField(max_length=500, blank=True, help_text="Why it was decided so.")
     expires_at = models.DateTimeField(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -125,3 +150,13 @@ class AccessGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.right} {self.state} for {self.user_id} on {self.datanet_id}"
+
+    @property
+    def expired(self) -> bool:
+        """Its term is over; nobody has to write that down."""
+        over = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.state == self.State.GRANTED and over
+
+    @property
+    def state_shown(self) -> str:
+        return "expired" if self.expired else str(self.state)

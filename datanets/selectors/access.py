@@ -37,6 +37,7 @@ class Rights:
     read: bool
     train: bool
     review: bool
+    curate: bool
     own: bool
     contribute: bool
 
@@ -86,7 +87,12 @@ def reviewable_by(user: Any) -> QuerySet[Datanet]:
     return Datanet.objects.filter(_member(user, Membership.REVIEWING))
 
 
-def _first_or_404(rows: QuerySet[Any], what: str) -> Any:
+def curatable_by(user: Any) -> QuerySet[Datanet]:
+    """Datanets in which this person cuts versions and decides on access."""
+    return Datanet.objects.filter(_member(user, Membership.CURATING))
+
+
+def first_or_404(rows: QuerySet[Any], what: str) -> Any:
     found = rows.first()
     if found is None:
         raise Http404(f"No such {what}.")
@@ -106,19 +112,24 @@ def datanet_list(user: Any, search: str = "") -> QuerySet[Datanet]:
 
 
 def datanet_for(user: Any, slug: str) -> Datanet:
-    found: Datanet = _first_or_404(
+    found: Datanet = first_or_404(
         visible_to(user).select_related("owner").filter(slug=slug), "Datanet"
     )
     return found
 
 
 def datanet_for_reviewer(user: Any, slug: str) -> Datanet:
-    found: Datanet = _first_or_404(reviewable_by(user).filter(slug=slug), "Datanet")
+    found: Datanet = first_or_404(reviewable_by(user).filter(slug=slug), "Datanet")
+    return found
+
+
+def datanet_for_curator(user: Any, slug: str) -> Datanet:
+    found: Datanet = first_or_404(curatable_by(user).filter(slug=slug), "Datanet")
     return found
 
 
 def datanet_for_owner(user: Any, slug: str) -> Datanet:
-    found: Datanet = _first_or_404(Datanet.objects.filter(slug=slug, owner=user.pk), "Datanet")
+    found: Datanet = first_or_404(Datanet.objects.filter(slug=slug, owner=user.pk), "Datanet")
     return found
 
 
@@ -142,6 +153,7 @@ def rights_of(user: Any, datanet: Datanet) -> Rights:
         read=public or role in Membership.READING or row[0],
         train=public or role in Membership.TRAINING or row[1],
         review=role in Membership.REVIEWING,
+        curate=role in Membership.CURATING,
         own=role == Membership.Role.OWNER,
         contribute=user.is_authenticated and (datanet.visibility != PRIVATE or bool(role)),
     )
@@ -160,13 +172,13 @@ def record_for(user: Any, public_id: Any) -> Record:
     rows = records_visible_to(user).select_related(
         "datanet", "contribution__contributor", "duplicate_of"
     )
-    found: Record = _first_or_404(rows.filter(public_id=public_id), "record")
+    found: Record = first_or_404(rows.filter(public_id=public_id), "record")
     return found
 
 
 def record_for_reviewer(user: Any, public_id: Any) -> Record:
     rows = Record.objects.filter(public_id=public_id, datanet__in=reviewable_by(user))
-    found: Record = _first_or_404(rows.select_related("datanet", "contribution"), "record")
+    found: Record = first_or_404(rows.select_related("datanet", "contribution"), "record")
     return found
 
 
@@ -218,13 +230,13 @@ def contribution_for(user: Any, public_id: Any) -> Contribution:
     rows = Contribution.objects.filter(
         Q(contributor=user.pk) | (Q(datanet__in=reviewable_by(user)) & sent), public_id=public_id
     ).select_related("datanet", "contributor", "job")
-    found: Contribution = _first_or_404(rows, "contribution")
+    found: Contribution = first_or_404(rows, "contribution")
     return found
 
 
 def contribution_for_contributor(user: Any, public_id: Any) -> Contribution:
     rows = Contribution.objects.filter(contributor=user.pk, public_id=public_id)
-    found: Contribution = _first_or_404(rows.select_related("datanet"), "contribution")
+    found: Contribution = first_or_404(rows.select_related("datanet"), "contribution")
     return found
 
 
@@ -267,9 +279,7 @@ def last_batch_of(user: Any, datanet: Datanet) -> Review | None:
 
 def version_for(user: Any, public_id: Any) -> Version:
     rows = Version.objects.filter(datanet__in=visible_to(user), public_id=public_id)
-    found: Version = _first_or_404(
-        rows.select_related("datanet", "created_by", "anchor"), "version"
-    )
+    found: Version = first_or_404(rows.select_related("datanet", "created_by", "anchor"), "version")
     return found
 
 
@@ -278,11 +288,5 @@ def entry_for(user: Any, version: Version, record_id: Any) -> VersionRecord:
     rows = VersionRecord.objects.filter(
         version=version, record__in=records_visible_to(user), record__public_id=record_id
     ).select_related("record__contribution__contributor")
-    found: VersionRecord = _first_or_404(rows, "record in this version")
-    return found
-
-
-def grant_for_owner(user: Any, public_id: Any) -> AccessGrant:
-    rows = AccessGrant.objects.filter(public_id=public_id, datanet__owner=user.pk)
-    found: AccessGrant = _first_or_404(rows.select_related("datanet", "user"), "request")
+    found: VersionRecord = first_or_404(rows, "record in this version")
     return found

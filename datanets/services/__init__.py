@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from datanets.services.cut_version import cut_version, inclusion_proof
+from datanets.services.decide_access import (
+    AnsweredBefore,
+    decide_grant,
+    request_access,
+    revoke_grant,
+    withdraw_request,
+)
 from datanets.services.decide_contribution import Choice, decide_contribution
 from datanets.services.errors import (
     AlreadyDecided,
@@ -12,13 +19,15 @@ from datanets.services.errors import (
     UploadTooLarge,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
-from datanets.services.manage_datanet import (
-    create_datanet,
-    decide_grant,
+from datanets.services.mail_about_grant import mail_about_grant
+from datanets.services.manage_datanet import create_datanet
+from datanets.services.manage_members import (
+    change_role,
     remove_member,
-    request_access,
     set_member,
+    transfer_ownership,
 )
+from datanets.services.note_reading import note_reading
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
     Upload,
@@ -31,6 +40,7 @@ from datanets.services.submit_contribution import (
 
 __all__ = [
     "AlreadyDecided",
+    "AnsweredBefore",
     "Choice",
     "Decision",
     "NothingToCut",
@@ -38,12 +48,15 @@ __all__ = [
     "Upload",
     "UploadRejected",
     "UploadTooLarge",
+    "change_role",
     "choose_mapping",
     "create_datanet",
     "cut_version",
     "decide_contribution",
     "decide_grant",
     "inclusion_proof",
+    "mail_about_grant",
+    "note_reading",
     "parse_contribution",
     "refuse_oversized",
     "register_withdrawal_follower",
@@ -51,8 +64,11 @@ __all__ = [
     "request_access",
     "review_all",
     "review_record",
+    "revoke_grant",
     "set_member",
     "submit_contribution",
+    "transfer_ownership",
     "undo_review",
     "withdraw_contribution",
+    "withdraw_request",
 ]

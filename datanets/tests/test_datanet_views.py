@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
-from datanets.models import AccessGrant, Datanet, Membership
+from datanets.models import Datanet
 from datanets.tests.conftest import make_datanet
 
 pytestmark = pytest.mark.django_db
@@ -111,42 +111,6 @@ def test_the_anonymous_are_asked_to_sign_in(client, name):
     assert "login" in answer.url
 
 
-@pytest.mark.parametrize("name", ["version-create", "review-all", "access-request"])
+@pytest.mark.parametrize("name", ["version-create", "review-all"])
 def test_writes_refuse_get(as_user, datanet, owner, name):
     assert as_user(owner).get(url(name, datanet)).status_code == 405
-
-
-def test_only_the_owner_sees_and_names_members(as_user, datanet, owner, curator, builder):
-    members = url("member-list", datanet)
-    assert as_user(curator).get(members).status_code == 404
-    form = {"email": builder.email.upper(), "role": "reader"}
-    assert as_user(owner).post(members, form).status_code == 302
-    assert Membership.objects.get(user=builder).role == "reader"
-    assert b"Bo" in as_user(owner).get(members).content
-
-
-def test_an_unknown_member_is_refused_in_words(as_user, datanet, owner):
-    form = {"email": "nobody@example.org", "role": "reader"}
-    answer = as_user(owner).post(url("member-list", datanet), form)
-    assert answer.status_code == 422
-    assert b"Nobody has signed up" in answer.content
-
-
-def test_a_member_is_removed_and_the_owner_never(as_user, datanet, owner, curator):
-    for member in datanet.memberships.all():
-        as_user(owner).post(url("member-remove", datanet, member.pk))
-    assert [member.role for member in datanet.memberships.all()] == ["owner"]
-
-
-def test_access_is_asked_for_once_and_granted_by_the_owner(as_user, datanet, owner, builder):
-    Datanet.objects.update(visibility="restricted")
-    for _ in range(2):
-        form = {"right": "read", "purpose": "A model of errors"}
-        as_user(builder).post(url("access-request", datanet), form)
-    grant = AccessGrant.objects.get()
-    decide = reverse("datanets:grant-decide", args=[grant.public_id])
-    assert as_user(builder).post(decide, {"decision": "grant"}).status_code == 404
-    as_user(owner).post(decide, {"decision": "grant", "days": 30})
-    grant.refresh_from_db()
-    assert grant.state == "granted"
-    assert grant.expires_at

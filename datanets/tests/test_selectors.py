@@ -8,7 +8,13 @@ from django.utils import timezone
 
 from datanets import selectors
 from datanets.models import Membership
-from datanets.services import cut_version, decide_grant, request_access, set_member
+from datanets.services import (
+    cut_version,
+    decide_grant,
+    request_access,
+    revoke_grant,
+    set_member,
+)
 from datanets.tests.conftest import approve_all
 from openledger_site.core.errors import Conflict
 
@@ -76,7 +82,7 @@ def test_a_grant_gives_its_right_until_it_ends(private_version, private, owner, 
 def test_a_revoked_grant_ends_at_once(private_version, private, owner, builder):
     grant = request_access(datanet=private, user=builder, right="read", purpose="A model")
     decide_grant(grant=grant, actor=owner, granted=True)
-    decide_grant(grant=grant, actor=owner, granted=False)
+    revoke_grant(grant=grant, actor=owner, answer="Not as agreed")
     with pytest.raises(Http404):
         selectors.version_for(builder, private_version.public_id)
     with pytest.raises(Conflict):

@@ -94,6 +94,8 @@ def contribution_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def contribution_detail(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
     contribution = selectors.contribution_for(request.user, contribution_id)
+    if contribution.contributor_id != request.user.pk:
+        services.note_reading(reader=request.user, datanet=contribution.datanet)
     return _contribution_page(request, contribution)
 
 

@@ -31,6 +31,8 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
     after = request.GET.get("after", "")
     filter_form.show_counts(selectors.flag_counts(datanet, request.user))
     record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
+    if record is not None:
+        services.note_reading(reader=request.user, datanet=datanet)
     context = {
         "datanet": datanet,
         "filter_form": filter_form,

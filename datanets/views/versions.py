@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
 from datanets.forms import VersionForm
+from datanets.models import Datanet, Record
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
@@ -23,7 +24,7 @@ PAGE_ROWS = 50
 @require_POST
 @idempotent
 def version_create(request: HttpRequest, slug: str) -> HttpResponse:
-    datanet = selectors.datanet_for_reviewer(request.user, slug)
+    datanet = selectors.datanet_for_curator(request.user, slug)
     form = VersionForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Hold out 0 to 50 percent; a note has at most 500 characters.")
@@ -39,10 +40,13 @@ def version_create(request: HttpRequest, slug: str) -> HttpResponse:
 def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
     version = selectors.version_for(request.user, version_id)
     rows = version.entries.select_related("record__contribution__contributor")
+    rights = selectors.rights_of(request.user, version.datanet)
+    if rights.read:
+        services.note_reading(reader=request.user, datanet=version.datanet)
     context = {
         "version": version,
         "datanet": version.datanet,
-        "rights": selectors.rights_of(request.user, version.datanet),
+        "rights": rights,
         "page": Paginator(rows.order_by("position"), PAGE_ROWS).get_page(request.GET.get("page")),
     }
     return render(request, "datanets/version_detail.html", context)
@@ -67,6 +71,7 @@ def version_proof(request: HttpRequest, version_id: UUID, record_id: UUID) -> Ht
     version = selectors.version_for(request.user, version_id)
     entry = selectors.entry_for(request.user, version, record_id)
     entry.version = version
+    _note(request, entry.record, version.datanet)
     response = JsonResponse(services.inclusion_proof(entry), json_dumps_params={"indent": 2})
     response["Content-Disposition"] = f'attachment; filename="proof-{record_id}.json"'
     return response
@@ -76,6 +81,7 @@ def version_proof(request: HttpRequest, version_id: UUID, record_id: UUID) -> Ht
 @require_GET
 def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for(request.user, record_id)
+    _note(request, record, record.datanet)
     context = {
         "record": record,
         "datanet": record.datanet,
@@ -86,3 +92,9 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         else [],
     }
     return render(request, "datanets/record_detail.html", context)
+
+
+def _note(request: HttpRequest, record: Record, datanet: Datanet) -> None:
+    """Whoever opens a row of somebody else."""
+    if record.contribution.contributor_id != request.user.pk:
+        services.note_reading(reader=request.user, datanet=datanet)

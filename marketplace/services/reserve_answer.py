@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from marketplace.models import Inference
 from modelfactory.models import Model
 from modelfactory.selectors import index_of
-from modelfactory.services import price_wei
+from modelfactory.services import check_serving, price_wei
 from openledger_site.accounts.models import ApiKey, User
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.idempotency import check_key
@@ -74,7 +74,8 @@ def reserve_answer(
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
     The same `key` gives the first answer again. Raises `InsufficientFunds` (402), `ModelNotReady`,
-    `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`, `StillAnswering`.
+    `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`,
+    `StillAnswering`.
     """
     _check_messages(messages)
     check_key(key)
@@ -84,6 +85,7 @@ def reserve_answer(
     existing = _existing(consumer, key, fingerprint)
     if existing is not None:
         return existing, False
+    check_serving(model.run)
     if _is_new(model):
         raise ModelNotReady()
     public_id = uuid.uuid4()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -14,7 +15,12 @@ from django.db.models.functions import Now
 from datanets.selectors import record_cards
 from marketplace.models import Inference
 from marketplace.services.forget_passages import any_withdrawn
-from modelfactory.services import price_wei, retrieve_passages
+from modelfactory.services import (
+    RightToServeEnded,
+    check_serving,
+    price_wei,
+    retrieve_passages,
+)
 from modelfactory.serving.client import EngineClient
 from modelfactory.serving.engine import EngineError, Event, GenerationRequest, InvalidRequestError
 from modelfactory.training.chat import with_passages
@@ -23,6 +29,8 @@ from openledger_site.core.jobs import start_job
 from rewards.services import void_hold
 
 PASSAGES_MAX = 3
+CHECK_SECONDS = 0.4
+"""How old a right may be when a word leaves; a second after it is revoked none does."""
 
 
 class EngineAway(Unavailable):
@@ -65,15 +73,23 @@ class Meter:
 async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
     """Generate, yielding the engine's events. Closing the iterator cancels and bills what came.
 
-    Raises `EngineAway` or `PromptRefused` when nothing could be generated; nothing is charged then.
+    Raises `EngineAway` or `PromptRefused` when nothing could be generated, and `RightToServeEnded`
+    when a right is revoked meanwhile; nothing is charged then.
     """
-    meter = Meter()
+    meter, checked_at = Meter(), time.monotonic()
     try:
         passages = await sync_to_async(_open_book)(inference)
         async for event in _engine().generate(_request(inference, passages)):
+            if time.monotonic() - checked_at > CHECK_SECONDS:
+                await sync_to_async(_check_rights)(inference)
+                checked_at = time.monotonic()
             meter.add(event)
             event.raise_error()
             yield event
+    except RightToServeEnded as ended:
+        # Free, and not kept either: the words may be those of rows that are no longer theirs.
+        meter = Meter(finish_reason="error", error_code=ended.code)
+        raise
     except InvalidRequestError as problem:
         meter.finish_reason, meter.error_code = "error", problem.code
         raise PromptRefused(str(problem), where="messages") from problem
@@ -103,6 +119,15 @@ def _open_book(inference: Inference) -> list[str]:
     ]
     Inference.objects.filter(pk=inference.pk).update(passages=inference.passages)
     return [passage.text for passage in opened]
+
+
+def _check_rights(inference: Inference) -> None:
+    """The builder's right to serve, and the consumer's to read the passages that were opened."""
+    check_serving(inference.model.run)
+    read = [passage["record"] for passage in inference.passages]
+    cards = record_cards(inference.consumer, read)
+    if not all(record_id in cards and cards[record_id].readable for record_id in read):
+        raise RightToServeEnded("Your right to read the rows behind this answer has ended.")
 
 
 def _request(inference: Inference, passages: list[str]) -> GenerationRequest:

@@ -47,7 +47,9 @@ from modelfactory.services.plan import (
 from modelfactory.services.pricing import fee_wei, price_wei
 from modelfactory.services.publish_model import (
     NotReadyToPublish,
+    RightToServeEnded,
     SlugTaken,
+    check_serving,
     publish_model,
     rows_by_contributor,
     suggested_card,
@@ -80,6 +82,7 @@ __all__ = [
     "NothingToResume",
     "Passage",
     "Plan",
+    "RightToServeEnded",
     "SlugTaken",
     "StillStopping",
     "TooManyRuns",
@@ -88,6 +91,7 @@ __all__ = [
     "base_source",
     "build_attribution_index",
     "calibration_folder",
+    "check_serving",
     "check_still_attributed",
     "engine_command",
     "estimated_seconds",

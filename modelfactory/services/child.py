@@ -51,10 +51,15 @@ def child_environment() -> dict[str, str]:
 
 
 def run_child(
-    lease: Lease, arguments: Sequence[str], folder: Path, on_event: Callable[[Event], None]
+    lease: Lease,
+    arguments: Sequence[str],
+    folder: Path,
+    on_event: Callable[[Event], None],
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `python ARGUMENTS` under `lease`, calling `on_event` for each JSON line it prints.
 
+    `check` is asked every `CHECK_SECONDS`, with the lease; the child is killed when it raises.
     Raises `JobCancelled` after "save and stop", `LeaseLost` when another worker took over,
     `JobFailed` for a lack of memory, `ChildDied` for any other end but a clean one.
     """
@@ -69,7 +74,7 @@ def run_child(
             pass_fds=(lock,),
         )
         try:
-            for event in _events(lease, process):
+            for event in _events(lease, process, check):
                 on_event(event)
         except JobCancelled:
             _save_and_stop(process, on_event)
@@ -84,13 +89,16 @@ def run_child(
         _explain(process.returncode, folder / "child.log")
 
 
-def _events(lease: Lease, process: subprocess.Popen[bytes]) -> Iterator[Event]:
-    """The child's events until it closes its output; the lease is checked all along."""
+def _events(
+    lease: Lease, process: subprocess.Popen[bytes], check: Callable[[], None]
+) -> Iterator[Event]:
+    """The child's events until it closes its output; lease and `check` are asked all along."""
     assert process.stdout is not None  # noqa: S101 # Popen was given a pipe
     checked_at = 0.0
     for line in _lines(process.stdout):
         if time.monotonic() - checked_at > CHECK_SECONDS:
             lease.check()
+            check()
             checked_at = time.monotonic()
         if line is not None:
             yield from _parse(line)

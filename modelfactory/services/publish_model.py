@@ -9,18 +9,23 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
-from datanets.models import Version
-from datanets.selectors import training_rows
+from datanets.models import Datanet, Version
+from datanets.selectors import may_serve, training_rows
 from modelfactory.models import Model, ModelContributor, Run
 from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.calibrate_model import start_calibration
 from openledger_site.core.audit import record_audit
-from openledger_site.core.errors import Conflict
+from openledger_site.core.errors import Conflict, NotAllowed
 
 
 class NotReadyToPublish(Conflict):
     code = "run_not_ready"
     message = "Only a run that succeeded can be published, and only once."
+
+
+class RightToServeEnded(NotAllowed):
+    code = "no_right_to_serve"
+    message = "The right to use the data behind this model was taken back, so it cannot be used."
 
 
 class SlugTaken(Conflict):
@@ -39,11 +44,15 @@ def publish_model(
     price_completion_wei: int,
     platform_fee_wei: int,
 ) -> Model:
-    """Make the model row and its lineage. Raises `NotReadyToPublish` or `SlugTaken`."""
+    """Make the model row and its lineage.
+
+    Raises `NotReadyToPublish`, `RightToServeEnded` or `SlugTaken`.
+    """
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=run.pk)
         if not run.succeeded or Model.objects.filter(run=run).exists():
             raise NotReadyToPublish()
+        check_serving(run)
         try:
             with transaction.atomic():
                 model = Model.objects.create(
@@ -71,6 +80,12 @@ def publish_model(
             prices_wei=[str(price_prompt_wei), str(price_completion_wei), str(platform_fee_wei)],
         )
     return model
+
+
+def check_serving(run: Run) -> None:
+    """Raises `RightToServeEnded` once what the run learnt may not be used any more."""
+    if not may_serve(run.builder, run.version.datanet_id):
+        raise RightToServeEnded()
 
 
 def _measure(model: Model) -> None:
@@ -103,10 +118,10 @@ def _record_lineage(model: Model) -> None:
 def suggested_card(run: Run, verdict: Any) -> str:
     """A first card made from facts only; the owner adds the judgement."""
     lines = [run.goal] if run.goal else []
-    lines.append(
-        f"Tuned from **{run.base.name}** on {run.training_row_count} rows of "
-        f"**{run.version.datanet.name}**, version {run.version.number}."
-    )
+    datanet = run.version.datanet
+    private = datanet.visibility == Datanet.Visibility.PRIVATE  # strangers read the card
+    data = "a private Datanet" if private else f"**{datanet.name}**, version {run.version.number}"
+    lines.append(f"Tuned from **{run.base.name}** on {run.training_row_count} rows of {data}.")
     if verdict is not None:
         lines.append(
             f"On {verdict.memory.questions} questions worded differently from the training rows "

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from datanets.selectors import may_train
 from modelfactory.models import AttributionIndex, EvaluationResult, Run
 from modelfactory.services.adapters import keep_adapter, keep_trail
 from modelfactory.services.child import ChildDied, Event, run_child
@@ -37,6 +38,7 @@ ANSWER_FIELDS = (
     "base_correct",
     "tuned_correct",
 )
+RIGHT_ENDED = "no_right_to_train"
 REFUSALS = {
     "BaseError": "The base model could not be loaded. Choose another one, or tell the operator.",
     "RecipeError": "These settings cannot be trained with. Start a new run with other settings.",
@@ -47,19 +49,38 @@ def train_run(lease: Lease, run: Run) -> None:
     """Bring `run` from its newest complete checkpoint to its result. Safe to run twice.
 
     An interruption leaves checkpoints behind and a row that says "not settled": the next attempt
-    goes on from there. The rows' text is off the disk whenever this function is left alive.
+    goes on from there. The rows' text is off the disk whenever this function is left alive, and
+    the checkpoints too once the builder's right to train has ended.
     """
     folder = run_folder(run)
     if run.settled_at is None:
         try:
+            check_right(run)
             write_training_files(run)
             if not _is_finished(folder):
-                _train(lease, folder)
+                _train(lease, run, folder)
             _settle(lease, run, folder)
+        except RightEnded:
+            remove_folder(folder)
+            raise
         except BaseException:
             remove_private_text(folder)
             raise
     remove_folder(folder)
+
+
+class RightEnded(JobFailed):
+    """The builder lost the right to train while the work waited or went on."""
+
+
+def check_right(run: Run) -> None:
+    """Raises `RightEnded`. Asked all along: a right that is revoked ends a run within a second."""
+    if not may_train(run.builder, run.version.datanet_id):
+        raise RightEnded(
+            "Your right to train on this data has ended, so the run was stopped and what it had "
+            "learnt was deleted.",
+            code=RIGHT_ENDED,
+        )
 
 
 def _is_finished(folder: Path) -> bool:
@@ -70,15 +91,20 @@ def _is_finished(folder: Path) -> bool:
     return scored or (folder / "evaluation.jsonl").stat().st_size == 0
 
 
-def _train(lease: Lease, folder: Path) -> None:
+def _train(lease: Lease, run: Run, folder: Path) -> None:
     lease.report("preparing", progress=10, message="Starting the trainer")
-    train_in_child(lease, folder, Reporter(lease).on_event)
+    train_in_child(lease, folder, Reporter(lease).on_event, lambda: check_right(run))
 
 
-def train_in_child(lease: Lease, folder: Path, on_event: Callable[[Event], None]) -> None:
+def train_in_child(
+    lease: Lease,
+    folder: Path,
+    on_event: Callable[[Event], None],
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Train what `folder` describes; a trainer that dies at every attempt gets a clear refusal."""
     try:
-        run_child(lease, ["-m", "modelfactory.training", str(folder)], folder, on_event)
+        run_child(lease, ["-m", "modelfactory.training", str(folder)], folder, on_event, check)
     except ChildDied as death:
         if lease.attempt >= lease.job.attempts_max:
             raise JobFailed(
@@ -147,6 +173,7 @@ class Reporter:
 
 def _settle(lease: Lease, run: Run, folder: Path) -> None:
     """Copy the adapter to its place, then store everything in one transaction of this lease."""
+    check_right(run)
     result = json.loads((folder / "result.json").read_text())
     digest = str(result["adapter_digest"])
     keep_adapter(folder / str(result["adapter_folder"]), digest)
@@ -157,6 +184,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.settled_at is not None:
             return
+        check_right(run)
         EvaluationResult.objects.bulk_create(answers)
         Run.objects.filter(pk=run.pk).update(
             adapter_digest=digest, metrics=metrics, settled_at=Now()

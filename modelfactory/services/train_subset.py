@@ -14,7 +14,7 @@ from modelfactory.models import Calibration, CalibrationSubset
 from modelfactory.services.adapters import keep_adapter
 from modelfactory.services.calibrate_model import locked, queue_work, rows_of
 from modelfactory.services.child import Event
-from modelfactory.services.train_run import refusal, train_in_child
+from modelfactory.services.train_run import check_right, refusal, train_in_child
 from modelfactory.services.training_files import (
     private_folder,
     remove_folder,
@@ -41,7 +41,8 @@ def train_subset(lease: Lease, subset: CalibrationSubset) -> None:
         _write_files(subset, folder)
         if not (folder / "result.json").is_file():
             lease.report("preparing", progress=10, message="Training again on half of the rows")
-            train_in_child(lease, folder, Reporter(lease).on_event)
+            run = subset.calibration.index.run
+            train_in_child(lease, folder, Reporter(lease).on_event, lambda: check_right(run))
         _mark_done(lease, subset, folder)
     except LeaseLost:
         raise  # the folder belongs to the worker that took over

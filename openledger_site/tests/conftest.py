@@ -23,6 +23,7 @@ from datanets.services import (
     decide_grant,
     request_access,
     review_all,
+    revoke_grant,
     submit_contribution,
 )
 from marketplace.models import Inference
@@ -34,7 +35,7 @@ from marketplace.services import (
     settle_inference,
 )
 from marketplace.services.stream_answer import Meter
-from modelfactory.models import AttributionIndex, BaseModel, Run
+from modelfactory.models import AttributionIndex, BaseModel, EvaluationResult, Run
 from modelfactory.services import publish_model, start_run
 from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
@@ -48,6 +49,7 @@ ROWS = [
     {"question": "What does KeyError mean?", "answer": "Mapping key not found."},
     {"question": "What does EOFError mean?", "answer": "Read beyond end of file."},
 ]
+PENDING_ROW = {"question": "Why is the canary yellow?", "answer": "So it is seen in the mine."}
 
 
 @dataclass
@@ -78,10 +80,11 @@ def thread(
 
 
 def _make_thread(folder: Path) -> Thread:
-    names = ("Olive", "Carla", "Rene", "Bo", "Rita", "Sam")
+    names = ("Olive", "Carla", "Rene", "Bo", "Rita", "Sam", "Stella", "Vic")
     people = {
         name: User.objects.create_user(f"{name}@example.org", display_name=name) for name in names
     }
+    User.objects.filter(pk=people["Stella"].pk).update(is_staff=True)
     things = SimpleNamespace()
     _give_data(people, things, folder)
     _learn(people, things)
@@ -103,9 +106,12 @@ def _give_data(people: dict[str, User], things: SimpleNamespace, folder: Path) -
     approved = _contribute(datanet, people["Carla"], folder, ROWS)
     review_all(records=Record.objects.all(), datanet=datanet, reviewer=curator, verdict="approve")
     things.version = cut_version(datanet=datanet, actor=owner, note="First")
-    pending = _contribute(datanet, people["Carla"], folder, [{"question": "Why?", "answer": "So."}])
+    pending = _contribute(datanet, people["Carla"], folder, [PENDING_ROW])
     grant = request_access(datanet=datanet, user=people["Bo"], right="train", purpose="Errors")
     things.grant = decide_grant(grant=grant, actor=owner, granted=True)
+    revoked = request_access(datanet=datanet, user=people["Vic"], right="read", purpose="Errors")
+    decide_grant(grant=revoked, actor=owner, granted=True)
+    things.revoked_grant = revoke_grant(grant=revoked, actor=owner, answer="Not as agreed")
     things.datanet, things.contribution, things.pending = datanet, approved, pending
     things.record, things.pending_record = approved.records.all()[0], pending.records.all()[0]
     things.review, things.membership = (
@@ -138,6 +144,13 @@ def _learn(people: dict[str, User], things: SimpleNamespace) -> None:
     for run, digest in ((things.settled_run, "e" * 64), (unpublished, "f" * 64)):
         Run.objects.filter(pk=run.pk).update(adapter_digest=digest, settled_at=Now())
     things.unpublished_run = unpublished
+    for position, row in enumerate(ROWS):
+        EvaluationResult.objects.create(
+            run=things.settled_run, position=position, retrieved=False, question=row["question"],
+            record_id=str(things.version.entries.all()[position].record.public_id),
+            expected=row["answer"], base_answer="", tuned_answer=row["answer"],
+            base_correct=False, tuned_correct=True,
+        )  # fmt: skip
     things.settled_run.refresh_from_db()
     things.index = AttributionIndex.objects.create(
         adapter_digest="e" * 64, run=things.settled_run, digest="1" * 64, ready_at=Now()

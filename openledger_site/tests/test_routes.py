@@ -127,7 +127,8 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:version-detail": [hidden("version.public_id"), hidden("version.public_id", by="Bo")],
     "datanets:version-manifest": hidden("version.public_id"),
     "datanets:version-proof": hidden("version.public_id record.public_id"),
-    "datanets:grant-decide": mine("grant.public_id", by="Olive", method="POST", inside=FOUND),
+    "datanets:grant-decide": mine("grant.public_id", by="Olive", method="POST", inside=422),
+    "datanets:grant-withdraw": mine("grant.public_id", method="POST", inside=409),  # answered
     "datanets:api-datanet-list": api(stranger=OK),
     "datanets:api-datanet-detail": api("datanet.slug"),
     "datanets:api-contribution-list": api("datanet.slug"),
@@ -146,7 +147,14 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:member-remove": mine(
         "datanet.slug membership.pk", by="Olive", method="POST", inside=FOUND
     ),
-    "datanets:access-request": mine("datanet.slug", by="Rita", method="POST", inside=FOUND),
+    "datanets:member-role": mine(
+        "datanet.slug membership.pk", by="Olive", method="POST", inside=FOUND
+    ),
+    "datanets:owner-transfer": mine("datanet.slug", by="Olive", method="POST", inside=422),
+    "datanets:access-request": mine("datanet.slug", by="Rita"),
+    "datanets:request-list": mine("datanet.slug", by="Rene"),
+    "datanets:access-log": [mine("datanet.slug", by="Olive"), mine("datanet.slug", by="Carla")],
+    "datanets:access-questions": mine("datanet.slug", by="Olive", method="POST", inside=FOUND),
     # Learning
     "modelfactory:list": own(),
     "modelfactory:run-new": own(),
@@ -189,6 +197,7 @@ KEY_DOORS = {"v1:model-list", "v1:model-detail", "v1:chat-completions"}
 SIGN_IN = ("account_", "mfa_")
 GETS = {
     "datanets:datanet-create", "datanets:contribution-create", "datanets:member-list",
+    "datanets:access-request",
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
     "accounts:api-keys",
 }  # fmt: skip

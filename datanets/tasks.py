@@ -1,0 +1,12 @@
+"""Doors for Celery: ids in, one service each, safe to run twice."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from datanets import services
+
+
+@shared_task(name="datanets.mail_about_grant")
+def mail_about_grant(grant_id: int, state: str) -> None:
+    services.mail_about_grant(grant_id, state)
