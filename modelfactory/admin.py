@@ -11,6 +11,7 @@ from modelfactory.models import (
     CalibrationSubset,
     Model,
     Run,
+    Valuation,
 )
 
 
@@ -78,6 +79,18 @@ class CalibrationAdmin(admin.ModelAdmin[Calibration]):
 class CalibrationSubsetAdmin(admin.ModelAdmin[CalibrationSubset]):
     list_display = ["calibration", "position", "job", "adapter_digest", "done_at"]
     list_select_related = ["calibration__index", "job"]
+
+    def has_add_permission(self, request: object) -> bool:
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Valuation)
+class ValuationAdmin(admin.ModelAdmin[Valuation]):
+    list_display = ["index", "repeat_count", "seconds", "created_at", "estimated_at", "ready_at"]
+    list_select_related = ["index"]
 
     def has_add_permission(self, request: object) -> bool:
         return False

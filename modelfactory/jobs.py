@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from modelfactory.models import AttributionIndex, Calibration, CalibrationSubset, Run
+from modelfactory.models import (
+    AttributionIndex,
+    Calibration,
+    CalibrationSubset,
+    Run,
+    Valuation,
+    ValueRetraining,
+)
 from modelfactory.services import (
+    ESTIMATE_JOB,
     FIT_JOB,
     FOLLOW_JOB,
     INDEX_JOB,
     SUBSET_JOB,
     TRAIN_JOB,
+    VALUE_JOB,
     build_attribution_index,
+    estimate_contributors,
     fit_calibration,
     follow_withdrawals,
+    measure_contributor,
     train_run,
     train_subset,
 )
@@ -54,3 +65,19 @@ def calibrate(lease: Lease) -> None:
     run = "index__run"
     rows = Calibration.objects.select_related(f"{run}__version", f"{run}__base", f"{run}__builder")
     fit_calibration(lease, rows.get(pk=lease.job.payload["calibration_id"]))
+
+
+@handles(VALUE_JOB)
+def value_retraining(lease: Lease) -> None:
+    run = "valuation__index__run"
+    rows = ValueRetraining.objects.select_related(
+        f"{run}__version", f"{run}__base", f"{run}__builder"
+    )
+    measure_contributor(lease, rows.get(pk=lease.job.payload["retraining_id"]))
+
+
+@handles(ESTIMATE_JOB)
+def value_estimate(lease: Lease) -> None:
+    run = "index__run"
+    rows = Valuation.objects.select_related(f"{run}__version", f"{run}__base", f"{run}__builder")
+    estimate_contributors(lease, rows.get(pk=lease.job.payload["valuation_id"]))

@@ -10,8 +10,23 @@ from django.core.validators import MaxValueValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from modelfactory.value_models import ContributorValue, Valuation, ValueRetraining
 from openledger_site.core.models import Job
 from openledger_site.core.money import WEI_MAX, WeiField
+
+__all__ = [
+    "AttributionIndex",
+    "BaseModel",
+    "Calibration",
+    "CalibrationSubset",
+    "ContributorValue",
+    "EvaluationResult",
+    "Model",
+    "ModelContributor",
+    "Run",
+    "Valuation",
+    "ValueRetraining",
+]
 
 WEI_VALIDATORS = [MaxValueValidator(WEI_MAX)]
 

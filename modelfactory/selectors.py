@@ -11,15 +11,18 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 
-from datanets.selectors import visible_to
+from datanets.selectors import readable_by, visible_to
 from modelfactory.models import (
     AttributionIndex,
     BaseModel,
     Calibration,
     CalibrationSubset,
+    ContributorValue,
     EvaluationResult,
     Model,
     Run,
+    Valuation,
+    ValueRetraining,
 )
 from openledger_site.core.models import Job, JobEvent
 
@@ -155,6 +158,80 @@ def _seconds_left(subsets: list[CalibrationSubset]) -> float | None:
         if subset.done_at is None
     )
     return median(took) * left
+
+
+def can_be_valued(index: AttributionIndex) -> bool:
+    """Whether leaving out contributors is switched on, and there are questions to measure it by."""
+    asked = EvaluationResult.objects.filter(run_id=index.run_id, retrieved=False).exists()
+    return asked and settings.CONTRIBUTOR_VALUE_MAX > 0
+
+
+@dataclass(frozen=True)
+class ValueMeasurement:
+    """Where measuring an adapter's contributors stands, and what is known so far.
+
+    `state`: unmeasured, waiting, measuring, stopping, stopped or measured. `values` hold a
+    contributor, figures and no text; `shows_rows` is for people who may read the data.
+    """
+
+    state: str
+    valuation: Valuation | None = None
+    done: int = 0
+    total: int = 0
+    stopped_by: Job | None = None
+    values: tuple[ContributorValue, ...] = ()
+    shows_rows: bool = False
+
+    @property
+    def estimating(self) -> bool:
+        job = self.valuation.estimate_job if self.valuation is not None else None
+        return job is not None and not job.ended
+
+    @property
+    def live(self) -> bool:
+        return self.estimating or self.state in ("waiting", "measuring", "stopping")
+
+    @property
+    def stopped_by_owner(self) -> bool:
+        asked = self.valuation is not None and self.valuation.stopped_at is not None
+        return asked or (self.stopped_by is not None and self.stopped_by.state == "cancelled")
+
+
+def value_measurement_for(user: Any, model: Model) -> ValueMeasurement:
+    """Of a model that `user` may see: of a private Datanet owners and scores only."""
+    rows = Valuation.objects.select_related("estimate_job")
+    valuation = rows.filter(index__adapter_digest=model.adapter_digest).first()
+    if valuation is None:
+        return ValueMeasurement("unmeasured")
+    retrainings = list(valuation.retrainings.select_related("job"))
+    readable = readable_by(user).filter(pk=model.run.version.datanet_id).exists()
+    state, stopped_by = _value_state(valuation, retrainings)
+    return ValueMeasurement(
+        state,
+        valuation,
+        done=sum(one.done_at is not None for one in retrainings),
+        total=len(retrainings),
+        stopped_by=stopped_by,
+        values=tuple(valuation.contributors.select_related("contributor")),
+        shows_rows=readable,
+    )
+
+
+def _value_state(
+    valuation: Valuation, retrainings: list[ValueRetraining]
+) -> tuple[str, Job | None]:
+    """The state and the job that ended it; it follows from the jobs and is never stored."""
+    if valuation.ready_at is not None or not retrainings:
+        return ("measured" if retrainings else "unmeasured"), None
+    jobs = [one.job for one in retrainings if one.done_at is None and one.job is not None]
+    going = [job for job in jobs if not job.ended]
+    if not going:
+        return "stopped", jobs[0] if jobs else None
+    if valuation.stopped_at is not None:
+        return "stopping", None
+    begun = any(one.done_at is not None for one in retrainings)
+    running = any(job.state == Job.State.RUNNING for job in going)
+    return ("measuring" if begun or running else "waiting"), None
 
 
 @dataclass(frozen=True)

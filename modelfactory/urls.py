@@ -23,4 +23,9 @@ urlpatterns = [
         views.model_calibrate_stop,
         name="model-calibrate-stop",
     ),
+    path("models/<slug:slug>/value/", views.model_value, name="model-value"),
+    path(
+        "models/<slug:slug>/value/measure/", views.model_value_measure, name="model-value-measure"
+    ),
+    path("models/<slug:slug>/value/stop/", views.model_value_stop, name="model-value-stop"),
 ]

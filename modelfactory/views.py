@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from modelfactory import pages, selectors, services
+from modelfactory.contributor_value import value_context
 from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import PublishForm, RunForm
 from openledger_site.core.idempotency import idempotent
@@ -107,7 +108,8 @@ def model_publish(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @require_GET
 def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
     model = selectors.model_for(request.user, slug)
-    return render(request, "modelfactory/model_detail.html", pages.model_context(model))
+    context = pages.model_context(model) | value_context(request.user, model)
+    return render(request, "modelfactory/model_detail.html", context)
 
 
 @login_not_required
@@ -132,3 +134,27 @@ def model_calibrate_stop(request: HttpRequest, slug: str) -> HttpResponse:
     model = selectors.model_owned_by(request.user, slug)
     services.stop_calibration(model, actor=request.user)
     return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#fidelity")
+
+
+@login_not_required
+@require_GET
+def model_value(request: HttpRequest, slug: str) -> HttpResponse:
+    """The panel that says who made the model better: fetched again while it is measured."""
+    model = selectors.model_for(request.user, slug)
+    return render(request, "modelfactory/_model_value.html", value_context(request.user, model))
+
+
+@require_POST
+@idempotent
+def model_value_measure(request: HttpRequest, slug: str) -> HttpResponse:
+    model = selectors.model_owned_by(request.user, slug)
+    services.start_valuation(model, actor=request.user)
+    return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#value")
+
+
+@require_POST
+def model_value_stop(request: HttpRequest, slug: str) -> HttpResponse:
+    """Not `idempotent`, which would hold a transaction open: stopping twice changes nothing."""
+    model = selectors.model_owned_by(request.user, slug)
+    services.stop_valuation(model, actor=request.user)
+    return redirect(f"{reverse('modelfactory:model-detail', args=[model.slug])}#value")

@@ -303,6 +303,10 @@ TORCH_THREADS = env.int("TORCH_THREADS", default=1)
 CALIBRATION_SUBSETS = env.int("CALIBRATION_SUBSETS", default=32)
 CALIBRATION_PARALLEL = env.int("CALIBRATION_PARALLEL", default=1)
 CALIBRATE_ON_PUBLISH = env.bool("CALIBRATE_ON_PUBLISH", default=True)
+# To measure who made a model better, its run is repeated without one contributor at a time, for so
+# many contributors (those with most rows; 0 switches that off), each with so many seeds.
+CONTRIBUTOR_VALUE_MAX = env.int("CONTRIBUTOR_VALUE_MAX", default=12)
+CONTRIBUTOR_VALUE_REPEATS = env.int("CONTRIBUTOR_VALUE_REPEATS", default=2)
 # Needs torch; named by path so that only the attribution worker imports it.
 ATTRIBUTOR = "modelfactory.attribution.worker.AttributionWorker"
 

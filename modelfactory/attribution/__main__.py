@@ -20,6 +20,10 @@ adapters (see ``calibrate_job``) and ends with ``calibration_digest`` and ``fide
 ``python -m modelfactory.attribution measure FOLDER`` says what each adapter thinks of one answer:
 ``log_probabilities`` in nats, in the order of ``spec.json``'s ``adapters``.
 
+``python -m modelfactory.attribution losses FOLDER`` has ``found`` the loss of each held-out
+question under an adapter, ``estimate FOLDER`` the effects of groups of records on them (see
+``contributor_job``).
+
 ``python -m modelfactory.attribution worker --base PATH --adapters FOLDER --indexes FOLDER`` reads
 one JSON request a line on stdin (``request_id`` and what ``AttributionWorker.attribute`` takes) and
 answers each with one line: ``{"event": "attribution", "request_id", "attribution"}`` or
@@ -48,6 +52,7 @@ from modelfactory.attribution.index_withdrawal import (
 )
 from modelfactory.attribution.job import JobError, read_calibration_spec, read_job
 from modelfactory.parent import exit_with_parent
+from modelfactory.training.recipe import read_examples
 
 DAMAGED_STATUS = 1
 UNUSABLE_STATUS = 2
@@ -186,6 +191,30 @@ def measure(folder: Path) -> int:
     return 0
 
 
+def losses(folder: Path) -> int:
+    return _on_questions(folder, "question_losses")
+
+
+def estimate(folder: Path) -> int:
+    return _on_questions(folder, "estimate_effects")
+
+
+def _on_questions(folder: Path, function: str) -> int:
+    try:
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        questions = list(read_examples(folder / "questions.jsonl"))
+        limit_threads(int(spec.get("threads", 1)))
+        emit(event="loading", questions=len(questions))
+        from modelfactory.attribution import contributor_job
+
+        found = getattr(contributor_job, function)(spec, questions)
+    except (IndexDamagedError, KeyError, TypeError, ValueError, OSError) as error:
+        emit(event="failed", code="unusable", message=str(error))
+        return UNUSABLE_STATUS
+    emit(event="done", found=found)
+    return 0
+
+
 def work(base: str, adapters: Path, indexes: Path, threads: int) -> int:
     limit_threads(threads)
     from modelfactory.attribution.worker import AttributionWorker
@@ -205,7 +234,13 @@ def work(base: str, adapters: Path, indexes: Path, threads: int) -> int:
     return 0
 
 
-_ON_FOLDER = {"build": build, "calibrate": calibrate, "measure": measure}
+_ON_FOLDER = {
+    "build": build,
+    "calibrate": calibrate,
+    "measure": measure,
+    "losses": losses,
+    "estimate": estimate,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -213,7 +248,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", help="build FOLDER/index")
     building.add_argument("folder", type=Path)
-    for name in ("calibrate", "measure"):
+    for name in ("calibrate", "measure", "losses", "estimate"):
         commands.add_parser(name).add_argument("folder", type=Path)
     for name in ("append", "delete"):
         changing = commands.add_parser(name, help=f"write FOLDER/index from INDEX: {name} records")

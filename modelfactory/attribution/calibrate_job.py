@@ -32,7 +32,7 @@ SOURCELESS_KIND = "sourceless"
 Progress = Callable[[int, int], None]
 
 
-class _Asker:
+class Asker:
     """Asks the index and the retrained adapters about answers."""
 
     def __init__(self, spec: CalibrationSpec, index: AttributionIndex) -> None:
@@ -50,13 +50,16 @@ class _Asker:
         measured = log_probabilities_micro(self._subject.base, self._subsets, example)
         return CalibrationQuestion(kind, own, phantoms, measured)
 
+    def response_tokens(self, asked: Example) -> int:
+        return len(token_example(self._tokenizer, asked, self._max_length).response_ids)
+
 
 def run_calibration(
     spec: CalibrationSpec, folder: Path, on_progress: Progress = lambda done, total: None
 ) -> tuple[str, dict[str, Any]]:
     """Write ``folder/calibration``; returns its digest and fidelity. Raises ``ValueError``."""
     index = AttributionIndex(Path(spec.index))
-    asker = _Asker(spec, index)
+    asker = Asker(spec, index)
     asked = list(zip(spec.kinds, spec.questions, strict=True))
     asked += [(SOURCELESS_KIND, Example("", *pair)) for pair in SOURCELESS]
     found = []

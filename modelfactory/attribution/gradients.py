@@ -96,7 +96,7 @@ class _Tape:
 
 
 @contextmanager
-def _recording(model: nn.Module, modules: Sequence[LoraModule]) -> Iterator[_Tape]:
+def recording(model: nn.Module, modules: Sequence[LoraModule]) -> Iterator[_Tape]:
     tape, was_training = _Tape(), model.training
     layers = [layer for module in modules for layer in (module.down, module.up)]
     handles = [layer.register_forward_hook(tape.record) for layer in layers]
@@ -171,7 +171,7 @@ def record_gradients(
     """
     modules = lora_modules(model, adapter)
     layers: list[nn.Module] = [layer for m in modules for layer in (m.down, m.up)]
-    with _recording(model, modules) as tape:
+    with recording(model, modules) as tape:
         means, sums = response_losses(model, examples)
         outputs = [tape.outputs[layer] for layer in layers]
         slopes = dict(zip(layers, torch.autograd.grad(means.sum(), outputs), strict=True))

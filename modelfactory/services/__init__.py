@@ -34,6 +34,7 @@ from modelfactory.services.calibrate_model import (
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import fit_calibration
 from modelfactory.services.follow_withdrawals import follow_withdrawals
+from modelfactory.services.measure_contributor import estimate_contributors, measure_contributor
 from modelfactory.services.passage_effects import measure_passages
 from modelfactory.services.passages import Passage, passage_text, retrieve_passages
 from modelfactory.services.plan import (
@@ -65,14 +66,23 @@ from modelfactory.services.start_run import (
 )
 from modelfactory.services.train_run import INDEX_JOB, train_run
 from modelfactory.services.train_subset import train_subset
+from modelfactory.services.value_contributors import (
+    ESTIMATE_JOB,
+    VALUE_JOB,
+    NothingToValue,
+    start_valuation,
+    stop_valuation,
+)
 from modelfactory.services.verbatim_spans import verbatim_spans
 
 __all__ = [
+    "ESTIMATE_JOB",
     "FIT_JOB",
     "FOLLOW_JOB",
     "INDEX_JOB",
     "SUBSET_JOB",
     "TRAIN_JOB",
+    "VALUE_JOB",
     "AttributedAnswer",
     "EngineCommand",
     "IndexNotReady",
@@ -80,6 +90,7 @@ __all__ = [
     "NotReadyToPublish",
     "NothingToMeasure",
     "NothingToResume",
+    "NothingToValue",
     "Passage",
     "Plan",
     "RightToServeEnded",
@@ -94,6 +105,7 @@ __all__ = [
     "check_serving",
     "check_still_attributed",
     "engine_command",
+    "estimate_contributors",
     "estimated_seconds",
     "fee_wei",
     "fit_calibration",
@@ -103,6 +115,7 @@ __all__ = [
     "index_folder",
     "load_attributor",
     "make_plan",
+    "measure_contributor",
     "measure_passages",
     "passage_text",
     "price_wei",
@@ -117,7 +130,9 @@ __all__ = [
     "seconds_left",
     "start_calibration",
     "start_run",
+    "start_valuation",
     "stop_calibration",
+    "stop_valuation",
     "suggested_card",
     "sync_base_models",
     "time_in_words",

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.http import Http404
 
 from datanets.selectors import TrainingRow, training_rows, version_for_training
-from modelfactory.models import Calibration, CalibrationSubset, Model, Run
+from modelfactory.models import Calibration, CalibrationSubset, Model, Run, Valuation
 from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.training_files import examples_digest, examples_of, row_examples
 from openledger_site.core.audit import record_audit
@@ -169,7 +169,7 @@ def queue_fit(calibration: Calibration) -> bool:
     return True
 
 
-def rows_of(calibration: Calibration) -> list[TrainingRow]:
+def rows_of(calibration: Calibration | Valuation) -> list[TrainingRow]:
     """The rows that the run learnt from, all of them.
 
     Raises `JobFailed` when a row was withdrawn since, for then no retraining may read it and none

@@ -34,6 +34,7 @@ from modelfactory.services.training_files import (
     write_lines,
     write_text,
 )
+from modelfactory.services.value_contributors import queue_estimate
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobFailed, Lease
 
@@ -141,3 +142,4 @@ def _mark_ready(
             digest=digest,
             pays=bool(fidelity.get("pays")),
         )
+        queue_estimate(calibration.index)

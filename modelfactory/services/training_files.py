@@ -69,9 +69,9 @@ def write_training_files(run: Run) -> Path:
     return folder
 
 
-def write_recipe(run: Run, folder: Path) -> None:
-    """The run's recipe with its base as this machine finds it."""
-    recipe = run.recipe | {"base": base_source(run.base)}
+def write_recipe(run: Run, folder: Path, **changes: Any) -> None:
+    """The run's recipe with its base as this machine finds it, and with `changes`."""
+    recipe = run.recipe | {"base": base_source(run.base)} | changes
     write_text(folder / "recipe.json", json.dumps(recipe, sort_keys=True))
 
 

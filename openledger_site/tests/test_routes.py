@@ -169,6 +169,9 @@ DOORS: dict[str, Door | list[Door]] = {
     "modelfactory:model-fidelity": hidden("model.slug", by="Bo"),
     "modelfactory:model-calibrate": mine("model.slug", method="POST", inside=409),  # too few rows
     "modelfactory:model-calibrate-stop": mine("model.slug", method="POST", inside=FOUND),
+    "modelfactory:model-value": hidden("model.slug", by="Bo"),
+    "modelfactory:model-value-measure": mine("model.slug", method="POST", inside=409),  # no index
+    "modelfactory:model-value-stop": mine("model.slug", method="POST", inside=FOUND),
     # Use
     "marketplace:browse": public(),
     "marketplace:answers": own(),

@@ -17,8 +17,9 @@ from modelfactory.fidelity import Agreement, fidelity_of
 from modelfactory.models import AttributionIndex, Calibration, CalibrationSubset, Model, Run
 from modelfactory.services import NothingToMeasure, publish_model, seconds_left, start_calibration
 from modelfactory.services.adapters import adapter_folder
+from modelfactory.services.build_index import calibration_folder
 from modelfactory.services.calibrate_model import locked, queue_fit, queue_work
-from modelfactory.services.fit_calibration import _questions, calibration_folder
+from modelfactory.services.fit_calibration import _questions
 from modelfactory.services.train_subset import kept_records
 from modelfactory.tests.site.conftest import PRICES, settle
 from modelfactory.tests.site.workers import finish_job, start_worker, wait_until
