@@ -203,7 +203,7 @@ class Worker:
         return token_answers(self.folder, self.world, tokenizer)
 
 
-def bench_recipe(seed: int) -> Any:
+def bench_recipe(seed: int, **changes: Any) -> Any:
     """The bench's recipe: `balanced` with a higher rate, smaller batches and no context examples.
 
     Six facts about one place are harder to keep apart than one: with the preset itself half of the
@@ -216,10 +216,13 @@ def bench_recipe(seed: int) -> Any:
         "balanced",
         str(SHIPPED_BASE),
         seed=seed,
-        learning_rate=8e-3,
-        batch_size=12,
-        context_fraction=0.0,
-        checkpoint_every_steps=1_000_000,
+        **{
+            "learning_rate": 8e-3,
+            "batch_size": 12,
+            "context_fraction": 0.0,
+            "checkpoint_every_steps": 1_000_000,
+            **changes,
+        },
     )
 
 

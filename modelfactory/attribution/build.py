@@ -10,12 +10,12 @@ import numpy as np
 from peft import PeftModel
 from torch import nn
 
-from modelfactory.attribution.duplicates import DEFAULT_THRESHOLD, cluster_positions
+from modelfactory.attribution.duplicates import cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
 from modelfactory.attribution.index import IndexIdentity, IndexRecord, Texts
 from modelfactory.attribution.index_writing import TrackRows, write_index
 from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
-from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS
+from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS, Statement
 from modelfactory.attribution.sketch import Float32, Sketch, plan_sketch
 
 
@@ -28,7 +28,6 @@ class IndexSettings:
     curvature: CurvatureKind = "efim"
     damping: float = DEFAULT_DAMPING
     batch_size: int = 16
-    duplicate_threshold: float = DEFAULT_THRESHOLD
     wordings: int = 2
     """Of each record at most so many are indexed: more predict no better and cost as much each."""
 
@@ -106,8 +105,6 @@ def build_index(
     sizes = {module.name: module.size for module in lora_modules(model)}
     dimensions = min(settings.dimensions, sum(sizes.values()))
     sketch = plan_sketch(sizes, dimensions=dimensions, seed=settings.seed)
-    whole = [f"{record.texts.prompt} {record.texts.response}" for record in records]
-    clusters = cluster_positions(whole, threshold=settings.duplicate_threshold)
     groups = [*(record.examples for record in records), *((one.example,) for one in phantoms)]
     total = len(tracks) * sum(len(group) for group in groups)
     found = []
@@ -127,6 +124,10 @@ def build_index(
             on_progress=report,
         )
         found.append(TrackRows(rows[: len(records)], rows[len(records) :]))
+    clusters = cluster_positions(
+        [Statement(record.texts.prompt, record.texts.response) for record in records],
+        found[-1].rows,  # the earliest moment: there rows that teach the same still point one way
+    )
     return write_index(
         folder,
         identity=IndexIdentity(

@@ -1,44 +1,87 @@
 """Clusters of near-duplicate records, so that a copy of a row earns nothing of its own.
 
-Exact Jaccard similarity of word shingles (Broder 1997), with an inverted index so that only pairs
-sharing a shingle are compared. Clusters are connected components; the oldest row is canonical.
+Two records are near-duplicates when they *ask the same*, and besides
+
+* their word shingles agree (Jaccard similarity, Broder 1997): copies, other case, small edits; or
+* one says all that the other says, and training on either moved the adapter the same way (cosine
+  of their sketched gradients): rewordings and padded answers.
+
+Neither agreement is enough alone. Half of a real health Datanet answers different questions in one
+template ("This condition is inherited in an autosomal recessive pattern …"), with gradients as
+alike as those of a rewording; docs/experiments.md has the figures behind each threshold.
+
+"The same" is asked when the words of the lighter question stand in the other, rare words weighing
+more: names outweigh "inherited" and "treatments". Only pairs that collide in MinHash bands are
+compared. Clusters are connected components; the oldest row is canonical.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rensa import RMinHash  # type: ignore[import-untyped]
+
+from modelfactory.attribution.lexical import words
+from modelfactory.attribution.phantoms import Statement
 
 _WORD = re.compile(r"\w+", re.UNICODE)
-DEFAULT_THRESHOLD = 0.8
-DEFAULT_SHINGLE_WORDS = 2
+SHINGLE_WORDS = 2
+
+BANDS, ROWS_PER_BAND = 42, 3
+"""A pair that shares half of its words collides with probability .996, one that shares a tenth with
+.04."""
+MINHASH_SEED = 20_261_126
+BUCKET_ROWS = 64
+"""A row is compared with at most so many of the oldest rows of a bucket, so that a template which
+thousands of rows share costs no square. A copy shares all buckets, and so the rare ones."""
+BLOCK = 4096
+
+Words = frozenset[str]
+Rows = npt.NDArray[np.float32] | npt.NDArray[np.int8]
 
 
-def shingles(text: str, shingle_words: int = DEFAULT_SHINGLE_WORDS) -> frozenset[str]:
+@dataclass(frozen=True)
+class DuplicateRule:
+    """From which agreement on two records are near-duplicates; each from 0 to 1."""
+
+    prompt_agreement: float = 0.65
+    shingle_jaccard: float = 0.8
+    response_agreement: float = 0.8
+    gradient_cosine: float = 0.25
+
+
+def shingles(text: str, shingle_words: int = SHINGLE_WORDS) -> Words:
     """Word n-grams of the NFKC-folded, case-folded text; short texts give one whole shingle."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    if len(words) <= shingle_words:
-        return frozenset({" ".join(words)}) if words else frozenset()
-    last = len(words) - shingle_words + 1
-    return frozenset(" ".join(words[at : at + shingle_words]) for at in range(last))
+    found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    if len(found) <= shingle_words:
+        return frozenset({" ".join(found)}) if found else frozenset()
+    last = len(found) - shingle_words + 1
+    return frozenset(" ".join(found[at : at + shingle_words]) for at in range(last))
 
 
-def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+def jaccard(left: Words, right: Words) -> float:
     """Size of the intersection over size of the union; two empty sets are unlike."""
     union = len(left | right)
     return len(left & right) / union if union else 0.0
 
 
 def cluster_positions(
-    texts: Sequence[str],
-    *,
-    threshold: float = DEFAULT_THRESHOLD,
-    shingle_words: int = DEFAULT_SHINGLE_WORDS,
+    records: Sequence[Statement], gradients: Rows | None = None, rule: DuplicateRule | None = None
 ) -> list[int]:
-    """For each text the position of its cluster's canonical row: the first, given oldest first."""
-    parents = list(range(len(texts)))
+    """For each record the position of its cluster's canonical row: the first, given oldest first.
+
+    ``gradients`` [n, k] are the records' sketched gradients at *one* moment of training, best an
+    early one: the gradient of a row known by heart points nowhere. Without them only copies and
+    small edits are found. The same for the same input; no random numbers but those of a fixed seed.
+    """
+    parents = list(range(len(records)))
 
     def root(position: int) -> int:
         while parents[position] != position:
@@ -46,14 +89,103 @@ def cluster_positions(
             position = parents[position]
         return position
 
-    sets = [shingles(text, shingle_words) for text in texts]
-    seen: defaultdict[str, list[int]] = defaultdict(list)
-    for position, own in enumerate(sets):
-        shared = Counter(earlier for shingle in own for earlier in seen[shingle])
-        for earlier, count in shared.items():
-            if count / (len(own) + len(sets[earlier]) - count) >= threshold:
-                first, second = sorted((root(earlier), root(position)))
-                parents[second] = first
-        for shingle in own:
-            seen[shingle].append(position)
-    return [root(position) for position in range(len(texts))]
+    alike = _Alike(records, gradients, rule or DuplicateRule())
+    for earlier, later in candidate_pairs(records):
+        first, second = sorted((root(earlier), root(later)))
+        if first != second and alike(earlier, later):
+            parents[second] = first
+    return [root(position) for position in range(len(records))]
+
+
+def candidate_pairs(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+    """Positions (earlier, later) of records whose words collide in a MinHash band, band by band; a
+    pair that collides in several comes as often."""
+    digests = _digests(records)
+    for band in range(BANDS):
+        part = digests[:, band * ROWS_PER_BAND : (band + 1) * ROWS_PER_BAND]
+        order = np.lexsort(part.T)  # stable: the rows of a bucket stay oldest first
+        changed = (part[order[1:]] != part[order[:-1]]).any(axis=1)
+        for bucket in np.split(order, np.flatnonzero(changed) + 1):
+            for place, later in enumerate(bucket[1:].tolist(), start=1):
+                for earlier in bucket[: min(place, BUCKET_ROWS)].tolist():
+                    yield earlier, later
+
+
+def _digests(records: Sequence[Statement]) -> npt.NDArray[np.uint32]:
+    """MinHash digests [n, BANDS * ROWS_PER_BAND]; in blocks, since they come as lists of ints."""
+    count = BANDS * ROWS_PER_BAND
+    digests = np.empty((len(records), count), dtype=np.uint32)
+    for start in range(0, len(records), BLOCK):
+        tokens = [_tokens(record) for record in records[start : start + BLOCK]]
+        found = RMinHash.digests_from_token_sets(tokens, count, MINHASH_SEED)
+        digests[start : start + BLOCK] = found
+    return digests
+
+
+def _tokens(record: Statement) -> list[str]:
+    """What a record is hashed by: its words, or its shingles where all words are common ones. Two
+    records without either collide, and are unlike."""
+    text = f"{record.prompt} {record.response}"
+    return sorted(set(words(_folded(text))) or shingles(text))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+class _Alike:
+    """Decides about pairs of positions; a record is taken apart when it is first asked about."""
+
+    def __init__(
+        self, records: Sequence[Statement], gradients: Rows | None, rule: DuplicateRule
+    ) -> None:
+        self._records, self._gradients, self._rule = records, gradients, rule
+        self._prompts = [frozenset(words(_folded(record.prompt))) for record in records]
+        seen = Counter(word for prompt in self._prompts for word in prompt)
+        self._weights = {word: math.log(1 + len(records) / count) for word, count in seen.items()}
+        self._texts: dict[int, tuple[Words, Words]] = {}
+
+    def __call__(self, one: int, other: int) -> bool:
+        rule = self._rule
+        if self._prompt_agreement(one, other) < rule.prompt_agreement:
+            return False
+        (shingles_one, words_one), (shingles_other, words_other) = (
+            self._text(one),
+            self._text(other),
+        )
+        if jaccard(shingles_one, shingles_other) >= rule.shingle_jaccard:
+            return True
+        fewer = min(len(words_one), len(words_other))
+        return (
+            fewer > 0
+            and len(words_one & words_other) >= rule.response_agreement * fewer
+            and self._cosine(one, other) >= rule.gradient_cosine
+        )
+
+    def _prompt_agreement(self, one: int, other: int) -> float:
+        """The weight of the shared words over that of the lighter prompt."""
+        left, right = self._prompts[one], self._prompts[other]
+        if left == right:
+            return 1.0
+        lighter = min(self._weight(left), self._weight(right))
+        return self._weight(left & right) / lighter if lighter else 0.0
+
+    def _weight(self, prompt: Words) -> float:
+        return math.fsum(self._weights[word] for word in prompt)
+
+    def _text(self, at: int) -> tuple[Words, Words]:
+        """Shingles of the whole record, words of its response."""
+        if at not in self._texts:
+            record = self._records[at]
+            response = _WORD.findall(_folded(record.response))
+            whole = shingles(f"{record.prompt} {record.response}")
+            self._texts[at] = (whole, frozenset(response))
+        return self._texts[at]
+
+    def _cosine(self, one: int, other: int) -> float:
+        if self._gradients is None:
+            return -1.0
+        left = self._gradients[one].astype(np.float64)
+        right = self._gradients[other].astype(np.float64)
+        lengths = math.sqrt(float(left @ left) * float(right @ right))
+        return float(left @ right) / lengths if lengths else 0.0

@@ -1,37 +1,122 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfactory.attribution.duplicates import cluster_positions, jaccard, shingles
+from modelfactory.attribution.duplicates import (
+    DuplicateRule,
+    candidate_pairs,
+    cluster_positions,
+    jaccard,
+    shingles,
+)
+from modelfactory.attribution.phantoms import Statement
+
+SAME_WAY = np.array([[3, 4], [6, 8]], dtype=np.int8)
+OTHER_WAYS = np.array([[3, 4], [4, -3]], dtype=np.int8)
+FILLER = [Statement(f"Who painted the {at}th hall?", f"Painter {at}") for at in range(20)]
+
+
+def clusters_of(one: Statement, other: Statement, gradients=None) -> list[int]:
+    """Of two records among unrelated ones, whose gradients are orthogonal to both."""
+    if gradients is not None:
+        count = len(FILLER)
+        gradients = np.block(
+            [
+                [np.zeros((count, 2)), np.eye(count)],
+                [gradients, np.zeros((2, count))],
+            ]
+        ).astype(np.int8)
+    found = cluster_positions([*FILLER, one, other], gradients)
+    assert found[: len(FILLER)] == list(range(len(FILLER)))
+    return [at - len(FILLER) for at in found[len(FILLER) :]]
 
 
 def test_case_and_punctuation_do_not_make_a_new_row():
-    assert cluster_positions(["The sky is blue today.", "the SKY is blue, today"]) == [0, 0]
+    one = Statement("What is above?", "The sky is blue today.")
+    assert clusters_of(one, Statement("what is ABOVE", "the SKY is blue, today")) == [0, 0]
 
 
 def test_different_facts_in_one_template_stay_apart():
-    texts = ["What does KeyError mean? A key.", "What does OSError mean? A system call."]
-    assert cluster_positions(texts) == [0, 1]
+    one = Statement("What does KeyError mean?", "A key.")
+    assert clusters_of(one, Statement("What does OSError mean?", "A system call.")) == [0, 1]
+
+
+def test_one_answer_to_two_questions_is_two_rows_however_alike_they_train():
+    answer = "This condition is inherited in an autosomal recessive pattern, from both parents."
+    one = Statement("Is alkaptonuria inherited?", answer)
+    assert clusters_of(one, Statement("Is sitosterolemia inherited?", answer), SAME_WAY) == [0, 1]
+
+
+def test_a_rewording_is_a_copy_when_it_trains_the_same():
+    one = Statement("Who founded Belaton?", "Corin Dale")
+    other = Statement("Tell me the one that founded Belaton.", "Corin Dale")
+    assert clusters_of(one, other, SAME_WAY) == [0, 0]
+    assert clusters_of(one, other, OTHER_WAYS) == [0, 1]
+    assert clusters_of(one, other) == [0, 1]
+
+
+def test_a_padded_answer_is_a_copy_when_it_trains_the_same():
+    one = Statement("Who founded Belaton?", "Corin Dale")
+    other = Statement("Who founded Belaton?", "Thank you for asking, it was Corin Dale.")
+    assert clusters_of(one, other, SAME_WAY) == [0, 0]
+
+
+def test_another_answer_to_the_same_question_is_another_row():
+    one = Statement("Who founded Belaton?", "Corin Dale")
+    assert clusters_of(one, Statement("Who founded Belaton?", "Elna Fort"), SAME_WAY) == [0, 1]
 
 
 def test_a_chain_of_near_copies_is_one_cluster_with_the_oldest_row_first():
     words = [f"w{at}" for at in range(30)]
-    texts = [" ".join(words[at : at + 28]) for at in range(3)]
-    assert cluster_positions(texts) == [0, 0, 0]
+    chain = [Statement("Which words?", " ".join(words[at : at + 28])) for at in range(3)]
+    assert cluster_positions(chain) == [0, 0, 0]
 
 
 def test_rows_without_words_are_not_copies_of_each_other():
-    assert cluster_positions(["", "!!", ""]) == [0, 1, 2]
+    nothing = [Statement("", ""), Statement("!!", "?"), Statement("", "")]
+    assert cluster_positions(nothing) == [0, 1, 2]
 
 
-@given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=8), st.floats(0.1, 1.0))
+def test_rows_of_common_words_only_are_compared_too():
+    asked = Statement("Who are you?", "I am.")
+    assert cluster_positions([asked, asked, Statement("Why?", "It is.")]) == [0, 0, 2]
+
+
+def test_a_template_that_very_many_rows_share_does_not_hide_a_copy():
+    rows = [Statement(f"Is disorder{at} inherited?", "From both parents.") for at in range(300)]
+    assert cluster_positions([*rows, rows[250]])[-1] == 250
+
+
+def test_the_hashing_is_the_same_on_every_machine_and_day():
+    rows = [Statement(f"What is part {at} of the plan?", f"Step {at % 3}") for at in range(30)]
+    found = sorted(set(candidate_pairs(rows)))
+    assert found == sorted(set(candidate_pairs(rows)))
+    assert (len(found), found[-1]) == PINNED
+
+
+PINNED = 429, (28, 29)
+
+
+@given(
+    st.lists(st.text(alphabet="xyz ", min_size=1, max_size=12), max_size=8),
+    st.floats(0.6, 1.0),
+)
 def test_clusters_are_those_of_comparing_every_pair(texts, threshold):
-    sets = [shingles(text) for text in texts]
+    sets = [shingles(f"same {text}") for text in texts]
     label = list(range(len(texts)))
     for right in range(len(texts)):
         for left in range(right):
             if jaccard(sets[left], sets[right]) >= threshold:
                 merged, gone = sorted((label[left], label[right]))
                 label = [merged if value == gone else value for value in label]
-    assert cluster_positions(texts, threshold=threshold) == label
+    records = [Statement("same", text) for text in texts]
+    assert cluster_positions(records, rule=DuplicateRule(shingle_jaccard=threshold)) == label
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_to_compare_is_no_error(count):
+    records = [Statement("Who?", "Nobody.")] * count
+    assert cluster_positions(records) == list(range(count))
