@@ -25,7 +25,7 @@ def run_peers(place: Path) -> None:
         if done.exists():
             continue
         try:
-            python = _environment(name)
+            python = environment(name, PEERS / f"requirements-{name}.txt")
             command = [str(python), str(script), str(place.absolute())]
             one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
             subprocess.run(
@@ -43,13 +43,15 @@ def run_peers(place: Path) -> None:
         done.touch()
 
 
-def _environment(name: str) -> Path:
-    """The peer's Python; made on first use. torch first: by exactly its pin it is the CPU wheel."""
+def environment(name: str, wanted: Path) -> Path:
+    """The peer's Python with what the file `wanted` names; made on first use.
+
+    torch first: by exactly its pin it is the CPU wheel.
+    """
     folder = environments() / name
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        wanted = PEERS / f"requirements-{name}.txt"
         lines = [line.split("#")[0].strip() for line in wanted.read_text().splitlines()]
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         for line in (line for line in lines if line.startswith("torch==")):

@@ -89,20 +89,29 @@ TRANSACTION_TRIGGERS = [
 
 ENTRY_TRIGGERS = [
     append_only("entry_is_append_only"),
+    # Once a statement, not once a row: a batch moves each balance it touches once, however many
+    # entries it writes there. Accounts are taken in id order, so no two batches wait in a circle.
     pgtrigger.Trigger(
         name="entry_moves_the_balance",
+        level=pgtrigger.Statement,
         operation=pgtrigger.Insert,
         when=pgtrigger.After,
+        referencing=pgtrigger.Referencing(new="fresh"),  # type: ignore[no-untyped-call] # untyped
+        declare=[("sealed", "bigint"), ("leg", "record")],
         func="""
-            IF NOT EXISTS (
-                SELECT 1 FROM rewards_transaction
-                 WHERE id = NEW.transaction_id AND written_by = txid_current()
-            ) THEN
-                RAISE EXCEPTION 'transaction % is sealed', NEW.transaction_id
-                    USING ERRCODE = '23514';
+            SELECT f.transaction_id INTO sealed
+              FROM (SELECT DISTINCT transaction_id FROM fresh) f
+              LEFT JOIN rewards_transaction t
+                ON t.id = f.transaction_id AND t.written_by = txid_current()
+             WHERE t.id IS NULL LIMIT 1;
+            IF sealed IS NOT NULL THEN
+                RAISE EXCEPTION 'transaction % is sealed', sealed USING ERRCODE = '23514';
             END IF;
-            UPDATE rewards_account SET balance_wei = balance_wei + NEW.amount_wei
-             WHERE id = NEW.account_id;
+            FOR leg IN SELECT account_id, sum(amount_wei) AS moved FROM fresh
+                        GROUP BY account_id HAVING sum(amount_wei) <> 0 ORDER BY account_id LOOP
+                UPDATE rewards_account SET balance_wei = balance_wei + leg.moved
+                 WHERE id = leg.account_id;
+            END LOOP;
             RETURN NULL;
         """,
     ),

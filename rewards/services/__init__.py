@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.services.anchors import anchor_root
+from rewards.services.batches import post_many, raise_refusals
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
 from rewards.services.ledger import (
     HoldResolved,
     InsufficientFunds,
+    Posting,
     PostingDiffers,
     expire_holds,
     place_hold,
@@ -29,6 +31,7 @@ from rewards.services.settlements import (
 __all__ = [
     "HoldResolved",
     "InsufficientFunds",
+    "Posting",
     "PostingDiffers",
     "RefundTooLate",
     "Report",
@@ -40,6 +43,8 @@ __all__ = [
     "expire_holds",
     "place_hold",
     "post",
+    "post_many",
+    "raise_refusals",
     "reconcile",
     "refund_answer",
     "register_reconcile_check",

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from openledger_site.accounts.models import User
@@ -63,6 +66,39 @@ def user_account(user: User, kind: Account.Kind) -> Account:
     return Account.objects.get_or_create(code=code, defaults={"kind": kind, "owner": user})[0]
 
 
+@dataclass(frozen=True)
+class Posting:
+    """What `post` takes, as a value, for `post_many`."""
+
+    key: str
+    kind: str
+    legs: Sequence[Leg]
+    reason: str
+    source_url: str = ""
+
+
+# Locks first, then the key, then the legs; `post_many` takes them in the same order. A key that
+# another connection is writing is waited for, and leaves `opened` empty once that one committed.
+_POST = """
+    WITH locked AS MATERIALIZED (
+        SELECT id FROM rewards_account WHERE id = ANY(%(accounts)s)
+         ORDER BY id FOR NO KEY UPDATE
+    ), opened AS (
+        INSERT INTO rewards_transaction (public_id, key, kind, reason, source_url, written_by)
+        SELECT %(public_id)s, %(key)s, %(kind)s, %(reason)s, %(source_url)s, 0
+         WHERE (SELECT count(*) FROM locked) > 0
+            ON CONFLICT (key) DO NOTHING
+        RETURNING id, created_at, written_by
+    ), legs AS (
+        INSERT INTO rewards_entry (transaction_id, account_id, amount_wei)
+        SELECT opened.id, leg.account_id, leg.amount_wei
+          FROM opened CROSS JOIN unnest(%(accounts)s::bigint[], %(amounts)s::numeric[])
+               AS leg (account_id, amount_wei)
+    )
+    SELECT id, created_at, written_by FROM opened
+"""
+
+
 def post(
     *,
     key: str,
@@ -78,30 +114,70 @@ def post(
     `PostingDiffers` when the key stands for other legs, `InsufficientFunds` when a personal
     account would go below zero or below what it holds, `UnbalancedPosting` for a caller's mistake.
     """
-    amounts = _net(legs)
-    with transaction.atomic():
-        try:
-            with transaction.atomic():  # waits while another connection writes the same key
-                row = Transaction.objects.create(
-                    key=key, kind=kind, reason=reason, source_url=source_url
-                )
-        except IntegrityError:
-            return _posted_before(key, amounts)
-        _lock(list(amounts))
-        if hold is not None:
-            _resolve(hold, Hold.State.POSTED, row)
-        _write_entries(row, amounts)
-    return row
+    amounts = net_amounts(legs)
+    row = Transaction(key=key, kind=kind, reason=reason, source_url=source_url)
+    try:
+        # One statement commits by itself, which spares BEGIN and COMMIT.
+        alone = hold is None and not connection.in_atomic_block
+        with nullcontext() if alone else transaction.atomic():
+            is_new = _write(row, amounts) if hold is None else _write_with_hold(row, amounts, hold)
+    except IntegrityError as refusal:
+        if _lacks_funds(refusal):
+            raise InsufficientFunds() from refusal
+        if "transaction_once_per_key" not in str(refusal):
+            raise
+        is_new = False
+    return row if is_new else _posted_before(key, amounts)
 
 
-def _net(legs: Sequence[Leg]) -> dict[int, int]:
+def net_amounts(legs: Sequence[Leg]) -> dict[int, int]:
+    """Wei by account id, in id order."""
     amounts: dict[int, int] = defaultdict(int)
     for account, amount_wei in legs:
         amounts[account.pk] += amount_wei
-    net = {account_id: amount for account_id, amount in amounts.items() if amount}
+    net = {account_id: amounts[account_id] for account_id in sorted(amounts) if amounts[account_id]}
     if sum(net.values()) or len(net) < 2:
         raise UnbalancedPosting(f"{len(net)} legs that sum to {sum(net.values())} wei")
     return net
+
+
+def _write(row: Transaction, amounts: dict[int, int]) -> bool:
+    """Transaction and entries in one statement; False when the key is taken."""
+    values: dict[str, Any] = {
+        "accounts": list(amounts),
+        "amounts": [str(amount) for amount in amounts.values()],
+        "public_id": row.public_id,
+        "key": row.key,
+        "kind": row.kind,
+        "reason": row.reason,
+        "source_url": row.source_url,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_POST, values)
+        written = cursor.fetchone()
+    if written is None:
+        return False
+    row.pk, row.created_at, row.written_by = written
+    row._state.adding, row._state.db = False, connection.alias
+    return True
+
+
+def _write_with_hold(row: Transaction, amounts: dict[int, int], hold: Hold) -> bool:
+    """As `_write`, but what the hold reserves is free before the entries take it."""
+    lock_accounts(list(amounts))
+    if Transaction.objects.filter(key=row.key).exists():
+        return False
+    row.save(force_insert=True)
+    _resolve(hold, Hold.State.POSTED, row)
+    Entry.objects.bulk_create(
+        Entry(transaction=row, account_id=account_id, amount_wei=amount)
+        for account_id, amount in amounts.items()
+    )
+    return True
+
+
+def _lacks_funds(refusal: IntegrityError) -> bool:
+    return "account_never_below_zero" in str(refusal) or "account_holds" in str(refusal)
 
 
 def _posted_before(key: str, amounts: dict[int, int]) -> Transaction:
@@ -111,22 +187,10 @@ def _posted_before(key: str, amounts: dict[int, int]) -> Transaction:
     return row
 
 
-def _lock(account_ids: list[int]) -> dict[int, Account]:
-    locked = Account.objects.select_for_update().filter(pk__in=account_ids).order_by("pk")
-    return {account.pk: account for account in locked}
-
-
-def _write_entries(row: Transaction, amounts: dict[int, int]) -> None:
-    try:
-        with transaction.atomic():
-            Entry.objects.bulk_create(
-                Entry(transaction=row, account_id=account_id, amount_wei=amounts[account_id])
-                for account_id in sorted(amounts)
-            )
-    except IntegrityError as refusal:
-        if "account_never_below_zero" in str(refusal) or "account_holds" in str(refusal):
-            raise InsufficientFunds() from refusal
-        raise
+def lock_accounts(account_ids: Sequence[int]) -> dict[int, Account]:
+    """The accounts as they stand, locked in id order until the caller's transaction ends."""
+    locked = Account.objects.select_for_update(no_key=True).filter(pk__in=account_ids)
+    return {account.pk: account for account in locked.order_by("pk")}
 
 
 def place_hold(
@@ -141,7 +205,7 @@ def place_hold(
     if amount_wei <= 0:
         raise DomainError("Reserve an amount above zero.", code="amount_invalid", where="amount")
     with transaction.atomic():
-        account = _lock([user_account(user, Kind.SPENDABLE).pk]).popitem()[1]
+        account = lock_accounts([user_account(user, Kind.SPENDABLE).pk]).popitem()[1]
         existing = Hold.objects.filter(key=key).first()
         if existing is not None:
             if (existing.account_id, existing.amount_wei) != (account.pk, amount_wei):
