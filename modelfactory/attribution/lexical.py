@@ -94,10 +94,16 @@ class LexicalIndex:
 
 def words_of_texts(texts: Iterable[str], salt: bytes = b"") -> Words:
     """The words of each text, hashed where there is a salt."""
-    return Words.of(_salted(words(text), salt) for text in texts)
+    known: dict[str, str] = {}  # most words come again
+    return Words.of(_salted(words(text), salt, known) for text in texts)
 
 
-def _salted(found: list[str], salt: bytes) -> list[str]:
+def _salted(found: list[str], salt: bytes, known: dict[str, str] | None = None) -> list[str]:
     if not salt:
         return found
-    return [hashlib.blake2b(word.encode(), key=salt, digest_size=8).hexdigest() for word in found]
+    known = {} if known is None else known
+    for word in found:
+        if word not in known:
+            digest = hashlib.blake2b(word.encode(), key=salt, digest_size=8)
+            known[word] = digest.hexdigest()
+    return [known[word] for word in found]

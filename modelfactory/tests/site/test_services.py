@@ -27,6 +27,7 @@ from modelfactory.services import (
     time_in_words,
 )
 from modelfactory.services.estimate import needed_bytes
+from modelfactory.services.passages import _corpora
 from modelfactory.services.training_files import run_folder, write_training_files
 from modelfactory.training.recipe import Recipe, read_examples
 
@@ -96,10 +97,13 @@ def test_the_best_fitting_rows_are_found_for_a_question(make_model: MakeModel) -
 
 def test_a_withdrawn_row_is_never_retrieved(make_model: MakeModel) -> None:
     model = make_model()
+    _corpora.clear()
     before = retrieve_passages(model, "wren grams", 1)
     Record.objects.filter(public_id=before[0].record_id).update(state="withdrawn")
     after = retrieve_passages(model, "wren grams", 3)
     assert before[0].record_id not in {passage.record_id for passage in after}
+    (kept,) = _corpora.values()
+    assert not any("grams" in text for text in kept[1].texts), "kept in memory"
 
 
 def test_the_trainer_reads_every_wording_and_asks_each_question_twice(
