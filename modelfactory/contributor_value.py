@@ -76,15 +76,15 @@ def value_context(user: Any, model: Model) -> dict[str, Any]:
     repeats = found.valuation.repeat_count if found.valuation else 0
     lines = [value_line(one, repeats, shows_rows=found.shows_rows) for one in found.values]
     lines.sort(key=lambda line: -math.inf if line.nats is None else line.nats, reverse=True)
-    why_not = _why_not(model)
-    retrainings = found.total or _retrainings(model)
+    people = model.contributors.count()
+    why_not = _why_not(model, people)
+    retrainings = found.total or _retrainings(people)
     seconds = services.seconds_left(model.run, 2 * (retrainings - found.done))
     return {
         "model": model,
         "value": found,
         "value_lines": lines,
         "value_any_known": any(line.known for line in lines),
-        "value_unsure": any(line.known and line.words.startswith("no diff") for line in lines),
         "value_why_not": why_not,
         "value_can_be_measured": not why_not and found.state in ("unmeasured", "stopped"),
         "value_happened": _happened(found),
@@ -95,20 +95,20 @@ def value_context(user: Any, model: Model) -> dict[str, Any]:
     }
 
 
-def _retrainings(model: Model) -> int:
-    """All of them but the run itself, which is there already."""
-    people = min(model.contributors.count(), settings.CONTRIBUTOR_VALUE_MAX)
-    return int(max(1, settings.CONTRIBUTOR_VALUE_REPEATS) * (people + 1))
+def _retrainings(people: int) -> int:
+    """As many as a valuation that starts now will have."""
+    left_out = min(people, int(settings.CONTRIBUTOR_VALUE_MAX))
+    return max(1, int(settings.CONTRIBUTOR_VALUE_REPEATS)) * (left_out + 1)
 
 
-def _why_not(model: Model) -> str:
+def _why_not(model: Model, people: int) -> str:
     """Why this cannot be measured, and what would change that; empty if it can."""
     index = selectors.index_of(model.adapter_digest)
     if index is None:
         return "The model has no index of its rows. Train it again and publish that model."
     if settings.CONTRIBUTOR_VALUE_MAX <= 0:
         return "The operator of this site has switched it off."
-    if model.contributors.count() < 2:
+    if people < 2:
         return "One person gave all its rows, so nobody can be left out."
     if not selectors.can_be_valued(index):
         return "No question was held back from training, so there is nothing to measure it by."

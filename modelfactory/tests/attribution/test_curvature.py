@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
 
 from modelfactory.attribution.curvature import (
     CHOICES,
@@ -25,7 +24,7 @@ DAMPING = 0.1
 
 
 @pytest.fixture(scope="module")
-def block(model: PeftModel) -> tuple[np.ndarray, np.ndarray, Factors, tuple[int, int]]:
+def block(model):
     """Rows, queries and factors of one matrix A, and its shape."""
     module = lora_modules(model)[0]
     size = module.down.weight.numel()

@@ -220,6 +220,57 @@ def test_two_adapters_are_compared_on_one_answer(calibrated, tmp_path):
     assert first != second
 
 
+def on_questions(command, root, folder):
+    """The last event of a contributors' command about the first three records."""
+    digest = (root / "digest").read_text()
+    groups = {"ann": ["record-0", "record-1"], "ben": ["record-9"], "eve": ["withdrawn"]}
+    spec = {
+        "base": str(root / "base"),
+        "adapter": str(root / "adapters" / digest),
+        "index": str(root / "indexes" / digest),
+        "max_length": 96,
+        "groups": groups,
+    }
+    folder.mkdir()
+    (folder / "spec.json").write_text(json.dumps(spec))
+    write_examples(folder / "questions.jsonl", EXAMPLES[:6:2])
+    done = subprocess.run(
+        [*MODULE, command, str(folder)], env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=200,
+    )  # fmt: skip
+    assert "topic" not in done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_losses_of_questions_are_those_of_the_attributed_answers(calibrated, tmp_path):
+    root, _ = calibrated
+    worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+    asked = requests(root)[:3]
+    expected = [-worker.attribute(one).log_probability / len(one["response_ids"]) for one in asked]
+    assert on_questions("losses", root, tmp_path / "ask")["found"] == pytest.approx(expected)
+
+
+def test_an_estimate_sums_what_single_answers_give_a_contributors_records(calibrated, tmp_path):
+    shutil.copytree(calibrated[0], root := tmp_path / "place")
+    digest = (root / "digest").read_text()
+    manifest = calibration_folder(root / "indexes", digest) / "manifest.json"
+    assert on_questions("estimate", root, tmp_path / "chance")["event"] == "failed"
+    document = json.loads(manifest.read_text())
+    document["fidelity"]["pays"] = True
+    manifest.write_text(json.dumps(document))
+    found = on_questions("estimate", root, tmp_path / "ask")["found"]
+    worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+    sums = []
+    for one in requests(root)[:3]:
+        answer = worker.attribute({**one, "question": EXAMPLES[2 * len(sums)].prompt})
+        scores = {record.record_id: record.score for record in answer.records}
+        sums.append((scores["record-0"] + scores["record-1"]) / 1e6 / len(one["response_ids"]))
+    mean, low, high = found["ann"]
+    assert mean == pytest.approx(sum(sums) / 3, rel=1e-4)
+    assert low < mean < high
+    assert found["eve"] == [0, 0, 0], "a record that the index does not hold counts nothing"
+
+
 @pytest.mark.parametrize("missing", ["spec.json", "questions.jsonl", "kinds.json"])
 def test_a_calibration_without_its_files_says_why(tmp_path, missing):
     (tmp_path / "spec.json").write_text('{"schema":1}')

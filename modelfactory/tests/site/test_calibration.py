@@ -381,7 +381,7 @@ def test_each_score_stands_beside_the_one_that_pays() -> None:
 def test_the_page_asks_a_fixed_number_of_questions(
     client: Client, calibration: Calibration, django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(10):
         client.get(PAGE)
 
 
