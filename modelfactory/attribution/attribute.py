@@ -20,6 +20,7 @@ from modelfactory.attribution.method import (
     Query,
     Scores,
     calibrated,
+    clip_of,
     normalised_signals,
     uncalibrated,
 )
@@ -89,8 +90,10 @@ def attribute(
             own, phantoms = normalised_signals(index, query)
             measured = passes.result()
         scores = calibrated((own, phantoms), calibration, measured, parameters)
+    method = CALIBRATED if measured else UNCALIBRATED
+    base_log_probability = float(log_probabilities(subject.base, [example])[0])
     return Attribution(
-        method=CALIBRATED if measured else UNCALIBRATED,
+        method=method,
         parameters=parameters,
         base_digest=index.identity.base_digest,
         adapter_digest=index.identity.adapter_digest,
@@ -108,7 +111,8 @@ def attribute(
         records=_listed(index, calibration, own, measured, scores, parameters, question),
         scored_records=len(index),
         log_probability=log_probability,
-        base_log_probability=float(log_probabilities(subject.base, [example])[0]),
+        base_log_probability=base_log_probability,
+        clip=clip_of(method, log_probability, base_log_probability),
     )
 
 

@@ -3,9 +3,11 @@
 ``efim-2``: the sum of the influence cosines over the tracks of an index, in the metric of the
 damped empirical Fisher, in 2^-20. For a model whose attribution has not been measured.
 
-``calibrated-1``: the posterior effect of a record on the answer's log-probability, in millionths of
+``calibrated-2``: the posterior effect of a record on the answer's log-probability, in millionths of
 a nat, from the same signals, BM25 of both halves of a record, and retrained adapters
-(``calibration.py``).
+(``calibration.py``). It is clipped at what the whole adapter gave the answer: no record can have
+taught more than all of them, and where the adapter made an answer no likelier nobody is paid.
+``calibrated-1`` was the same without the clip. Cosines are bounded, and not clipped.
 
 A record is paid for what exceeds the threshold: a high percentile of the scores of never-trained
 phantom records on the same answer, raised by the gate that a calibration learnt from answers that
@@ -21,10 +23,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelfactory.attribution.calibration import Calibration, Posterior, normalised, posterior
+from modelfactory.attribution.calibration import (
+    MICRO,
+    Calibration,
+    Posterior,
+    normalised,
+    posterior,
+)
 from modelfactory.attribution.index import AttributionIndex, QuantisedQuery
 
-UNCALIBRATED, CALIBRATED = "efim-2", "calibrated-1"
+UNCALIBRATED, CALIBRATED = "efim-2", "calibrated-2"
+CALIBRATED_UNCLIPPED = "calibrated-1"
 NOBODY = 1 << 52
 """The threshold of a calibration that does not beat chance: its scores are shown and pay nobody."""
 WORD_SCALE = 1 << 10
@@ -122,6 +131,15 @@ def calibrated(
     if not calibration.fidelity.get("pays"):
         return Scores(found.scores, NOBODY, found.duals)
     return from_posterior(found, parameters, calibration.gate_per_mille)
+
+
+def clip_of(method: str, log_probability: float, base_log_probability: float) -> int | None:
+    """The score above which no record is paid more: the answer's log-probability with the adapter
+    less that without (nats), in score units. None where the method does not clip.
+    """
+    if method != CALIBRATED:
+        return None
+    return max(0, round((log_probability - base_log_probability) * MICRO))
 
 
 def from_posterior(found: Posterior, parameters: MethodParameters, gate_per_mille: int) -> Scores:

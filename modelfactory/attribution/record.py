@@ -14,11 +14,13 @@ from modelfactory.attribution.calibration import Calibration
 from modelfactory.attribution.index import AttributionIndex, Int16, Int64, QuantisedQuery
 from modelfactory.attribution.method import (
     CALIBRATED,
+    CALIBRATED_UNCLIPPED,
     UNCALIBRATED,
     MethodParameters,
     Query,
     Scores,
     calibrated,
+    clip_of,
     normalised_signals,
     uncalibrated,
 )
@@ -94,7 +96,8 @@ class Attribution:
     nats of the answer's log-probability. ``log_probability`` and ``base_log_probability`` (nats)
     are of the whole response, with and without the adapter: where they are equal the adapter, and
     so its training data, did not matter. ``subset_log_probabilities_micro`` and ``duals`` are of
-    the calibration's retrained adapters; empty without a calibration.
+    the calibration's retrained adapters; empty without a calibration. A score above ``clip`` is
+    paid like the clip; None for methods that do not clip.
     """
 
     method: str
@@ -116,10 +119,12 @@ class Attribution:
     scored_records: int
     log_probability: float
     base_log_probability: float
+    clip: int | None = None
 
     @property
     def attributable(self) -> bool:
-        return any(record.score > self.threshold for record in self.records)
+        best = max((record.score for record in self.records), default=self.threshold)
+        return (best if self.clip is None else min(best, self.clip)) > self.threshold
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -147,10 +152,8 @@ class Attribution:
             for record in self.records
         ]
 
-    def payout_rule(
-        self, *, clip: int | None = None, within_cluster: SplitWithinCluster = "first_owner"
-    ) -> PayoutRule:
-        return PayoutRule(self.threshold, clip, within_cluster)
+    def payout_rule(self, *, within_cluster: SplitWithinCluster = "first_owner") -> PayoutRule:
+        return PayoutRule(self.threshold, self.clip, within_cluster)
 
 
 def encode_query(values: Int16) -> str:
@@ -208,6 +211,11 @@ def replay(
         raise ReplayMismatchError(
             f"threshold {attribution.threshold} replays as {ranking.threshold}"
         )
+    clip = clip_of(
+        attribution.method, attribution.log_probability, attribution.base_log_probability
+    )
+    if clip != attribution.clip:
+        raise ReplayMismatchError(f"clip {attribution.clip} replays as {clip}")
     replayed = [
         (index.records[at].record_id, index.records[at].cluster, score)
         for at, score in zip(ranking.positions, ranking.scores, strict=True)
@@ -225,7 +233,7 @@ def _replayed(
         raise ReplayMismatchError("the attribution has another number of tracks than the index")
     if attribution.method == UNCALIBRATED:
         return uncalibrated(index, query, attribution.parameters)
-    if attribution.method != CALIBRATED:
+    if attribution.method not in (CALIBRATED, CALIBRATED_UNCLIPPED):
         raise ReplayMismatchError(f"method {attribution.method} is not known")
     if calibration_folder is None:
         raise ReplayMismatchError("the calibration that the attribution names is not here")

@@ -9,7 +9,13 @@ import pytest
 
 from modelfactory.attribution.attribute import attribute
 from modelfactory.attribution.index import AttributionIndex
-from modelfactory.attribution.method import MethodParameters, nearest_rank
+from modelfactory.attribution.method import (
+    CALIBRATED,
+    UNCALIBRATED,
+    MethodParameters,
+    clip_of,
+    nearest_rank,
+)
 from modelfactory.attribution.record import (
     Attribution,
     ReplayMismatchError,
@@ -127,6 +133,24 @@ def test_shares_of_an_attribution_go_to_the_owners_of_its_records(attribution, r
     owners = {record.record_id: f"owner of {record.record_id}" for record in records}
     shares = compute_shares(attribution.record_scores(owners), attribution.payout_rule())
     assert max(shares.owner_parts, key=shares.owner_parts.__getitem__) == "owner of record-05"
+
+
+def test_no_record_is_paid_for_more_than_the_adapter_gave_the_answer(attribution, records):
+    owners = {record.record_id: record.record_id for record in records}
+    best = attribution.records[0].score
+    halved = replace(attribution, clip=(best + attribution.threshold) // 2)
+    shares = compute_shares(halved.record_scores(owners), halved.payout_rule())
+    whole = compute_shares(attribution.record_scores(owners), attribution.payout_rule())
+    assert shares.owner_parts["record-05"] <= whole.owner_parts["record-05"]
+    nothing = replace(attribution, clip=0)
+    assert not nothing.attributable
+    assert not compute_shares(nothing.record_scores(owners), nothing.payout_rule()).attributable
+
+
+def test_the_clip_is_what_the_adapter_changed_and_cosines_have_none():
+    assert clip_of(CALIBRATED, -1.5, -4.0) == 2_500_000
+    assert clip_of(CALIBRATED, -4.0, -1.5) == 0
+    assert clip_of(UNCALIBRATED, -1.5, -4.0) is None
 
 
 def test_an_answer_that_scores_like_noise_has_no_attributable_source(subject, folder, phantoms):

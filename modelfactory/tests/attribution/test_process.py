@@ -171,14 +171,30 @@ def test_a_calibrated_answer_replays_and_a_changed_measurement_does_not(calibrat
     found = worker.attribute(request)
     folder = root / "indexes" / request["adapter_digest"]
     calibration = calibration_folder(folder.parent, folder.name)
-    assert (found.method, len(found.duals), found.score_of) == ("calibrated-1", 8, "nats")
+    assert (found.method, len(found.duals), found.score_of) == ("calibrated-2", 8, "nats")
+    assert found.clip == max(
+        0, round((found.log_probability - found.base_log_probability) * 1_000_000)
+    )
     assert replay(found.to_json(), folder, calibration) == found
     changed = list(found.subset_log_probabilities_micro)
     changed[0] += 100_000
     with pytest.raises(ReplayMismatchError):
         replay(replace(found, subset_log_probabilities_micro=tuple(changed)), folder, calibration)
+    with pytest.raises(ReplayMismatchError, match="clip"):
+        replay(replace(found, clip=found.clip + 1), folder, calibration)
     with pytest.raises(ReplayMismatchError, match="not here"):
         replay(found, folder)
+
+
+def test_an_answer_of_before_scores_were_clipped_still_replays(calibrated):
+    root, _ = calibrated
+    request = requests(root)[3]
+    worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+    document = worker.attribute(request).to_json() | {"method": "calibrated-1"}
+    del document["clip"]
+    folder = root / "indexes" / request["adapter_digest"]
+    found = replay(document, folder, calibration_folder(folder.parent, folder.name))
+    assert found.payout_rule().clip is None
 
 
 def test_a_calibration_that_predicts_nothing_pays_nobody(calibrated, tmp_path):
