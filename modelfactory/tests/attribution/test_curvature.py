@@ -33,7 +33,8 @@ def block(model):
         for asked in (EXAMPLES, QUERIES)
     )
     factors = kronecker_factors(model, EXAMPLES, batch_size=3)[module.name, "A"]
-    return rows, queries, factors, tuple(module.down.weight.shape)
+    rank, width = module.down.weight.shape
+    return rows, queries, factors, (rank, width)
 
 
 def dense(choice: str, rows: np.ndarray, factors: Factors) -> np.ndarray:
