@@ -80,7 +80,7 @@ class RecordAdmin(admin.ModelAdmin[Record]):
     list_select_related = ["datanet"]
     search_fields = ["instruction", "response", "text", "public_id", "content_hash"]
     actions = ["approve", "reject"]
-    exclude = ["salt", "near_keys", "held_out_keys"]
+    exclude = ["salt"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datanets.models.checks import Finding, PersonalDatum
+from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
 from datanets.models.version import Version, VersionRecord
@@ -15,6 +15,7 @@ __all__ = [
     "Membership",
     "PersonalDatum",
     "Record",
+    "RecordKey",
     "Review",
     "Version",
     "VersionRecord",

@@ -51,6 +51,25 @@ class Finding(models.Model):
         return RULES[self.rule].source if self.rule in RULES else ""
 
 
+class RecordKey(models.Model):
+    """A short key by which a record is found again: as private as its text, and gone with it.
+
+    A table and a plain index, because arrays with a GIN index took a minute for what this answers
+    in a moment (docs/experiments.md).
+    """
+
+    class Kind(models.TextChoices):
+        NEAR = "near", "A band of its MinHash"
+        HELD_OUT = "held_out", "A wording of its question that is held out"
+
+    record = models.ForeignKey(Record, on_delete=models.CASCADE, related_name="keys")
+    kind = models.CharField(max_length=8, choices=Kind)
+    key = models.BigIntegerField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} key of record {self.record_id}"
+
+
 class PersonalDatum(models.Model):
     """A place in an upload that looks like personal data, and what its contributor chose.
 

@@ -6,7 +6,6 @@ import uuid
 
 import pgtrigger
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
@@ -112,9 +111,6 @@ class Record(models.Model):
     content_hash = models.CharField(max_length=64, db_index=True)
     fingerprint = models.CharField(max_length=64)
     prompt_fingerprint = models.CharField(max_length=64)
-    # Bands of `checks.duplicates`, and short keys of the held-out wordings: private, like the text.
-    near_keys = ArrayField(models.BigIntegerField(), default=list, blank=True)
-    held_out_keys = ArrayField(models.BigIntegerField(), default=list, blank=True)
     salt = models.BinaryField(max_length=32)
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
     duplicate_of = models.ForeignKey(
@@ -136,8 +132,6 @@ class Record(models.Model):
             models.Index(fields=["datanet", "fingerprint"], name="record_duplicates"),
             models.Index(fields=["datanet", "prompt_fingerprint"], name="record_same_prompt"),
             models.Index(fields=["fingerprint"], name="record_copies"),
-            GinIndex(fields=["near_keys"], name="record_near_keys"),
-            GinIndex(fields=["held_out_keys"], name="record_held_out_keys"),
             GinIndex(fields=["flags"], name="record_flags"),
         ]
         triggers = [

@@ -260,11 +260,7 @@ def review_queue(
         rows = rows.filter(contribution__public_id=contribution)
     if search:
         rows = rows.filter(Q(instruction__icontains=search) | Q(response__icontains=search))
-    return (
-        rows.select_related("contribution__contributor")
-        .defer("near_keys", "held_out_keys", "salt")
-        .order_by("id")
-    )
+    return rows.select_related("contribution__contributor").order_by("id")
 
 
 def last_batch_of(user: Any, datanet: Datanet) -> Review | None:

@@ -1,6 +1,6 @@
 """Compare checked rows with the rows that are stored: here, and in other public Datanets.
 
-Five queries for a thousand rows, whatever is stored: fingerprints and MinHash bands are indexed.
+Seven queries for a thousand rows, whatever is stored: fingerprints and MinHash bands are indexed.
 It looks at rows that the contributor may not see; who is told of a match is decided by
 `selectors.findings_for` and by `judge_rows.visible_matches`, never here.
 """
@@ -25,13 +25,14 @@ from datanets.content import (
     short_key,
     whole_text,
 )
-from datanets.models import Contribution, Datanet, Record, VersionRecord
+from datanets.models import Contribution, Datanet, Record, RecordKey, VersionRecord
 from datanets.selectors import content_of
 
 GONE = (Record.State.WITHDRAWN, Record.State.REJECTED)
 # A frame that thousands of rows share would propose them all; the first of them will do.
 CANDIDATES_MAX = 5_000
 CANDIDATES_PER_ROW = 20
+KEYS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,17 @@ def _near(
     keys = {key for one in asked for key in one.keys}
     if not keys:
         return
-    rows = stored.filter(_in_scope(datanet_id), near_keys__overlap=sorted(keys)).order_by("pk")
-    candidates = {record.pk: record for record in rows.defer("salt", "wordings")[:CANDIDATES_MAX]}
+    places = RecordKey.objects.filter(kind=RecordKey.Kind.NEAR, key__in=keys).order_by("record")
     by_key: dict[int, list[int]] = defaultdict(list)
-    for record in candidates.values():
-        for key in record.near_keys:
-            by_key[key].append(record.pk)
+    for key, pk in places.values_list("key", "record")[:KEYS_MAX]:
+        by_key[key].append(pk)
+    likely_pks = {pk for several in by_key.values() for pk in several}
+    rows = stored.filter(_in_scope(datanet_id), pk__in=likely_pks).order_by("pk")
+    candidates = {record.pk: record for record in rows.defer("salt", "wordings")[:CANDIDATES_MAX]}
     for one in asked:
-        likely = dict.fromkeys(pk for key in one.keys for pk in by_key.get(key, ()))
+        likely = dict.fromkeys(
+            pk for key in one.keys for pk in by_key.get(key, ()) if pk in candidates
+        )
         best = _best_by_place(one, likely, candidates, datanet_id)
         for here in (True, False):
             if here in best:
@@ -181,12 +185,13 @@ def _held_out_wordings(
 ) -> None:
     """A question that is a wording kept for measuring another row."""
     by_key = {short_key(one.prompt): one for one in asked if one.prompt}
-    rows = stored.filter(datanet=datanet_id, held_out_keys__overlap=sorted(by_key))
-    for pk, keys in rows.order_by("pk").values_list("pk", "held_out_keys")[:CANDIDATES_MAX]:
-        for key in keys:
-            if key in by_key:
-                matched = Matched(copy_finding("held_out"), pk)
-                found[by_key[key].position].append(matched)
+    places = RecordKey.objects.filter(
+        kind=RecordKey.Kind.HELD_OUT,
+        key__in=list(by_key),
+        record__in=stored.filter(datanet=datanet_id),
+    ).order_by("record")
+    for pk, key in places.values_list("record", "key")[:CANDIDATES_MAX]:
+        found[by_key[key].position].append(Matched(copy_finding("held_out"), pk))
 
 
 def _held_out_rows(found: dict[int, list[Matched]]) -> None:

@@ -22,7 +22,7 @@ from datanets.content import (
     row_fingerprint,
     short_key,
 )
-from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record
+from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record, RecordKey
 from datanets.parsing import BadRow, ParseResult
 from datanets.services.judge_rows import JudgedRow, Tally, judge_rows
 from datanets.wordings import held_out_wordings, training_wordings
@@ -46,6 +46,10 @@ def store_rows(contribution: Contribution, result: ParseResult, checked: CheckRe
         kept = [row for row in batch if row.left_out is None]
         records = Record.objects.bulk_create([_record(contribution, row) for row in kept])
         stored.update((record.position, record.pk) for record in records)
+        keys = [
+            key for row, record in zip(kept, records, strict=True) for key in _keys(row, record)
+        ]
+        RecordKey.objects.bulk_create(keys, batch_size=5_000)
         findings = [one for row in kept for one in _findings(row, stored)]
         Finding.objects.bulk_create(findings, batch_size=1_000)
     _point_at_first(contribution)
@@ -63,6 +67,14 @@ def count_rows(contribution: Contribution, result: ParseResult, tally: Tally) ->
     contribution.rows_accepted = result.rows_accepted - len(tally.left_out)
     contribution.rows_rejected = result.rows_rejected + len(tally.left_out)
     contribution.report = {**report_of(result, tally.left_out), **scan, "checks": tally.as_json()}
+
+
+def _keys(row: JudgedRow, record: Record) -> Iterator[RecordKey]:
+    for key in row.keys:
+        yield RecordKey(record=record, kind=RecordKey.Kind.NEAR, key=key)
+    for wording in record.wordings["held_out"]:
+        key = short_key(fingerprint(wording))
+        yield RecordKey(record=record, kind=RecordKey.Kind.HELD_OUT, key=key)
 
 
 def _findings(row: JudgedRow, stored: Mapping[int, int]) -> Iterator[Finding]:
@@ -124,7 +136,6 @@ def _record(contribution: Contribution, judged: JudgedRow) -> Record:
     if row is None:
         raise ValueError("A row that was dropped is not stored.")
     content = content_of_row(row)
-    wordings = wordings_of(content, row.extra_wordings)
     flags = {one.rule for one in judged.findings} | {one.finding.rule for one in judged.matched}
     return Record(
         contribution=contribution,
@@ -136,13 +147,11 @@ def _record(contribution: Contribution, judged: JudgedRow) -> Record:
         rejected=row.rejected,
         text=row.text,
         messages=[dict(message) for message in content.messages],
-        wordings=wordings,
+        wordings=wordings_of(content, row.extra_wordings),
         content_hash=content_hash(content),
         fingerprint=row_fingerprint(content),
         prompt_fingerprint=prompt_fingerprint(content),
         flags=sorted(flags),
-        near_keys=list(judged.keys),
-        held_out_keys=[short_key(fingerprint(wording)) for wording in wordings["held_out"]],
         salt=secrets.token_bytes(32),
     )
 

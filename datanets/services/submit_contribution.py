@@ -13,7 +13,7 @@ from django.db import transaction
 
 from datanets.checks import CheckResult
 from datanets.licences import AGREEMENT_VERSION, LICENCES
-from datanets.models import Contribution, Datanet, Finding, Record, VersionRecord
+from datanets.models import Contribution, Datanet, Finding, Record, RecordKey, VersionRecord
 from datanets.parsing import (
     Limits,
     ParseResult,
@@ -308,6 +308,7 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
 
 def _empty_records(records: Any) -> None:
     Finding.objects.filter(record__in=records).delete()
+    RecordKey.objects.filter(record__in=records).delete()
     VersionRecord.objects.filter(record__in=records).update(held_out_wordings=[])
     records.update(
         state=Record.State.WITHDRAWN,
@@ -320,8 +321,6 @@ def _empty_records(records: Any) -> None:
         flags=[],
         fingerprint="",
         prompt_fingerprint="",
-        near_keys=[],
-        held_out_keys=[],
         salt=b"",
     )
 

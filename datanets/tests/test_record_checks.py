@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from datanets.checks import RULES
-from datanets.models import Contribution, Finding, Record
+from datanets.models import Contribution, Finding, Record, RecordKey
 from datanets.services import choose_mapping, cut_version, withdraw_contribution
 from datanets.tests.conftest import approve_all, jsonl, make_datanet
 
@@ -129,9 +129,10 @@ def test_counts_and_labels_do_not_tell_a_contributor_of_rows_they_may_not_see(
 def test_withdrawal_destroys_findings_and_keys(pending, contributor, datanet, give):
     again = give(datanet, contributor)
     assert Finding.objects.filter(record__contribution=again).exists()
+    assert RecordKey.objects.filter(record__contribution=again, kind="near").count() == 36
     withdraw_contribution(contribution=again, actor=contributor)
     assert not Finding.objects.filter(record__contribution=again).exists()
-    assert not again.records.exclude(near_keys=[], held_out_keys=[]).exists()
+    assert not RecordKey.objects.filter(record__contribution=again).exists()
 
 
 def test_malware_without_a_scanner_is_said_to_be_not_scanned(as_user, pending, contributor):
