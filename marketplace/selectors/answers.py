@@ -17,7 +17,7 @@ from marketplace.selectors.evidence import (
     verbatim_view,
 )
 from modelfactory.models import Model
-from modelfactory.selectors import models_visible_to
+from modelfactory.selectors import index_of, models_visible_to
 from openledger_site.accounts.models import User
 
 CONVERSATION_LENGTH = 30
@@ -97,6 +97,7 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
         "body": body,
         # Receipts from before this was told say nothing of why.
         "influence_missing": None if influence else _why_missing(body),
+        "moved_on": _why_not_replayed(influence),
         "split": _split_lines(body, names),
         "terms": [
             (label, f"{body['parameters'][label.lower() + '_ppm'] / 10_000:g}")
@@ -123,6 +124,15 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
 
 def _why_missing(body: dict[str, Any]) -> str:
     return str(body["evidence"].get("influence_missing") or "failed")
+
+
+def _why_not_replayed(influence: dict[str, Any] | None) -> str:
+    """Why the index that scored the answer is gone; empty while its scores can be recomputed."""
+    if influence is None:
+        return ""
+    index = index_of(influence["attribution"]["adapter_digest"])
+    earlier = index.earlier_digests if index is not None else {}
+    return str(earlier.get(influence["attribution"]["index_digest"], ""))
 
 
 def _split_lines(body: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:

@@ -191,6 +191,8 @@ def test_a_receipt_from_before_says_what_cannot_be_replayed_any_more(
     assert result.ok
     assert any("rows were withdrawn from the index" in line for line in result.skipped)
     assert {"record shares", "contributor shares", "fee"} <= set(result.checked)
+    page = as_user(payer).get(f"/marketplace/answers/{settled.public_id}/receipt/").content
+    assert b"the scores can no longer be recomputed" in page
 
 
 def test_what_evaluation_and_prompts_hold_of_a_withdrawn_row_is_emptied(
