@@ -23,8 +23,9 @@ from bench.money.load import Load, run_clients
 PEERS = Path(__file__).parent / "money" / "peers"
 MODES = ("plain", "hot", "batched", "hot_batched")
 CLIENTS = 8
+CLIENTS_WITH_BATCHES = 4  # a batch keeps its accounts locked until its commit
 SECONDS = 5.0
-ROUNDS = 3
+ROUNDS = 2
 
 
 def measure() -> dict[str, Any]:
@@ -37,7 +38,7 @@ def measure() -> dict[str, Any]:
         runs: dict[str, dict[str, list[Load]]] = {}
         for _ in range(ROUNDS):
             for mode in MODES:
-                _note(runs, "ours", mode, _run([*ours, mode], cluster))
+                _note(runs, "ours", mode, _run([*ours, mode], cluster, _clients(mode)))
             for name, command in peers.items():
                 for mode in ("plain", "hot"):
                     _note(
@@ -102,8 +103,12 @@ def _database(name: str, cluster: Cluster) -> list[str]:
     return ["--database", cluster.url.replace("/postgres?", f"/{name}?")]
 
 
-def _run(command: list[str], cluster: Cluster) -> Load:
-    return run_clients(command, cluster.environment(), clients=CLIENTS, seconds=SECONDS)
+def _clients(mode: str) -> int:
+    return CLIENTS_WITH_BATCHES if "batched" in mode else CLIENTS
+
+
+def _run(command: list[str], cluster: Cluster, clients: int = CLIENTS) -> Load:
+    return run_clients(command, cluster.environment(), clients=clients, seconds=SECONDS)
 
 
 def _note(runs: dict[str, dict[str, list[Load]]], name: str, mode: str, load: Load) -> None:

@@ -6,29 +6,28 @@ so sent once; `advance_epochs` may run, crash and run again at any point.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from openledger_site.accounts.models import User, Wallet
+from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
-from openledger_site.core.storage import store_bytes
 from rewards.chain.contracts import Addresses
-from rewards.merkle import PayoutTree
-from rewards.models import Account, ChainTransaction, Epoch, EpochPayout, PayoutFreeze, Transaction
+from rewards.models import ChainTransaction, Epoch, PayoutFreeze
 from rewards.services.chain import chain_client, contract_addresses
-from rewards.services.ledger import Leg, post, user_account
+from rewards.services.epoch_books import (
+    LeafFile,
+    collect_due,
+    cumulative_rows,
+    post_due,
+    write_payouts,
+)
 from rewards.services.sender import DONE_BEFORE, queue_transaction
 
-Kind = Account.Kind
 State = Epoch.State
 EPOCH_LOCK = 0x0A0D1A
 
@@ -48,15 +47,6 @@ class NothingToPay(Conflict):
     message = "Nobody with a linked wallet has payable earnings."
 
 
-@dataclass(frozen=True)
-class Due:
-    """Wei that become claimable for one person at one address."""
-
-    user: User
-    address: str
-    amount_wei: int
-
-
 def close_epoch(*, actor: User | None) -> Epoch:
     """Make payable earnings of people with a linked wallet claimable, under a new root.
 
@@ -68,11 +58,11 @@ def close_epoch(*, actor: User | None) -> Epoch:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EPOCH_LOCK])
         _refuse_unless_ready()
-        due = _due()
-        if not due:
+        people, amount_wei = collect_due()
+        if not people:
             raise NothingToPay()
         number = (Epoch.objects.aggregate(last=Max("number"))["last"] or 0) + 1
-        epoch = _write_epoch(number, due, addresses, _make_claimable(number, due))
+        epoch = _write_epoch(number, amount_wei, addresses)
         record_audit(
             "epoch.close",
             actor=actor,
@@ -91,94 +81,22 @@ def _refuse_unless_ready() -> None:
         raise EpochUnderWay()
 
 
-def _due() -> list[Due]:
-    payable = (
-        Account.objects.select_for_update(of=("self",))
-        .select_related("owner")
-        .filter(kind=Kind.PAYABLE, balance_wei__gt=0)
-        .order_by("pk")
-    )
-    wallets = payout_addresses()
-    return [
-        Due(account.owner, wallets[account.owner.pk], account.balance_wei)
-        for account in payable
-        if account.owner is not None and account.owner.pk in wallets
-    ]
-
-
-def payout_addresses() -> dict[int, str]:
-    """Where each person is paid: the wallet that has been linked longest."""
-    linked = Wallet.objects.filter(chain_id=settings.CHAIN_ID, unlinked_at__isnull=True)
-    newest_first = linked.order_by("-linked_at", "-pk").values_list("user_id", "address")
-    return dict(newest_first)
-
-
-def _make_claimable(number: int, due: list[Due]) -> Transaction:
-    legs: list[Leg] = []
-    for item in due:
-        legs.append((user_account(item.user, Kind.PAYABLE), -item.amount_wei))
-        legs.append((user_account(item.user, Kind.CLAIMABLE), item.amount_wei))
-    return post(key=f"epoch:{number}", kind="epoch", legs=legs, reason=f"Epoch {number}")
-
-
-def _write_epoch(number: int, due: list[Due], addresses: Addresses, posted: Transaction) -> Epoch:
-    cumulative = _cumulative_until_now(addresses)
-    for item in due:
-        cumulative[item.address] = cumulative.get(item.address, 0) + item.amount_wei
-    tree = PayoutTree.build(
-        cumulative, chain_id=addresses.chain_id, distributor=addresses.distributor
-    )
-    root = "0x" + tree.root.hex()
-    epoch = Epoch.objects.create(
+def _write_epoch(number: int, amount_wei: int, addresses: Addresses) -> Epoch:
+    posted = post_due(number)
+    write_payouts(number, addresses)
+    leaf_file = LeafFile(number, addresses)
+    digest = leaf_file.store(cumulative_rows(number, addresses))
+    return Epoch.objects.create(
         number=number,
-        root=root,
-        leaves=len(cumulative),
-        amount_wei=sum(item.amount_wei for item in due),
-        total_wei=tree.total_wei,
-        leaf_file=store_bytes(_leaf_file(number, root, addresses, tree.cumulative_wei)),
+        root=leaf_file.root,
+        leaves=leaf_file.leaves,
+        amount_wei=amount_wei,
+        total_wei=leaf_file.total_wei,
+        leaf_file=digest,
         distributor=addresses.distributor,
         chain_id=addresses.chain_id,
         transaction=posted,
     )
-    EpochPayout.objects.bulk_create(
-        EpochPayout(
-            epoch=epoch,
-            user=item.user,
-            address=item.address,
-            amount_wei=item.amount_wei,
-            cumulative_wei=cumulative[item.address],
-        )
-        for item in due
-    )
-    return epoch
-
-
-def _cumulative_until_now(addresses: Addresses) -> dict[str, int]:
-    """All that each address ever got from this distributor, in wei."""
-    rows = (
-        EpochPayout.objects.filter(
-            epoch__chain_id=addresses.chain_id, epoch__distributor=addresses.distributor
-        )
-        .values_list("address")
-        .annotate(cumulative=Max("cumulative_wei"))
-    )
-    return {address: int(amount) for address, amount in rows}
-
-
-def _leaf_file(
-    number: int, root: str, addresses: Addresses, cumulative: Mapping[str, int]
-) -> bytes:
-    """The public list anybody can rebuild the root from: canonical JSON, accounts in order."""
-    content: dict[str, Any] = {
-        "chain_id": addresses.chain_id,
-        "distributor": addresses.distributor,
-        "epoch": number,
-        "leaf_encoding": ["uint256 chain_id", "address distributor", "address", "uint256 wei"],
-        "leaves": [[account, str(cumulative[account])] for account in sorted(cumulative)],
-        "root": root,
-        "total_wei": str(sum(cumulative.values())),
-    }
-    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def advance_epochs() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.merkle import (
     MAXIMUM_UINT256,
     MerkleTree,
+    PayoutLeaves,
     PayoutTree,
     hash_pair,
     keccak256,
@@ -147,3 +149,30 @@ def test_a_hash_of_another_length_is_refused() -> None:
 def test_an_index_outside_the_tree_is_refused(index: int) -> None:
     with pytest.raises(IndexError):
         MerkleTree.from_hashes([b"\x01" * 32]).proof(index)
+
+
+def test_leaves_hashed_in_a_row_are_those_hashed_alone_and_addresses_are_spelled_right() -> None:
+    accounts = sorted(to_checksum_address(keccak256(bytes([n]))[:20]) for n in range(50))
+    hashed = PayoutLeaves(CHAIN_ID, DISTRIBUTOR)
+    spelled = [hashed.add(account.lower(), n + 1) for n, account in enumerate(accounts)]
+    assert spelled == accounts
+    assert hashed.leaves == [
+        payout_leaf(CHAIN_ID, DISTRIBUTOR, account, n + 1) for n, account in enumerate(accounts)
+    ]
+    assert hashed.total_wei == sum(range(51))
+
+
+@pytest.mark.parametrize(
+    "account", ["0x" + "12" * 19, "0x" + "1 " * 20, "1x" + "12" * 20, "0x" + "xy" * 20]
+)
+def test_what_is_no_address_gets_no_leaf(account: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - two kinds of text
+        PayoutLeaves(CHAIN_ID, DISTRIBUTOR).add(account, 1)
+
+
+def test_an_account_is_given_once_and_in_order() -> None:
+    hashed = PayoutLeaves(CHAIN_ID, DISTRIBUTOR)
+    hashed.add("0x" + "22" * 20, 1)
+    for account in ("0x" + "22" * 20, "0x" + "11" * 20):
+        with pytest.raises(ValueError, match="does not come after"):
+            hashed.add(account, 1)

@@ -1,0 +1,203 @@
+"""The process that `bench payout` measures: `python -m bench.money.payout_run CONTRIBUTORS`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import django
+
+if TYPE_CHECKING:
+    from rewards.chain.transactions import Signer
+    from rewards.models import Epoch
+
+WEI_EACH = 10**15
+PEOPLE_AT_ONCE = 100_000
+CLAIMANTS = 2
+
+
+def main() -> None:
+    contributors = int(sys.argv[1])
+    django.setup()
+    from django.conf import settings
+
+    from rewards.chain.local import LocalChain, LocalChainSettings, free_port
+
+    with LocalChain(LocalChainSettings(port=free_port())) as chain:
+        settings.CHAIN_RPC_URL = chain.url
+        settings.CHAIN_ADDRESSES_FILE.parent.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(_measure(contributors, chain)), flush=True)
+
+
+def _measure(contributors: int, chain: Any) -> dict[str, Any]:
+    from rewards.services import close_epoch, reconcile
+    from rewards.services.dev_chain import deploy_contracts
+
+    deploy_contracts()
+    signers = _prepare(contributors, chain)
+    seconds: dict[str, float] = {}
+    before = _peak_mb()
+    epoch = _timed(seconds, "close_epoch", lambda: close_epoch(actor=None))
+    _timed(seconds, "tree_and_all_proofs", lambda: _take_every_proof(epoch))
+    peak = _peak_mb()
+    _until_active(epoch)
+    first = [_claim(signer, epoch) for signer in signers]
+    chain.mine(3)
+    return {
+        "contributors": contributors,
+        "seconds": round(sum(seconds.values()), 1),
+        "peak_mb": round(peak),
+        "peak_mb_before": round(before),
+        "claim_gas": first[0],
+        "claim_gas_of_all": first,
+        "leaves": epoch.leaves,
+        "seconds_of": {name: round(took, 1) for name, took in seconds.items()},
+        "reconcile_ok": reconcile().ok,
+    }
+
+
+def _timed(seconds: dict[str, float], name: str, action: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    answer = action()
+    seconds[name] = time.perf_counter() - began
+    print(f"{name}: {seconds[name]:.1f} s, {_peak_mb():.0f} MB", file=sys.stderr, flush=True)
+    return answer
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _prepare(contributors: int, chain: Any) -> list[Signer]:
+    """A real deposit, then a million people with wallets whom one paid for everything."""
+    from django.db import connection
+    from eth_account import Account as KeyAccount
+
+    from openledger_site.accounts.models import User, Wallet
+    from rewards.chain.calls import approve_call, deposit_call
+    from rewards.chain.contracts import send_and_wait
+    from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
+    from rewards.chain.transactions import Signer
+    from rewards.models import Account
+    from rewards.services import watch_chain
+    from rewards.services.chain import chain_client, contract_addresses
+    from rewards.services.dev_chain import give_test_open
+    from rewards.services.ledger import user_account
+
+    client, addresses = chain_client(), contract_addresses()
+    total = contributors * WEI_EACH
+    signers = [Signer(KeyAccount.create().key, DEVELOPMENT_CHAIN_ID) for _ in range(CLAIMANTS + 1)]
+    payer_signer = signers.pop()
+    give_test_open(payer_signer.address, total)
+    for signer in signers:
+        give_test_open(signer.address, 1)
+    payer = User.objects.create(email="payer@example.org", display_name="Payer")
+    Wallet.objects.create(user=payer, address=payer_signer.address, chain_id=DEVELOPMENT_CHAIN_ID)
+    send_and_wait(client, payer_signer, approve_call(addresses.token, addresses.escrow, total))
+    send_and_wait(client, payer_signer, deposit_call(addresses.escrow, total))
+    chain.mine(3)
+    watch_chain()
+    spendable = user_account(payer, Account.Kind.SPENDABLE)
+    for start in range(0, contributors, PEOPLE_AT_ONCE):
+        _make_people(start, min(PEOPLE_AT_ONCE, contributors - start), signers, spendable.pk)
+        print(f"prepared {start + PEOPLE_AT_ONCE}", file=sys.stderr, flush=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return signers
+
+
+def _make_people(start: int, count: int, signers: list[Signer], spendable_id: int) -> None:
+    from django.db import connection, transaction
+
+    from rewards.merkle import checksummed, keccak256
+    from rewards.models import Transaction
+
+    addresses = [
+        signers[number].address
+        if number < len(signers)
+        else checksummed("0x" + keccak256(number.to_bytes(8))[:20].hex())
+        for number in range(start, start + count)
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.people")
+        cursor.execute(
+            """
+            CREATE TEMPORARY TABLE people ON COMMIT DROP AS
+            WITH new AS (
+                INSERT INTO accounts_user (public_id, email, display_name, password, is_staff,
+                                           is_active, is_superuser)
+                SELECT gen_random_uuid(), address || '@example.org', '', '', false, true, false
+                  FROM unnest(%s::text[]) AS given (address)
+                RETURNING id, public_id, email
+            ) SELECT id, public_id, split_part(email, '@', 1) AS address FROM new
+            """,
+            [addresses],
+        )
+        cursor.execute(
+            "INSERT INTO accounts_wallet (user_id, address, chain_id)"
+            " SELECT id, address, 31337 FROM people"
+        )
+        cursor.execute(
+            "INSERT INTO rewards_account (code, kind, owner_id, balance_wei, held_wei)"
+            " SELECT 'user:' || public_id || ':payable', 'payable', id, 0, 0 FROM people"
+        )
+        row = Transaction(key=f"bench:{start}", kind="bench", reason="Benchmark")
+        row.save(force_insert=True)
+        cursor.execute(
+            "INSERT INTO rewards_entry (transaction_id, account_id, amount_wei)"
+            " SELECT %s, a.id, %s FROM people JOIN rewards_account a ON a.owner_id = people.id"
+            " UNION ALL SELECT %s, %s, %s",
+            [row.pk, WEI_EACH, row.pk, spendable_id, -WEI_EACH * count],
+        )
+
+
+def _take_every_proof(epoch: Epoch) -> None:
+    """From the public file alone, as anybody can; each checked on the way, none kept."""
+    from rewards.merkle import payout_leaf, verify
+    from rewards.selectors import payout_tree
+
+    tree = payout_tree(epoch.leaf_file)
+    for number, (account, wei) in enumerate(tree.cumulative_wei.items()):
+        proof = tree.proof(account)
+        if number % 1_000 == 0:
+            leaf = payout_leaf(epoch.chain_id, epoch.distributor, account, wei)
+            assert verify(leaf, proof.siblings, tree.root)
+
+
+def _until_active(epoch: Epoch) -> None:
+    from rewards.services import advance_epochs, send_transactions
+
+    deadline = time.monotonic() + 60
+    while epoch.state != "active" and time.monotonic() < deadline:
+        advance_epochs()
+        send_transactions()
+        time.sleep(0.2)
+        epoch.refresh_from_db()
+    if epoch.state != "active":
+        raise RuntimeError(f"the epoch is {epoch.state}: {epoch.problem}")
+
+
+def _claim(signer: Signer, epoch: Epoch) -> int:
+    """Gas of a first claim by its owner."""
+    from rewards.chain.calls import claim_call
+    from rewards.chain.contracts import send_and_wait
+    from rewards.selectors import payout_tree
+    from rewards.services.chain import chain_client
+
+    proof = payout_tree(epoch.leaf_file).proof(signer.address)
+    call = claim_call(
+        epoch.distributor, proof.account, proof.cumulative_wei, proof.root, proof.siblings
+    )
+    receipt = send_and_wait(chain_client(), signer, call)
+    if not receipt.is_success:
+        raise RuntimeError(f"the claim of {signer.address} was refused")
+    return int(receipt.gas_used)
+
+
+if __name__ == "__main__":
+    main()
