@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,17 +35,16 @@ def _measured(folder: Path) -> dict[str, Any]:
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openledger_site.settings")
     django.setup()  # the fee is split by the ledger's own code; no database is asked
-    began = time.monotonic()
     suite = Suite(Market(folder), SEED)
     figures = {
         name: {rule: round(figure, 3) for rule, figure in found.items()}
         for name, found in suite.measure().items()
     }
-    TABLE.write_text(page(figures, suite, time.monotonic() - began), encoding="utf-8")
+    TABLE.write_text(page(figures, suite), encoding="utf-8")
     return figures
 
 
-def page(figures: Mapping[str, Figures], suite: Suite, seconds: float) -> str:
+def page(figures: Mapping[str, Figures], suite: Suite) -> str:
     low, high = suite.spread("defended")
     lines = []
     for attack in ATTACKS:
@@ -63,9 +61,7 @@ def page(figures: Mapping[str, Figures], suite: Suite, seconds: float) -> str:
         f"{len(suite.own)} of them the attacker's; {len(suite.questions)} answers are sold for the "
         f"same fee each. Every attack is trained anew. Gains are over the mean of "
         f"{suite.size.honest_seeds} honest runs, whose own incomes of the attacker lie between "
-        f"{low:.2f} and {high:.2f} of that mean: chance alone moves a gain as far.\n"
-        f"It took {seconds / 60:.0f} minutes of one thread, at a load of "
-        f"{os.getloadavg()[0]:.0f} on {os.cpu_count()} cores.\n\n"
+        f"{low:.2f} and {high:.2f} of that mean: chance alone moves a gain as far.\n\n"
         "| attack | what is done | figure | undefended | defended | target | met |\n"
         "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n"
     )

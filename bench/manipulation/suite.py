@@ -178,7 +178,7 @@ class Suite:
             **self._copies_of_others_rows(),
             **self._other_rows_beside(),
             **self._rows_that_earn_nothing(),
-            **self._self_dealing(),
+            **self.self_dealing(),
             **self._look_alikes(),
         }
         return {attack.name: found[attack.name] for attack in ATTACKS}
@@ -264,7 +264,7 @@ class Suite:
             "null_player": _share_of_fees(nothing, nothing.sales, "null-"),
         }
 
-    def _self_dealing(self) -> dict[str, Figures]:
+    def self_dealing(self) -> dict[str, Figures]:
         """The attacker buys answers about own rows; the best of all purchases counts."""
         names = {row.record_id for row in self.own}
         bought = [
