@@ -35,7 +35,8 @@ WORLD = WorldSize(
     places=10, health=0, noise=4, contributors=8, fitting_questions=6, reported_questions=10
 )
 PLAN = PlanSize(fitting=4, reported=16, ceiling=0, seeds=1, calibrations=0)
-DAMPINGS = (0.01, 0.1, 1.0)
+DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Of the mean eigenvalue, which is small: a block has more coordinates than records."""
 SKETCH_SEED = 20_261_123
 
 _NAMES = {"graddot, unit norm": "cosine"}
@@ -87,15 +88,13 @@ def _scores(folder: Path) -> Iterator[tuple[str, dict[float, Float64], float]]:
 
     world = _Gradients(folder)
     for choice in CHOICES:
+        began = time.monotonic()
         dampings = (0.0,) if choice == "graddot" else DAMPINGS
-        # Adam's scale makes P unsymmetric, so that there is no length to divide by.
-        for unit, adam in ((False, False), (True, False), (False, True)):
-            began = time.monotonic()
-            found = {
-                damping: world.score(choice, damping, adam=adam, unit=unit) for damping in dampings
-            }
-            name = choice + (", unit norm" if unit else "") + (", Adam" if adam else "")
-            yield _NAMES.get(name, name), found, (time.monotonic() - began) / len(found)
+        found = {damping: world.score(choice, damping) for damping in dampings}
+        took = (time.monotonic() - began) / len(found)
+        for variant in ("", ", unit norm", ", Adam"):
+            name = _NAMES.get(choice + variant, choice + variant)
+            yield name, {damping: scores[variant] for damping, scores in found.items()}, took
     yield "efim after the sketch (the index's own)", world.of_the_index(), 0.0
 
 
@@ -178,21 +177,29 @@ class _Gradients:
         rows, scales = quantise_rows(self._project(self.rows).astype(np.float32))
         return np.asarray(rows * scales[:, None].astype(np.float64))
 
-    def score(self, choice: Any, damping: float, *, adam: bool, unit: bool) -> Float64:
+    def score(self, choice: Any, damping: float) -> dict[str, Float64]:
+        """Plain, in unit norm, and with Adam's scale, from one fold of every block.
+
+        Adam's scale makes ``P`` unsymmetric, so there is no length to divide that by.
+        """
         from modelfactory.attribution.curvature import adam_scale, make_fold, unit_norm
 
         folded: Blocks = {}
+        scaled: Blocks = {}
         query_squares = np.zeros(len(next(iter(self.queries.values()))))
         row_squares = np.zeros(len(self.stored))
         for key, rows in self.rows.items():
-            fold = make_fold(choice, rows, damping, self.factors[key])
-            scale = adam_scale(self.moments[key]) if adam else 1.0
-            folded[key] = fold(self.queries[key]) * scale
-            if unit:
-                query_squares += (folded[key] * self.queries[key]).sum(axis=1)
-                row_squares += (fold(rows) * scale * rows).sum(axis=1)
+            fold, queries = make_fold(choice, rows, damping, self.factors[key]), self.queries[key]
+            folded[key] = fold(queries)
+            scaled[key] = folded[key] * adam_scale(self.moments[key])
+            query_squares += (folded[key] * queries).sum(axis=1)
+            row_squares += (fold(rows) * rows).sum(axis=1)
         dots = np.asarray(self._project(folded) @ self.stored.T)
-        return unit_norm(dots, query_squares, row_squares) if unit else dots
+        return {
+            "": dots,
+            ", unit norm": unit_norm(dots, query_squares, row_squares),
+            ", Adam": np.asarray(self._project(scaled) @ self.stored.T),
+        }
 
     def of_the_index(self) -> dict[float, Float64]:
         """The damped Fisher of the sketched rows in unit norm, as indexes have it today."""
