@@ -46,11 +46,12 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 	SETUP_SECONDS=$$(echo "$$(date +%s.%N) - $$began" | bc) EARNINGS_HOLDING_SECONDS=2 CALIBRATE_ON_PUBLISH=0 \
 	$(PYTHON) -m openledger_site.core.local.run $(if $(ONCE),--once) --drive $(abspath $(PYTHON)) -m e2e.demo
 
-# The journeys come second: their site runs seven processes, which would slow the rest down. Those of
+# Two processes share nothing (openledger_site/core/tests/own_folder.py); tests wait as often as they
+# compute. The journeys come second: their site runs seven processes, which would slow the rest down. Those of
 # attribution publish a model of the same name, so they have a site of their own. What kills a site
 # comes last and alone.
 test: setup-dev ## the whole suite
-	$(PYTHON) -m pytest -m "not slow and not e2e"
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_must_hold.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -93,9 +94,13 @@ def media(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def folders(world: World, settings: Settings) -> None:
+def folders(world: World, settings: Settings, tmp_path: Path) -> None:
+    """Indexes that a test may change, as a withdrawal does; the adapters stay where they are."""
+    # Heartbeats come over another connection, which does not see this test's transaction.
+    settings.JOB_HEARTBEAT_SECONDS, settings.JOB_LEASE_SECONDS = 3_000, 6_000
+    shutil.copytree(world.folder / "attribution", tmp_path / "attribution")
     settings.ADAPTERS_DIR = world.folder / "adapters"
-    settings.ATTRIBUTION_DIR = world.folder / "attribution"
+    settings.ATTRIBUTION_DIR = tmp_path / "attribution"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from marketplace.tests.conftest import ROWS, record_id, run_attempt
 from marketplace.tests.test_receipts import resealed
 from modelfactory.models import AttributionIndex
 from openledger_site.accounts.models import User
+from openledger_site.core.jobs import run_job
 from openledger_site.core.models import Job
 from rewards.models import Settlement
 
@@ -108,6 +109,7 @@ def test_a_passage_withdrawn_since_has_no_figure_and_the_others_have(
     """Even to the person who gave it: its text is gone."""
     Contribution.objects.filter(contributor=contributor).update(contributor=payer)
     withdraw(payer)
+    run_job(str(Job.objects.get(kind="modelfactory.follow_withdrawals").pk))
     run_attempt(read)
     passages = {passage["record"]: passage for passage in evidence_of(read)["retrieval"]}
     assert (passages[ASKED]["state"], passages[ASKED]["effect_micro_nats"]) == ("withdrawn", None)

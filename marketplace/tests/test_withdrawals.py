@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,15 +44,9 @@ pytestmark = pytest.mark.django_db
 CARLAS = [str(record_id(f"What is known about the {bird}?")) for bird in ("tern", "wren", "kite")]
 
 
-@pytest.fixture
-def folders(world: World, settings: LazySettings, tmp_path: Path) -> None:
-    """Indexes that a test may change; the adapters stay where they are."""
+@pytest.fixture(autouse=True)
+def not_measured(settings: LazySettings) -> None:
     settings.CALIBRATE_ON_PUBLISH = False
-    # Heartbeats come over another connection, which does not see this test's transaction.
-    settings.JOB_HEARTBEAT_SECONDS, settings.JOB_LEASE_SECONDS = 3_000, 6_000
-    shutil.copytree(world.folder / "attribution", tmp_path / "attribution")
-    settings.ADAPTERS_DIR = world.folder / "adapters"
-    settings.ATTRIBUTION_DIR = tmp_path / "attribution"
 
 
 def withdraw(person: User) -> None:

@@ -96,7 +96,7 @@ def recomputed_root(addresses: Addresses, number: int) -> str:
     keys = [f"epoch:{one}" for one in range(1, number + 1)]
     paid = Entry.objects.filter(transaction__key__in=keys, account__kind=Kind.CLAIMABLE)
     for owner_id, amount in paid.values_list("account__owner_id", "amount_wei"):
-        cumulative[wallets[owner_id]] += amount
+        cumulative[wallets[owner_id]] += int(amount)
     leaves = [
         payout_leaf(addresses.chain_id, addresses.distributor, address, wei)
         for address, wei in cumulative.items()

@@ -111,7 +111,7 @@ def test_the_page_asks_a_fixed_number_of_questions(
     client: Client, make_model: MakeModel, django_assert_max_num_queries: Any
 ) -> None:
     make_model()
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         client.get("/factory/models/birds/")
 
 
