@@ -18,7 +18,7 @@ from bench.money.cluster import REPOSITORY, temporary_cluster
 
 CONTRIBUTORS = int(os.environ.get("BENCH_CONTRIBUTORS", "1000000"))
 # First claim at 2^20 leaves of the best known cumulative distributor, measured on anvil with the
-# same token features: 97.0k at 2^10 leaves and 750 a level, as in the table of docs/money.md.
+# same token features: 97.0k at 2^10 leaves and 750 a level.
 PEER_CLAIM_GAS = {"first": 104_500, "again": 70_300}
 
 
