@@ -36,6 +36,8 @@ PAGES = [
     ("Cleo", "datanet"),
     ("Cleo", "review"),
     ("Cleo", "members"),
+    ("Cleo", "requests"),
+    ("Cleo", "log"),
     ("Cleo", "contribute"),
     ("Cleo", "version"),
     ("Cleo", "record"),
