@@ -18,17 +18,18 @@ ABILITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 @dataclass(frozen=True)
-class RoleLine:
-    """One role, and for each of `ABILITIES` whether it has it: [(ability, can), …]."""
+class AbilityLine:
+    """One ability, and for each role whether it has it: [(role, can), …]."""
 
     name: str
-    lines: list[tuple[str, bool]]
+    cells: list[tuple[str, bool]]
 
 
-def role_table() -> tuple[list[str], list[RoleLine]]:
-    """The heads of the columns, and a line a role."""
+def role_table() -> tuple[list[str], list[AbilityLine]]:
+    """The heads of the columns, which are roles, and a line for each of `ABILITIES`."""
+    heads = [(role, role.label.partition(":")[0]) for role in Role]
     lines = [
-        RoleLine(role.label.partition(":")[0], [(what, role in roles) for what, roles in ABILITIES])
-        for role in Role
+        AbilityLine(what, [(name, role in roles) for role, name in heads])
+        for what, roles in ABILITIES
     ]
-    return [ability for ability, _ in ABILITIES], lines
+    return [name for _, name in heads], lines

@@ -35,7 +35,7 @@ def member_list(request: HttpRequest, slug: str) -> HttpResponse:
 def _page(
     request: HttpRequest, datanet: Datanet, *, form: MemberForm, transfer: TransferForm
 ) -> HttpResponse:
-    abilities, roles = role_table()
+    roles, abilities = role_table()
     context = {
         "datanet": datanet,
         "form": form,
