@@ -18,6 +18,7 @@ from django.http import Http404
 from datanets.selectors import TrainingRow, training_rows, version_for_training
 from modelfactory.models import Calibration, CalibrationSubset, Model, Run, Valuation
 from modelfactory.selectors import can_be_calibrated, index_of
+from modelfactory.services.retrainings import queue_turns, unended
 from modelfactory.services.training_files import examples_digest, examples_of, row_examples
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
@@ -102,8 +103,7 @@ def stop_calibration(model: Model, *, actor: Any) -> None:
 def _unended_jobs(calibration: Calibration) -> list[Job]:
     """The retrainings and the fit that wait or run; an index is not ours to stop."""
     subsets = calibration.subsets.filter(done_at=None).select_related("job")
-    known = [*(subset.job for subset in subsets), calibration.job]
-    return [job for job in known if job is not None and not job.ended]
+    return unended([*(subset.job for subset in subsets), calibration.job])
 
 
 def _plan(run: Run) -> dict[str, Any]:
@@ -126,29 +126,22 @@ def locked(calibration: Calibration) -> Calibration:
 def queue_work(calibration: Calibration, *, again: bool = False) -> bool:
     """Queue the retrainings whose turn it is, or the fit; true if anything was queued.
 
-    Needs the calibration `locked`. Nothing is queued once its owner stopped it. `again` also takes
-    up what failed or was stopped: only a person asks for that, or one bad retraining would be tried
-    by every job that ends.
+    Needs the calibration `locked`. Nothing is queued once its owner stopped it. `again` as in
+    `queue_turns`.
     """
     if calibration.stopped_at is not None:
         return False
     waiting = list(calibration.subsets.filter(done_at=None).select_related("job"))
     if not waiting:
         return queue_fit(calibration)
-    going = [subset for subset in waiting if subset.job is not None and not subset.job.ended]
-    free = max(1, settings.CALIBRATION_PARALLEL) - len(going)
-    idle = [s for s in waiting if s.job is None or (again and s.job.ended)]
-    chosen = idle[: max(0, free)]
-    for subset in chosen:
-        subset.job = start_job(
-            SUBSET_JOB,
-            queue="ml",
-            subject=f"calibration:{calibration.pk}:{subset.position}",
-            owner=calibration.index.run.builder,
-            payload={"subset_id": subset.pk},
-        )
-        subset.save(update_fields=["job"])
-    return bool(chosen)
+    return queue_turns(
+        waiting,
+        kind=SUBSET_JOB,
+        subject=f"calibration:{calibration.pk}",
+        id_name="subset_id",
+        owner=calibration.index.run.builder,
+        again=again,
+    )
 
 
 def queue_fit(calibration: Calibration) -> bool:

@@ -27,6 +27,7 @@ from modelfactory.models import (
 from modelfactory.selectors import can_be_valued, index_of
 from modelfactory.services.calibrate_model import StillStopping
 from modelfactory.services.publish_model import rows_by_contributor
+from modelfactory.services.retrainings import queue_turns, unended
 from modelfactory.services.training_files import (
     even_choice,
     examples_digest,
@@ -119,8 +120,8 @@ def asked_questions(run: Run) -> list[dict[str, str]]:
 def queue_next(valuation: Valuation, *, again: bool = False) -> bool:
     """Queue the retrainings whose turn it is, or settle; true if anything was queued.
 
-    Needs the valuation `locked`. Nothing is queued once its owner stopped it. `again` also takes up
-    what failed or was stopped: only a person asks for that.
+    Needs the valuation `locked`. Nothing is queued once its owner stopped it. `again` as in
+    `queue_turns`.
     """
     if valuation.stopped_at is not None or valuation.ready_at is not None:
         return False
@@ -128,20 +129,14 @@ def queue_next(valuation: Valuation, *, again: bool = False) -> bool:
     if not waiting:
         _settle(valuation)
         return False
-    going = [one for one in waiting if one.job is not None and not one.job.ended]
-    free = max(1, settings.CALIBRATION_PARALLEL) - len(going)
-    idle = [one for one in waiting if one.job is None or (again and one.job.ended)]
-    chosen = idle[: max(0, free)]
-    for retraining in chosen:
-        retraining.job = start_job(
-            VALUE_JOB,
-            queue="ml",
-            subject=f"valuation:{valuation.pk}:{retraining.position}",
-            owner=valuation.index.run.builder,
-            payload={"retraining_id": retraining.pk},
-        )
-        retraining.save(update_fields=["job"])
-    return bool(chosen)
+    return queue_turns(
+        waiting,
+        kind=VALUE_JOB,
+        subject=f"valuation:{valuation.pk}",
+        id_name="retraining_id",
+        owner=valuation.index.run.builder,
+        again=again,
+    )
 
 
 def queue_estimate(index: AttributionIndex) -> None:
@@ -230,4 +225,4 @@ def _settle(valuation: Valuation) -> None:
 def _unended_jobs(valuation: Valuation) -> list[Job]:
     """The retrainings that wait or run; the estimate is short and stays useful."""
     rows = valuation.retrainings.filter(done_at=None).select_related("job")
-    return [one.job for one in rows if one.job is not None and not one.job.ended]
+    return unended(one.job for one in rows)
