@@ -20,7 +20,7 @@ from datanets.services.errors import (
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.mail_about_grant import mail_about_grant
-from datanets.services.manage_datanet import create_datanet
+from datanets.services.manage_datanet import create_datanet, set_access_questions
 from datanets.services.manage_members import (
     change_role,
     remove_member,
@@ -65,6 +65,7 @@ __all__ = [
     "review_all",
     "review_record",
     "revoke_grant",
+    "set_access_questions",
     "set_member",
     "submit_contribution",
     "transfer_ownership",

@@ -43,6 +43,12 @@ def create_datanet(
     return datanet
 
 
+def set_access_questions(datanet: Datanet, questions: str) -> None:
+    """What whoever asks for access answers from now on, one question a line."""
+    datanet.access_questions = questions
+    datanet.save(update_fields=["access_questions"])
+
+
 def _insert_with_free_slug(**fields: Any) -> Datanet:
     stem = slugify(fields["name"])[:60] or "datanet"
     slug = f"{stem}-datanet" if stem in RESERVED_SLUGS else stem

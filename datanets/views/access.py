@@ -90,7 +90,7 @@ def access_questions(request: HttpRequest, slug: str) -> HttpResponse:
     form = AccessQuestionsForm(request.POST, instance=datanet)
     if not form.is_valid():
         raise first_mistake(form)
-    form.save()
+    services.set_access_questions(datanet, form.cleaned_data["access_questions"])
     messages.success(request, "Whoever asks from now on answers these questions.")
     return redirect("datanets:request-list", slug)
 
