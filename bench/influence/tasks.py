@@ -126,9 +126,9 @@ class Bench:
             np.array([spearman(one[:, at], other[:, at]) for at in range(one.shape[1])])
         )
 
-    def traced(self) -> npt.NDArray[np.intp]:
-        """Reported questions that have a source."""
-        return np.flatnonzero(self.reported & np.isin(self.kinds, TRACED))
+    def traced(self, reported: bool = True) -> npt.NDArray[np.intp]:
+        """Questions that have a source: the reported ones, or those one may look at."""
+        return np.flatnonzero((self.reported == reported) & np.isin(self.kinds, TRACED))
 
     def tracing(self, scores: Float64) -> dict[str, float]:
         """Mean reciprocal rank and recall at 10 of the record a question is about."""
@@ -143,14 +143,34 @@ class Bench:
             "recall_at_10": round(float((found <= 10).mean()), 3),
         }
 
-    def best_records(self, scores: Float64, share: float) -> tuple[str, ...]:
-        """The records that a method holds responsible for the reported, sourced answers together.
+    def totals(self, scores: Float64, answers: npt.NDArray[np.intp], scaled: bool) -> Float64:
+        """What each record is held responsible for over answers together: [records].
 
-        Scores count in units of each answer's largest, so that no answer outweighs the others.
+        As the method says, or ``scaled``: in units of each answer's largest score, so that no
+        answer outweighs the others.
         """
-        chosen = scores[self.traced()]
+        chosen = scores[answers]
+        if not scaled:
+            return np.asarray(chosen.sum(axis=0))
         scale = np.abs(chosen).max(axis=1, keepdims=True)
-        total = np.divide(chosen, scale, out=np.zeros_like(chosen), where=scale > 0).sum(axis=0)
+        parts = np.divide(chosen, scale, out=np.zeros_like(chosen), where=scale > 0)
+        return np.asarray(parts.sum(axis=0))
+
+    def better_scaled(self, scores: Float64) -> bool:
+        """Whether a method's scores add up better in units of each answer's largest: decided by
+        the questions and retrainings one may look at, for scores in nats need it least."""
+        answers, fitting = self.traced(reported=False), self.yardstick("fit-")
+        truth = fitting.log_probabilities[:, answers].sum(axis=1)
+        plain, scaled = (
+            spearman(fitting.kept @ self.totals(scores, answers, way), truth)
+            for way in (False, True)
+        )
+        return scaled >= plain
+
+    def best_records(self, scores: Float64, share: float) -> tuple[str, ...]:
+        """The records that a method holds responsible for the reported, sourced answers together,
+        added up the way that serves the method better (``better_scaled``)."""
+        total = self.totals(scores, self.traced(), self.better_scaled(scores))
         count = max(1, round(share * len(self.names)))
         return tuple(self.names[at] for at in np.argsort(-total, kind="stable")[:count])
 
