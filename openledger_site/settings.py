@@ -240,6 +240,7 @@ CELERY_BEAT_SCHEDULE = {
     "send what the outbox still holds": {"task": "core.relay_outbox", "schedule": 5.0},
     "credit deposits": {"task": "rewards.watch_chain", "schedule": 1.0},
     "send and follow transactions": {"task": "rewards.send_transactions", "schedule": 1.0},
+    "read where votes stand": {"task": "rewards.read_governance", "schedule": 3.0},
     "release earnings out of the refund window": {
         "task": "rewards.release_earnings",
         "schedule": 5.0,
@@ -288,6 +289,13 @@ CHAIN_TIMEOUT_SECONDS = env.float("CHAIN_TIMEOUT_SECONDS", default=5.0)
 CHAIN_OPERATOR_KEY = env.str("CHAIN_OPERATOR_KEY", default="")
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)
 EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2)
+# The rules of votes that `manage.py deploy_contracts` gives the development chain: minutes where a
+# real chain takes days (rewards/chain/governance_deployment.py has the values for one).
+GOVERNANCE_VOTING_DELAY_SECONDS = env.int("GOVERNANCE_VOTING_DELAY_SECONDS", default=60)
+GOVERNANCE_VOTING_PERIOD_SECONDS = env.int("GOVERNANCE_VOTING_PERIOD_SECONDS", default=600)
+GOVERNANCE_TIMELOCK_SECONDS = env.int("GOVERNANCE_TIMELOCK_SECONDS", default=60)
+GOVERNANCE_THRESHOLD_OPEN = env.int("GOVERNANCE_THRESHOLD_OPEN", default=10)
+GOVERNANCE_QUORUM_FLOOR_OPEN = env.int("GOVERNANCE_QUORUM_FLOOR_OPEN", default=100)
 
 # --- Learning ---------------------------------------------------------------------------------
 BASE_MODELS_DIR = BASE_DIR / "modelfactory" / "base_models"

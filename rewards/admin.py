@@ -116,4 +116,20 @@ class PayoutFreezeAdmin(ReadOnlyAdmin):
         queryset.filter(lifted_at__isnull=True).update(lifted_at=Now())
 
 
-admin.site.register([models.SplitParameters, models.ChainCursor, models.Anchor], ReadOnlyAdmin)
+@admin.register(models.Proposal)
+class ProposalAdmin(ReadOnlyAdmin):
+    list_display = ["title", "state", "vote_start", "vote_end", "read_at"]
+    list_filter = ["state"]
+
+
+admin.site.register(
+    [
+        models.SplitParameters,
+        models.ParameterChange,
+        models.CuratorDecision,
+        models.GovernanceReading,
+        models.ChainCursor,
+        models.Anchor,
+    ],
+    ReadOnlyAdmin,
+)

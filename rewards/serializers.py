@@ -46,4 +46,8 @@ class ContractsSerializer(serializers.Serializer[Any]):
     escrow = serializers.CharField()
     distributor = serializers.CharField()
     anchors = serializers.CharField()
+    governor = serializers.CharField()
+    timelock = serializers.CharField()
+    parameters = serializers.CharField()
+    staking = serializers.CharField()
     deployed_block = serializers.IntegerField()

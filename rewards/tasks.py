@@ -30,6 +30,14 @@ def send_transactions() -> None:
         logger.warning("nothing sent to the chain: %s", problem)
 
 
+@shared_task(name="rewards.read_governance", queue="chain", expires=3)
+def read_governance() -> None:
+    try:
+        services.read_governance()
+    except (ChainError, DomainError) as problem:
+        logger.warning("votes not read: %s", problem)
+
+
 @shared_task(name="rewards.release_earnings", expires=10)
 def release_earnings() -> None:
     services.release_earnings()

@@ -24,7 +24,8 @@ class ContractCall:
     value_wei: int = 0
 
 
-def _call(to: str, signature: str, *arguments: object) -> ContractCall:
+def encode_call(to: str, signature: str, *arguments: object) -> ContractCall:
+    """A call by its Solidity signature, e.g. ``deposit(uint256)``."""
     types = signature[signature.index("(") + 1 : -1]
     selector = bytes(Web3.keccak(text=signature)[:4])
     return ContractCall(to, selector + encode(types.split(",") if types else [], arguments))
@@ -49,32 +50,32 @@ def transfer_native_call(to: str, value_wei: int) -> ContractCall:
 
 def grant_role_call(contract: str, role_name: str, account: str) -> ContractCall:
     """Gives ``account`` a role; by the default admin."""
-    return _call(contract, "grantRole(bytes32,address)", role_id(role_name), account)
+    return encode_call(contract, "grantRole(bytes32,address)", role_id(role_name), account)
 
 
 def renounce_role_call(contract: str, role_name: str, account: str) -> ContractCall:
     """Gives a role up; by its holder, who repeats its own address as confirmation."""
-    return _call(contract, "renounceRole(bytes32,address)", role_id(role_name), account)
+    return encode_call(contract, "renounceRole(bytes32,address)", role_id(role_name), account)
 
 
 def mint_call(token: str, account: str, amount_wei: int) -> ContractCall:
     """Creates OPEN; by a minter."""
-    return _call(token, "mint(address,uint256)", account, amount_wei)
+    return encode_call(token, "mint(address,uint256)", account, amount_wei)
 
 
 def transfer_call(token: str, to: str, amount_wei: int) -> ContractCall:
     """Moves OPEN of the sender."""
-    return _call(token, "transfer(address,uint256)", to, amount_wei)
+    return encode_call(token, "transfer(address,uint256)", to, amount_wei)
 
 
 def approve_call(token: str, spender: str, amount_wei: int) -> ContractCall:
     """Lets ``spender`` move OPEN of the sender."""
-    return _call(token, "approve(address,uint256)", spender, amount_wei)
+    return encode_call(token, "approve(address,uint256)", spender, amount_wei)
 
 
 def deposit_call(escrow: str, amount_wei: int) -> ContractCall:
     """Deposits approved OPEN of the sender."""
-    return _call(escrow, "deposit(uint256)", amount_wei)
+    return encode_call(escrow, "deposit(uint256)", amount_wei)
 
 
 def deposit_with_permit_call(
@@ -82,17 +83,17 @@ def deposit_with_permit_call(
 ) -> ContractCall:
     """Deposits OPEN of the sender with an ERC-2612 signature instead of an approval."""
     signature = "depositWithPermit(uint256,uint256,uint8,bytes32,bytes32)"
-    return _call(escrow, signature, amount_wei, deadline_timestamp, v, r, s)
+    return encode_call(escrow, signature, amount_wei, deadline_timestamp, v, r, s)
 
 
 def withdraw_call(escrow: str, to: str, amount_wei: int, withdrawal_id: bytes) -> ContractCall:
     """Pays OPEN out of custody; by an operator. A 32-byte id works once."""
-    return _call(escrow, "withdraw(address,uint256,bytes32)", to, amount_wei, withdrawal_id)
+    return encode_call(escrow, "withdraw(address,uint256,bytes32)", to, amount_wei, withdrawal_id)
 
 
 def fund_call(escrow: str, amount_wei: int, funding_id: bytes) -> ContractCall:
     """Moves OPEN from custody to the distributor; by an operator. A 32-byte id works once."""
-    return _call(escrow, "fund(uint256,bytes32)", amount_wei, funding_id)
+    return encode_call(escrow, "fund(uint256,bytes32)", amount_wei, funding_id)
 
 
 def propose_call(
@@ -100,17 +101,17 @@ def propose_call(
 ) -> ContractCall:
     """Proposes the cumulative root of an epoch; by a proposer."""
     signature = "propose(bytes32,uint256,bytes32,uint64)"
-    return _call(distributor, signature, root, total_wei, leaf_file_hash, epoch)
+    return encode_call(distributor, signature, root, total_wei, leaf_file_hash, epoch)
 
 
 def activate_call(distributor: str, root: bytes) -> ContractCall:
     """Makes the proposed root claimable after its delay; by anyone."""
-    return _call(distributor, "activate(bytes32)", root)
+    return encode_call(distributor, "activate(bytes32)", root)
 
 
 def veto_call(distributor: str, root: bytes) -> ContractCall:
     """Drops the proposed root; by a guardian or the proposer."""
-    return _call(distributor, "veto(bytes32)", root)
+    return encode_call(distributor, "veto(bytes32)", root)
 
 
 def claim_call(
@@ -122,9 +123,9 @@ def claim_call(
 ) -> ContractCall:
     """Pays ``account`` what is left of its cumulative amount; by anyone."""
     signature = "claim(address,uint256,bytes32,bytes32[])"
-    return _call(distributor, signature, account, cumulative_amount_wei, root, list(proof))
+    return encode_call(distributor, signature, account, cumulative_amount_wei, root, list(proof))
 
 
 def anchor_call(registry: str, root: bytes, subject: bytes, count: int) -> ContractCall:
     """Anchors a root over ``count`` records for a 32-byte subject; by an anchor role holder."""
-    return _call(registry, "anchor(bytes32,bytes32,uint256)", root, subject, count)
+    return encode_call(registry, "anchor(bytes32,bytes32,uint256)", root, subject, count)

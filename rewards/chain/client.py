@@ -113,7 +113,7 @@ class ChainClient:
     def deposit_events(self, escrow: str, from_block: int, to_block: int) -> list[DepositEvent]:
         """Deposits in blocks ``from_block`` to ``to_block``, both included, in chain order."""
         found: list[DepositEvent] = []
-        for log, place in self._logs(escrow, DEPOSITED, from_block, to_block):
+        for log, place in self.logs(escrow, DEPOSITED, from_block, to_block):
             (amount_wei,) = decode(["uint256"], _data(log))
             account, deposit_id = _address_topic(log, 1), _topic(log, 2)
             found.append(DepositEvent(account, amount_wei, deposit_id, place))
@@ -124,7 +124,7 @@ class ChainClient:
     ) -> list[WithdrawalEvent]:
         """Withdrawals from custody in both-inclusive blocks, in chain order."""
         found: list[WithdrawalEvent] = []
-        for log, place in self._logs(escrow, WITHDRAWN, from_block, to_block):
+        for log, place in self.logs(escrow, WITHDRAWN, from_block, to_block):
             (amount_wei,) = decode(["uint256"], _data(log))
             to, withdrawal_id = _address_topic(log, 1), str(log["topics"][2])
             found.append(WithdrawalEvent(to, amount_wei, withdrawal_id, place))
@@ -133,7 +133,7 @@ class ChainClient:
     def claim_events(self, distributor: str, from_block: int, to_block: int) -> list[ClaimEvent]:
         """Payouts to accounts in both-inclusive blocks, in chain order."""
         found: list[ClaimEvent] = []
-        for log, place in self._logs(distributor, CLAIMED, from_block, to_block):
+        for log, place in self.logs(distributor, CLAIMED, from_block, to_block):
             amount_wei, cumulative_wei = decode(["uint256", "uint256"], _data(log))
             account, root = _address_topic(log, 1), str(log["topics"][2])
             found.append(ClaimEvent(account, amount_wei, cumulative_wei, root, place))
@@ -143,7 +143,7 @@ class ChainClient:
 
     def balance_of(self, token: str, account: str, block: BlockTag = "latest") -> int:
         """OPEN of ``account`` in wei."""
-        return int(self._read(token, "balanceOf(address)", [account], ["uint256"], block)[0])
+        return int(self.read(token, "balanceOf(address)", [account], ["uint256"], block)[0])
 
     def native_balance_of(self, account: str, block: BlockTag = "latest") -> int:
         """The chain's native coin of ``account`` in wei; it pays for gas."""
@@ -151,24 +151,24 @@ class ChainClient:
 
     def nonces(self, token: str, account: str) -> int:
         """The next ERC-2612 permit nonce of ``account``."""
-        return int(self._read(token, "nonces(address)", [account], ["uint256"], "latest")[0])
+        return int(self.read(token, "nonces(address)", [account], ["uint256"], "latest")[0])
 
     def claimed(self, distributor: str, account: str, block: BlockTag = "latest") -> int:
         """Paid out to ``account`` so far, in wei."""
-        return int(self._read(distributor, "claimed(address)", [account], ["uint256"], block)[0])
+        return int(self.read(distributor, "claimed(address)", [account], ["uint256"], block)[0])
 
     def is_root_accepted(self, distributor: str, root: bytes) -> bool:
         """Whether claims against ``root`` are paid now."""
-        accepted = self._read(distributor, "isAccepted(bytes32)", [root], ["bool"], "latest")[0]
+        accepted = self.read(distributor, "isAccepted(bytes32)", [root], ["bool"], "latest")[0]
         return bool(accepted)
 
     def distributor_state(self, distributor: str, block: BlockTag = "latest") -> DistributorState:
         """Totals, current root and waiting proposal of the distributor."""
 
         def value(signature: str, kind: str = "uint256") -> Any:
-            return self._read(distributor, signature, [], [kind], block)[0]
+            return self.read(distributor, signature, [], [kind], block)[0]
 
-        waiting = self._read(
+        waiting = self.read(
             distributor,
             "proposal()",
             [],
@@ -188,7 +188,7 @@ class ChainClient:
 
     def anchor_of(self, registry: str, subject: bytes, root: bytes) -> AnchorState | None:
         """When ``root`` was anchored for ``subject``; None when it was not."""
-        timestamp, number, count = self._read(
+        timestamp, number, count = self.read(
             registry,
             "anchorOf(bytes32,bytes32)",
             [subject, root],
@@ -199,7 +199,7 @@ class ChainClient:
 
     def is_escrow_id_used(self, escrow: str, identifier: bytes) -> bool:
         """Whether a withdrawal or funding id was processed."""
-        return bool(self._read(escrow, "isUsed(bytes32)", [identifier], ["bool"], "latest")[0])
+        return bool(self.read(escrow, "isUsed(bytes32)", [identifier], ["bool"], "latest")[0])
 
     def code_of(self, address: str) -> bytes:
         """Deployed code at ``address``; empty when there is none."""
@@ -285,7 +285,7 @@ class ChainClient:
     def _has_transaction(self, transaction_hash: str) -> bool:
         return self.request("eth_getTransactionByHash", transaction_hash) is not None
 
-    def _read(
+    def read(
         self,
         contract: str,
         signature: str,
@@ -293,6 +293,7 @@ class ChainClient:
         returns: list[str],
         block: BlockTag,
     ) -> tuple[Any, ...]:
+        """What a view function answers, decoded; raises ``RpcFailure`` when it is not there."""
         types = signature[signature.index("(") + 1 : -1]
         data = Web3.keccak(text=signature)[:4] + encode(
             types.split(",") if types else [], arguments
@@ -306,9 +307,10 @@ class ChainClient:
         except DecodingError as error:
             raise RpcFailure(f"{contract} answers {signature} in another form.") from error
 
-    def _logs(
+    def logs(
         self, contract: str, event: str, from_block: int, to_block: int
     ) -> list[tuple[dict[str, Any], LogPlace]]:
+        """Logs of one event of one contract in both-inclusive blocks, in chain order."""
         topic = Web3.to_hex(Web3.keccak(text=event))
         found: list[tuple[dict[str, Any], LogPlace]] = []
         for start in range(from_block, to_block + 1, self._log_range_blocks):

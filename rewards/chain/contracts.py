@@ -61,6 +61,15 @@ class Addresses:
     deployed_block: int
     deployed_block_hash: str
     source_hash: str
+    # Came later: empty in the file of a chain that has not got them yet.
+    governor: str = ""
+    timelock: str = ""
+    parameters: str = ""
+    staking: str = ""
+
+    @property
+    def has_governance(self) -> bool:
+        return bool(self.governor)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
@@ -114,8 +123,8 @@ def deploy_all(client: ChainClient, signer: Signer, plan: DeploymentPlan) -> Add
         return send_and_wait(client, signer, create_call(name, types, [*admin, *extra]))
 
     first = create("OpenToken", ["uint256"], plan.cap_wei)
-    token = _created(first)
-    distributor = _created(
+    token = created_by(first)
+    distributor = created_by(
         create(
             "CumulativeMerkleDistributor",
             ["address", "uint64"],
@@ -123,13 +132,13 @@ def deploy_all(client: ChainClient, signer: Signer, plan: DeploymentPlan) -> Add
             plan.challenge_delay_seconds,
         )
     )
-    escrow = _created(create("DepositEscrow", ["address", "address"], token, distributor))
+    escrow = created_by(create("DepositEscrow", ["address", "address"], token, distributor))
     addresses = Addresses(
         chain_id=client.expected_chain_id,
         token=token,
         escrow=escrow,
         distributor=distributor,
-        anchors=_created(create("AnchorRegistry", [])),
+        anchors=created_by(create("AnchorRegistry", [])),
         deployed_block=first.block_number,
         deployed_block_hash=first.block_hash,
         source_hash=artifact("OpenToken").source_hash,
@@ -159,7 +168,10 @@ def addresses_are_live(client: ChainClient, addresses: Addresses) -> bool:
         return False
     if client.block_hash(addresses.deployed_block) != addresses.deployed_block_hash:
         return False
-    contracts = (addresses.token, addresses.escrow, addresses.distributor, addresses.anchors)
+    contracts = [addresses.token, addresses.escrow, addresses.distributor, addresses.anchors]
+    if addresses.has_governance:
+        contracts += [addresses.governor, addresses.timelock]
+        contracts += [addresses.parameters, addresses.staking]
     return all(client.code_of(contract) for contract in contracts)
 
 
@@ -175,7 +187,8 @@ def _mint_once(
         send_and_wait(client, signer, renounce)
 
 
-def _created(receipt: Receipt) -> str:
+def created_by(receipt: Receipt) -> str:
+    """The address of the contract that a transaction created."""
     if receipt.contract_address is None:
         raise ChainError(f"{receipt.transaction_hash} created no contract")
     return receipt.contract_address

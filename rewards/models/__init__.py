@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from rewards.models.chain import Anchor, ChainCursor, ChainTransaction, Claim, Deposit
+from rewards.models.governance import (
+    CuratorDecision,
+    GovernanceReading,
+    ParameterChange,
+    Proposal,
+    VotingPower,
+)
 from rewards.models.ledger import Account, Entry, Hold, Transaction
 from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
@@ -13,15 +20,20 @@ __all__ = [
     "ChainCursor",
     "ChainTransaction",
     "Claim",
+    "CuratorDecision",
     "Deposit",
     "EarningLine",
     "Entry",
     "Epoch",
     "EpochPayout",
+    "GovernanceReading",
     "Hold",
+    "ParameterChange",
     "PayoutFreeze",
+    "Proposal",
     "ReconcileRun",
     "Settlement",
     "SplitParameters",
     "Transaction",
+    "VotingPower",
 ]

@@ -30,16 +30,14 @@ class ChainCursor(models.Model):
         return f"chain {self.chain_id} at {self.block_number}"
 
 
-class ChainEvent(models.Model):
-    """An event in a final block. Voided when that block left the chain; kept all the same."""
+class ChainPlace(models.Model):
+    """Where an event in a final block happened. Voided with its block; kept all the same."""
 
     chain_id = models.BigIntegerField()
     transaction_hash = models.CharField(max_length=66)
     log_index = models.PositiveIntegerField()
     block_number = models.BigIntegerField()
     block_hash = models.CharField(max_length=66)
-    address = models.CharField(max_length=42)
-    amount_wei = WeiField()
     applications = models.PositiveIntegerField(default=1, help_text="Times it was applied.")
     seen_at = models.DateTimeField(db_default=Now())
 
@@ -51,6 +49,16 @@ class ChainEvent(models.Model):
         """Names this application of this event in ledger keys."""
         place = f"{self.chain_id}:{self.transaction_hash}:{self.log_index}"
         return f"{place}:{self.block_hash}:{self.applications}"
+
+
+class ChainEvent(ChainPlace):
+    """An event that moved OPEN."""
+
+    address = models.CharField(max_length=42)
+    amount_wei = WeiField()
+
+    class Meta:
+        abstract = True
 
 
 class Deposit(ChainEvent):

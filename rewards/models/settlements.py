@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 
+import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from openledger_site.core.money import WeiField
+from rewards.models.governance import ParameterChange
 from rewards.models.ledger import Hold, Transaction
 from rewards.models.triggers import append_only, never_deleted
 
@@ -17,10 +19,20 @@ PARTS_PER_MILLION = 1_000_000
 
 
 class SplitParameters(models.Model):
-    """How a fee is split, in parts per million. A change is a new row from some epoch on."""
+    """How a fee is split, in parts per million, and how long earnings wait.
+
+    Version 1 is what the site began with. Every later one repeats a vote that became final on
+    chain, and is in force from some epoch on unless that vote's block left the chain.
+    """
 
     version = models.PositiveIntegerField(unique=True)
+    change = models.OneToOneField(
+        ParameterChange, null=True, on_delete=models.PROTECT, related_name="parameters"
+    )
     effective_from_epoch = models.PositiveIntegerField(default=1)
+    holding_seconds = models.PositiveIntegerField(
+        null=True, help_text="Empty until a vote decides: EARNINGS_HOLDING_SECONDS."
+    )
     contributors_ppm = models.PositiveIntegerField(default=700_000)
     builder_ppm = models.PositiveIntegerField(default=200_000)
     stakers_ppm = models.PositiveIntegerField(default=50_000)
@@ -29,8 +41,34 @@ class SplitParameters(models.Model):
 
     class Meta:
         verbose_name_plural = "split parameters"
-        triggers = [append_only("split_parameters_are_append_only")]
+        triggers = [
+            append_only("split_parameters_are_append_only"),
+            pgtrigger.Trigger(
+                name="split_parameters_repeat_a_vote",
+                operation=pgtrigger.Insert,
+                when=pgtrigger.Before,
+                func="""
+                    IF NEW.change_id IS NOT NULL AND NOT EXISTS (
+                        SELECT 1 FROM rewards_parameterchange vote
+                         WHERE vote.id = NEW.change_id AND vote.state = 'counted'
+                           AND NEW.effective_from_epoch >= vote.from_epoch
+                           AND (NEW.contributors_ppm, NEW.builder_ppm, NEW.stakers_ppm,
+                                NEW.platform_ppm, NEW.holding_seconds)
+                             = (vote.contributors_bps * 100, vote.builder_bps * 100,
+                                vote.stakers_bps * 100, vote.platform_bps * 100,
+                                vote.holding_seconds)) THEN
+                        RAISE EXCEPTION 'parameters differ from the vote' USING ERRCODE = '23514';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(version=1, change__isnull=True)
+                | Q(version__gt=1, change__isnull=False),
+                name="split_parameters_come_from_a_vote",
+            ),
             models.CheckConstraint(
                 condition=Q(
                     contributors_ppm=PARTS_PER_MILLION
@@ -39,16 +77,25 @@ class SplitParameters(models.Model):
                     - F("platform_ppm")
                 ),
                 name="split_parameters_sum_to_a_million",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
         return f"split parameters {self.version}"
 
+    @property
+    def holding_seconds_in_force(self) -> int:
+        """How long earnings wait for a refund, in seconds."""
+        if self.holding_seconds is None:
+            return int(settings.EARNINGS_HOLDING_SECONDS)
+        return self.holding_seconds
+
     def as_dict(self) -> dict[str, int]:
         """As printed on a receipt."""
         return {
             "version": self.version,
+            "effective_from_epoch": self.effective_from_epoch,
+            "holding_seconds": self.holding_seconds_in_force,
             "contributors_ppm": self.contributors_ppm,
             "builder_ppm": self.builder_ppm,
             "stakers_ppm": self.stakers_ppm,

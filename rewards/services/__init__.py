@@ -7,6 +7,8 @@ from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
+from rewards.services.governance import carry_out_decisions, register_curator_appointment
+from rewards.services.governance_readings import read_governance
 from rewards.services.ledger import (
     HoldResolved,
     InsufficientFunds,
@@ -17,6 +19,7 @@ from rewards.services.ledger import (
     post,
     void_hold,
 )
+from rewards.services.parameters import split_parameters
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
@@ -25,7 +28,6 @@ from rewards.services.settlements import (
     release_earnings,
     settle_answer,
     split_fee,
-    split_parameters,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Report",
     "advance_epochs",
     "anchor_root",
+    "carry_out_decisions",
     "close_epoch",
     "credit_unassigned",
     "earnings_summary",
@@ -45,8 +48,10 @@ __all__ = [
     "post",
     "post_many",
     "raise_refusals",
+    "read_governance",
     "reconcile",
     "refund_answer",
+    "register_curator_appointment",
     "register_reconcile_check",
     "release_earnings",
     "send_transactions",

@@ -23,6 +23,12 @@ from rewards.chain.records import BlockReference, DepositEvent
 from rewards.models import Account, ChainCursor, Claim, Deposit
 from rewards.services.chain import WATCHER_LOCK, chain_client, contract_addresses, only_runner
 from rewards.services.claims import book_claim, void_claim
+from rewards.services.governance import (
+    book_governance,
+    carry_out_decisions,
+    governance_events,
+    void_governance,
+)
 from rewards.services.ledger import post, system_account, user_account
 
 logger = logging.getLogger(__name__)
@@ -63,6 +69,7 @@ def catch_up(client: ChainClient, addresses: Addresses) -> WatchResult:
         deposits, claims = deposits + found[0], claims + found[1]
     for address in _unassigned_addresses_now_linked():
         credit_unassigned(address)
+    carry_out_decisions()
     return WatchResult(cursor.block_number, deposits, claims, voided)
 
 
@@ -72,9 +79,11 @@ def _book_range(
     first = cursor.block_number + 1
     deposits = client.deposit_events(addresses.escrow, first, reached.number)
     claims = client.claim_events(addresses.distributor, first, reached.number)
+    votes = governance_events(client, addresses, first, reached.number)
     with transaction.atomic():
         credited = sum(_credit(event, addresses.chain_id) for event in deposits)
         booked = sum(book_claim(event, addresses.chain_id) for event in claims)
+        book_governance(votes, addresses)
         cursor.block_number, cursor.block_hash = reached.number, reached.hash
         cursor.seen_at = Now()
         cursor.save()
@@ -124,6 +133,7 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
                 break
             _void(event)
             voided += 1
+    voided += void_governance(client, cursor.chain_id)
     cursor.block_number, cursor.block_hash = kept_number, kept_hash
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()

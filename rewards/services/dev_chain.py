@@ -8,8 +8,16 @@ from uuid import uuid4
 from django.conf import settings
 
 from openledger_site.core.errors import DomainError
-from rewards.chain.contracts import Addresses, DeploymentPlan, addresses_are_live, deploy_all
+from rewards.chain.client import ChainClient
+from rewards.chain.contracts import (
+    WEI_PER_OPEN,
+    Addresses,
+    DeploymentPlan,
+    addresses_are_live,
+    deploy_all,
+)
 from rewards.chain.errors import ReceiptTimeout
+from rewards.chain.governance_deployment import GovernancePlan, deploy_governance
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
@@ -20,6 +28,7 @@ from rewards.services.chain import (
     only_runner,
     operator_signer,
 )
+from rewards.services.parameters import genesis_values
 from rewards.services.sender import queue_transaction, send_transactions
 
 WEI_FOR_GAS = 10**18
@@ -32,25 +41,49 @@ class NotTheDevelopmentChain(DomainError):
 
 
 def deploy_contracts() -> tuple[Addresses, bool]:
-    """The contracts, and whether this call deployed them; calling again changes nothing."""
+    """The contracts, and whether this call deployed any; calling again changes nothing.
+
+    A chain of before votes keeps its contracts and gets what it lacks.
+    """
     _refuse_elsewhere()
     client, signer = chain_client(), operator_signer()
     with only_runner(SENDER_LOCK, wait=True):  # deploying takes nonces from the node
-        try:
-            addresses = contract_addresses()
-            if addresses_are_live(client, addresses):
-                return addresses, False
-        except ContractsMissing:
-            pass
-        plan = DeploymentPlan(
-            operator=signer.address,
-            guardian=signer.address,
-            treasury=signer.address,
-            challenge_delay_seconds=settings.EPOCH_CHALLENGE_SECONDS,
-        )
-        addresses = deploy_all(client, signer, plan)
+        addresses = _addresses_that_live(client)
+        if addresses is not None and addresses.has_governance:
+            return addresses, False
+        if addresses is None:
+            plan = DeploymentPlan(
+                operator=signer.address,
+                guardian=signer.address,
+                treasury=signer.address,
+                challenge_delay_seconds=settings.EPOCH_CHALLENGE_SECONDS,
+            )
+            addresses = deploy_all(client, signer, plan)
+        addresses = deploy_governance(client, signer, addresses, governance_plan(signer.address))
         addresses.save(settings.CHAIN_ADDRESSES_FILE)
     return addresses, True
+
+
+def _addresses_that_live(client: ChainClient) -> Addresses | None:
+    try:
+        addresses = contract_addresses()
+    except ContractsMissing:
+        return None
+    return addresses if addresses_are_live(client, addresses) else None
+
+
+def governance_plan(operator: str) -> GovernancePlan:
+    """The rules in the settings; version 1 of the parameters is what the site splits by now."""
+    return GovernancePlan(
+        values=genesis_values(),
+        slasher=operator,
+        arbiter=operator,
+        voting_delay_seconds=settings.GOVERNANCE_VOTING_DELAY_SECONDS,
+        voting_period_seconds=settings.GOVERNANCE_VOTING_PERIOD_SECONDS,
+        proposal_threshold_wei=settings.GOVERNANCE_THRESHOLD_OPEN * WEI_PER_OPEN,
+        quorum_floor_wei=settings.GOVERNANCE_QUORUM_FLOOR_OPEN * WEI_PER_OPEN,
+        timelock_delay_seconds=settings.GOVERNANCE_TIMELOCK_SECONDS,
+    )
 
 
 def give_test_open(account: str, amount_wei: int, *, timeout_seconds: float = 30.0) -> list[str]:

@@ -26,10 +26,10 @@ from rewards.services.epoch_books import (
     post_due,
     write_payouts,
 )
+from rewards.services.parameters import EPOCH_LOCK
 from rewards.services.sender import DONE_BEFORE, queue_transaction
 
 State = Epoch.State
-EPOCH_LOCK = 0x0A0D1A
 
 
 class PayoutsFrozen(Conflict):

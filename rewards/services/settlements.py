@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -15,7 +14,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.money import split_wei
-from rewards.models import Account, EarningLine, Epoch, Hold, Settlement, SplitParameters
+from rewards.models import Account, EarningLine, Hold, Settlement, SplitParameters
 from rewards.models.settlements import PARTS_PER_MILLION
 from rewards.services.ledger import (
     HoldResolved,
@@ -26,6 +25,7 @@ from rewards.services.ledger import (
     user_account,
     void_hold,
 )
+from rewards.services.parameters import split_parameters
 
 Kind = Account.Kind
 Role = EarningLine.Role
@@ -65,17 +65,6 @@ class FeeSplit:
             "platform_wei": self.platform_wei,
             "dust_wei": self.dust_wei,
         }
-
-
-def split_parameters() -> SplitParameters:
-    """The parameters of the epoch under way."""
-    last = Epoch.objects.order_by("-number").values_list("number", flat=True).first() or 0
-    chosen = (
-        SplitParameters.objects.filter(effective_from_epoch__lte=last + 1)
-        .order_by("-version")
-        .first()
-    )
-    return chosen or SplitParameters.objects.get_or_create(version=1)[0]
 
 
 def split_fee(
@@ -180,7 +169,7 @@ def settle_answer(
             source_url=source_url,
             **split.parts(),
         )
-        _write_lines(settlement, split)
+        _write_lines(settlement, split, parameters.holding_seconds_in_force)
         record_audit(
             "answer.settle",
             actor=payer,
@@ -210,8 +199,8 @@ def _income_legs(split: FeeSplit, people: dict[int, User]) -> list[Leg]:
     return legs
 
 
-def _write_lines(settlement: Settlement, split: FeeSplit) -> None:
-    matures_at = Now() + timedelta(seconds=settings.EARNINGS_HOLDING_SECONDS)
+def _write_lines(settlement: Settlement, split: FeeSplit, holding_seconds: int) -> None:
+    matures_at = Now() + timedelta(seconds=holding_seconds)
     EarningLine.objects.bulk_create(
         EarningLine(
             settlement=settlement,

@@ -6,11 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
-from rewards.models import Account, EarningLine, Hold, Settlement, SplitParameters
+from rewards.models import (
+    Account,
+    EarningLine,
+    Hold,
+    ParameterChange,
+    Settlement,
+    SplitParameters,
+)
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.services import (
     HoldResolved,
@@ -50,6 +59,34 @@ def settle(hold: Hold, builder: User, contributor: User, owner: User) -> Settle:
         return settle_answer(**(given | changes))  # type: ignore[arg-type]
 
     return settle
+
+
+def decide(*, version: int, from_epoch: int, holding_seconds: int = 60) -> SplitParameters:
+    """What the watcher writes for a final vote; the way there is tested in test_governance."""
+    change = ParameterChange.objects.create(
+        chain_id=31337,
+        transaction_hash=f"0x{version:064x}",
+        log_index=0,
+        block_number=version,
+        block_hash=f"0x{version:064x}",
+        contract="0x" + "1" * 40,
+        version=version,
+        from_epoch=from_epoch,
+        contributors_bps=0,
+        builder_bps=9_000,
+        stakers_bps=500,
+        platform_bps=500,
+        holding_seconds=holding_seconds,
+        slashing_cap_bps=1_000,
+    )
+    return SplitParameters.objects.create(
+        version=version,
+        change=change,
+        effective_from_epoch=from_epoch,
+        contributors_ppm=0,
+        builder_ppm=900_000,
+        holding_seconds=holding_seconds,
+    )
 
 
 def let_mature() -> None:
@@ -147,8 +184,32 @@ def test_a_refund_after_the_window_is_refused(settle: Settle, consumer: User) ->
 
 def test_new_parameters_count_from_their_epoch_on(settle: Settle) -> None:
     first = split_parameters()
-    changed = {"contributors_ppm": 0, "builder_ppm": 900_000}
-    SplitParameters.objects.create(version=2, effective_from_epoch=2, **changed)
+    decide(version=2, from_epoch=2)
     assert settle().parameters == first
-    SplitParameters.objects.create(version=3, effective_from_epoch=1, **changed)
+    decide(version=3, from_epoch=1)
     assert split_parameters().version == 3
+
+
+def test_a_vote_whose_block_left_the_chain_is_not_in_force(settle: Settle) -> None:
+    decide(version=2, from_epoch=1)
+    assert split_parameters().version == 2
+    ParameterChange.objects.update(state="voided")
+    assert settle().parameters.version == 1
+
+
+def test_the_governed_holding_time_replaces_the_setting(settle: Settle, settings: Settings) -> None:
+    settings.EARNINGS_HOLDING_SECONDS = 10_000
+    decide(version=2, from_epoch=1, holding_seconds=0)
+    settle()
+    assert release_earnings() == 1
+
+
+def test_nothing_but_a_vote_changes_the_parameters() -> None:
+    split_parameters()
+    with pytest.raises(IntegrityError, match="come_from_a_vote"), transaction.atomic():
+        SplitParameters.objects.create(version=2)
+    change = decide(version=2, from_epoch=5).change
+    for differs in ({"platform_ppm": 0, "stakers_ppm": 100_000}, {"effective_from_epoch": 4}):
+        given = {"contributors_ppm": 0, "builder_ppm": 900_000, "effective_from_epoch": 5} | differs
+        with pytest.raises(IntegrityError, match="differ from the vote"), transaction.atomic():
+            SplitParameters.objects.create(version=3, change=change, holding_seconds=60, **given)

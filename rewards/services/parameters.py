@@ -1,0 +1,111 @@
+"""The governed numbers in the books: which are in force, and how a vote's become so.
+
+Nothing else writes `SplitParameters` after version 1. The site begins with the defaults of that
+row; `manage.py deploy_contracts` deploys version 1 on chain with the same numbers.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Max
+
+from openledger_site.core.audit import record_audit
+from rewards.chain.governance import HOLDING_SECONDS_MAX, ParameterEvent, ParameterValues
+from rewards.models import Epoch, ParameterChange, SplitParameters
+
+EPOCH_LOCK = 0x0A0D1A
+PPM_PER_BPS = 100
+GENESIS_SLASHING_CAP_BPS = 1_000
+
+
+def epoch_under_way() -> int:
+    """The number of the epoch whose answers are being earned now."""
+    return (Epoch.objects.aggregate(last=Max("number"))["last"] or 0) + 1
+
+
+def split_parameters() -> SplitParameters:
+    """The parameters of the epoch under way."""
+    in_force = SplitParameters.objects.filter(effective_from_epoch__lte=epoch_under_way())
+    chosen = in_force.exclude(change__state="voided").order_by("-version").first()
+    return chosen or SplitParameters.objects.get_or_create(version=1)[0]
+
+
+def genesis_values() -> ParameterValues:
+    """Version 1 as the contract is deployed with it: what the site splits by without any vote."""
+    first = SplitParameters(version=1)
+    return ParameterValues(
+        contributors_bps=first.contributors_ppm // PPM_PER_BPS,
+        builder_bps=first.builder_ppm // PPM_PER_BPS,
+        stakers_bps=first.stakers_ppm // PPM_PER_BPS,
+        platform_bps=first.platform_ppm // PPM_PER_BPS,
+        holding_seconds=min(settings.EARNINGS_HOLDING_SECONDS, HOLDING_SECONDS_MAX),
+        slashing_cap_bps=GENESIS_SLASHING_CAP_BPS,
+    )
+
+
+def book_parameters(event: ParameterEvent, chain_id: int, contract: str) -> bool:
+    """Book one final change, in force from the next epoch on; False when it is booked already.
+
+    Version 1 is the deployment's and changes nothing. A change whose block left the chain and came
+    back counts again from where it counted. The caller holds a transaction open.
+    """
+    if event.version == 1:
+        return False
+    place = event.place
+    values = event.values
+    change, is_new = ParameterChange.objects.get_or_create(
+        chain_id=chain_id,
+        transaction_hash=place.transaction_hash,
+        log_index=place.log_index,
+        block_hash=place.block_hash,
+        defaults={
+            "block_number": place.block_number,
+            "contract": contract,
+            "version": event.version,
+            "from_epoch": event.from_epoch,
+            "contributors_bps": values.contributors_bps,
+            "builder_bps": values.builder_bps,
+            "stakers_bps": values.stakers_bps,
+            "platform_bps": values.platform_bps,
+            "holding_seconds": values.holding_seconds,
+            "slashing_cap_bps": values.slashing_cap_bps,
+        },
+    )
+    if is_new:
+        _write_parameters(change)
+        return True
+    if change.state == ParameterChange.State.COUNTED:
+        return False
+    change.state, change.applications = ParameterChange.State.COUNTED, change.applications + 1
+    change.save(update_fields=["state", "applications"])
+    return True
+
+
+def _write_parameters(change: ParameterChange) -> None:
+    with connection.cursor() as cursor:  # no epoch closes between the reading of its number and us
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EPOCH_LOCK])
+    last = SplitParameters.objects.aggregate(last=Max("version"))["last"]
+    parameters = SplitParameters.objects.create(
+        version=(last or split_parameters().version) + 1,
+        change=change,
+        effective_from_epoch=max(change.from_epoch, epoch_under_way() + 1),
+        contributors_ppm=change.contributors_bps * PPM_PER_BPS,
+        builder_ppm=change.builder_bps * PPM_PER_BPS,
+        stakers_ppm=change.stakers_bps * PPM_PER_BPS,
+        platform_ppm=change.platform_bps * PPM_PER_BPS,
+        holding_seconds=change.holding_seconds,
+    )
+    record_audit(
+        "parameters.change",
+        actor="watcher",
+        subject=f"parameters:{parameters.version}",
+        from_epoch=parameters.effective_from_epoch,
+        transaction=change.transaction_hash,
+    )
+
+
+def void_parameters(change: ParameterChange) -> None:
+    """Take a change out of force whose block left the chain; receipts that used it keep it."""
+    change.state = ParameterChange.State.VOIDED
+    change.save(update_fields=["state"])
