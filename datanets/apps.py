@@ -5,3 +5,9 @@ from django.apps import AppConfig
 
 class DatanetsConfig(AppConfig):
     name = "datanets"
+
+    def ready(self) -> None:
+        from datanets.services.appoint_curator import appoint_curator
+        from rewards.services import register_curator_appointment
+
+        register_curator_appointment(appoint_curator)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from rewards import api, views
+from rewards import api, governance_views, views
 
 app_name = "rewards"
 urlpatterns = [
@@ -15,6 +15,17 @@ urlpatterns = [
     path("epochs/close/", views.epoch_close, name="epoch-close"),
     path("epochs/<int:number>/", views.epoch_detail, name="epoch-detail"),
     path("epochs/<int:number>/leaves.json", views.epoch_leaves, name="epoch-leaves"),
+    path("governance/", governance_views.proposal_list, name="governance"),
+    path("governance/power/", governance_views.voting_power, name="voting-power"),
+    path("governance/found/", governance_views.proposal_found, name="proposal-found"),
+    path("governance/new/", governance_views.proposal_choose, name="proposal-choose"),
+    path("governance/new/<slug:action>/", governance_views.proposal_new, name="proposal-new"),
+    path("governance/<uuid:public_id>/", governance_views.proposal_detail, name="proposal-detail"),
+    path(
+        "governance/<uuid:public_id>/state/",
+        governance_views.proposal_state,
+        name="proposal-state",
+    ),
     path("status/", views.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),
     path("api/claim", api.ClaimView.as_view(), name="api-claim"),

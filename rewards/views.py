@@ -31,7 +31,7 @@ def _person(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
-def _contracts() -> dict[str, Any] | None:
+def wallet_contracts() -> dict[str, Any] | None:
     """What a wallet needs to know; None before deployment."""
     try:
         addresses = contract_addresses()
@@ -51,7 +51,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "addresses": selectors.wallet_addresses_of(user),
         "deposits": selectors.deposits_of(user)[:5],
         "page": entries.get_page(request.GET.get("page")),
-        "contracts": _contracts(),
+        "contracts": wallet_contracts(),
         "form": DepositForm(),
     }
     return render(request, "rewards/overview.html", context)
@@ -124,7 +124,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "claims": selectors.claims_of(user)[:5],
         "addresses": selectors.wallet_addresses_of(user),
         "page": lines.get_page(request.GET.get("page")),
-        "contracts": _contracts(),
+        "contracts": wallet_contracts(),
         "freeze": selectors.payout_freeze(),
     }
     return render(request, "rewards/earnings.html", context)

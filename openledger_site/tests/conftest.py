@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
+from django.utils import timezone
 
 from datanets.models import Contribution, Membership, Record, Review
 from datanets.services import (
@@ -41,7 +42,7 @@ from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import Lease
 from openledger_site.core.models import Job
-from rewards.models import Account, Epoch
+from rewards.models import Account, Epoch, Proposal
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -92,6 +93,7 @@ def _make_thread(folder: Path) -> Thread:
     _doubt(people["Carla"], things)
     _account(people["Bo"], things)
     _close_epoch(things)
+    _propose(things)
     return Thread(people, things)
 
 
@@ -207,4 +209,16 @@ def _close_epoch(things: SimpleNamespace) -> None:
         number=1, root="0x" + "a" * 64, leaves=1, amount_wei=1, total_wei=1,
         leaf_file=store_bytes(b'{"leaves": []}'), distributor="0x" + "1" * 40, chain_id=31337,
         transaction=row,
+    )  # fmt: skip
+
+
+def _propose(things: SimpleNamespace) -> None:
+    """A proposal as the watcher books it; its path through the chain is tested in rewards."""
+    now = timezone.now()
+    things.action = "fee-split"
+    things.proposal = Proposal.objects.create(
+        chain_id=31337, transaction_hash="0x" + "1" * 64, log_index=0, block_number=1,
+        block_hash="0x" + "2" * 64, governor="0x" + "3" * 40, proposal_id="1",
+        proposer="0x" + "4" * 40, actions=[], title="Change", description_hash="0x" + "5" * 64,
+        vote_start=now, vote_end=now,
     )  # fmt: skip

@@ -99,6 +99,13 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:epoch-close": door("POST", FOUND, 404, 404),
     "rewards:epoch-detail": public("epoch.number"),
     "rewards:epoch-leaves": public("epoch.number"),
+    "rewards:governance": public(),
+    "rewards:voting-power": own(),
+    "rewards:proposal-found": own(),
+    "rewards:proposal-choose": own(),
+    "rewards:proposal-new": door("GET", FOUND, OK, OK, "Bo", "action"),
+    "rewards:proposal-detail": public("proposal.public_id"),
+    "rewards:proposal-state": public("proposal.public_id"),
     "rewards:status": public(),
     "rewards:api-balance": api(stranger=OK),
     "rewards:api-claim": api(stranger=OK),
@@ -202,7 +209,7 @@ GETS = {
     "datanets:datanet-create", "datanets:contribution-create", "datanets:member-list",
     "datanets:access-request",
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
-    "accounts:api-keys",
+    "accounts:api-keys", "rewards:proposal-new",
 }  # fmt: skip
 
 

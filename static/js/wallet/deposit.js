@@ -61,8 +61,8 @@ export async function deposit(root, wallet, status) {
 
 export async function follow(root, status, transaction, done = "Credited. It is in your balance.") {
   status.step("sent", `Sent: ${transaction.hash}`);
-  await transaction.wait();
-  status.step("confirmed", "Confirmed on chain. Waiting until the block is final…");
-  if (await untilCredited(root, transaction.hash)) status.finish(done);
-  else status.say("Confirmed on chain. It appears here once the block is final.");
+  const { blockNumber } = await transaction.wait();
+  status.step("confirmed", "Confirmed on chain. Waiting until the site has read it…");
+  if (await untilCredited(root, transaction.hash, blockNumber)) status.finish(done);
+  else status.say("Confirmed on chain. It appears here once the site has read it.");
 }

@@ -15,10 +15,10 @@ export async function post(url, fields) {
 }
 
 // Ask the server until it says that the rows show the transaction.
-export async function untilCredited(root, hash) {
+export async function untilCredited(root, hash, block) {
   const place = root.querySelector("[data-wallet-credits]");
   if (!place || !root.dataset.refreshUrl) return false;
-  const url = `${root.dataset.refreshUrl}?transaction=${hash}`;
+  const url = `${root.dataset.refreshUrl}?transaction=${hash}&block=${block}`;
   const deadline = Date.now() + 180_000;
   while (Date.now() < deadline && root.isConnected) {
     await htmx.ajax("GET", url, { target: place, swap: "innerHTML" }).catch(() => {});

@@ -7,6 +7,11 @@ const PENDING = -32002; // the wallet already shows a question
 const CONTRACT_REFUSALS = {
   NothingToClaim: "This was claimed already. Your earnings are in your wallet.",
   RootNotAccepted: "This payout is no longer the newest. Reload the page and claim again.",
+  GovernorInsufficientProposerVotes: "This wallet has too few votes to propose. Delegate to it first, or wait until a delegation is a second old.",
+  GovernorAlreadyCastVote: "This wallet has voted on this already. A vote cannot be changed.",
+  GovernorUnexpectedProposalState: "The proposal is not at that step, or the same one was made before. Reload the page.",
+  GovernorUnableToCancel: "Only its proposer can take it back, and only before the vote begins.",
+  TimelockUnexpectedOperationState: "The waiting time is not over yet. Nothing was moved.",
   InvalidProof: "The proof does not fit this payout. Reload the page and claim again.",
 };
 const DECLINED = "You declined in the wallet. Nothing was sent.";

@@ -1,4 +1,4 @@
-// data-wallet="sign-in|link|deposit|claim": finds the wallets, lets the person choose, runs the action.
+// data-wallet="sign-in|link|deposit|claim|delegate|propose|vote|queue|execute|cancel-vote": finds the wallets, lets the person choose, runs the action.
 import { attachOnce } from "../attach.js";
 import { onWalletsChange, wallets } from "./discovery.js";
 import { Status } from "./status.js";
@@ -8,6 +8,12 @@ const ACTIONS = {
   link: () => import("./sign_in.js").then((module) => module.signIn),
   deposit: () => import("./deposit.js").then((module) => module.deposit),
   claim: () => import("./claim.js").then((module) => module.claim),
+  delegate: () => import("./govern.js").then((module) => module.delegate),
+  propose: () => import("./govern.js").then((module) => module.propose),
+  vote: () => import("./govern.js").then((module) => module.vote),
+  queue: () => import("./govern.js").then((module) => module.queue),
+  execute: () => import("./govern.js").then((module) => module.execute),
+  "cancel-vote": () => import("./govern.js").then((module) => module.cancel),
 };
 const NONE = "No wallet was found in this browser. Install one, then reload this page.";
 

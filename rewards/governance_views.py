@@ -1,0 +1,179 @@
+"""The pages of votes. They show rows that a worker read; the wallet sends every transaction."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_http_methods
+from web3 import Web3
+
+from openledger_site.accounts.models import User
+from rewards import governance_selectors as selectors
+from rewards.chain.contracts import Addresses
+from rewards.governance_actions import DecodedAction, decode_action, duration, percent
+from rewards.governance_forms import ACTIONS, ActionForm, FeeSplitForm, HoldingForm, TreasuryForm
+from rewards.models import GovernanceReading, Proposal
+from rewards.services.chain import ContractsMissing, contract_addresses
+from rewards.simulation import simulate_holding, simulate_split
+from rewards.views import wallet_contracts
+
+PROPOSALS_A_PAGE = 20
+# Without contracts nothing of ours can be recognised; the pages still show what is stored.
+NOWHERE = Addresses(0, "", "", "", "", 0, "", "")
+
+
+def _reader(request: HttpRequest) -> User | None:
+    return request.user if request.user.is_authenticated else None
+
+
+def _addresses() -> Addresses:
+    try:
+        return contract_addresses()
+    except ContractsMissing:
+        return NOWHERE
+
+
+def _common(request: HttpRequest) -> dict[str, Any]:
+    """The contracts a wallet needs, and how fresh the figures are."""
+    reading = selectors.last_reading()
+    contracts = wallet_contracts()
+    if contracts is not None and not contracts["addresses"].has_governance:
+        contracts = None
+    reader = _reader(request)
+    return {
+        "contracts": contracts,
+        "reading": reading,
+        "is_stale": contracts is not None and selectors.reading_is_stale(reading),
+        "powers": selectors.voting_power_of(reader) if reader else [],
+        "rules": _rules(reading) if reading else {},
+    }
+
+
+def _rules(reading: GovernanceReading) -> dict[str, str]:
+    """The waiting times in words."""
+    return {
+        "voting_delay": duration(reading.voting_delay_seconds),
+        "voting_period": duration(reading.voting_period_seconds),
+        "timelock_delay": duration(reading.timelock_delay_seconds),
+    }
+
+
+@login_not_required
+@require_GET
+def proposal_list(request: HttpRequest) -> HttpResponse:
+    page = Paginator(selectors.proposals(), PROPOSALS_A_PAGE).get_page(request.GET.get("page"))
+    parameters = selectors.parameters_in_force()
+    context = _common(request) | {
+        "page": page,
+        "parameters": parameters,
+        "holding": duration(parameters.now.holding_seconds_in_force),
+        "slashing_cap": percent(parameters.slashing_cap_bps),
+    }
+    return render(request, "rewards/governance.html", context)
+
+
+@require_GET
+def voting_power(request: HttpRequest) -> HttpResponse:
+    """One's own votes; `?block=` says whether they were read at or after that block."""
+    powers = selectors.voting_power_of(cast(User, request.user))
+    block = _block(request)
+    done = bool(powers) and block is not None and all(row.read_block >= block for row in powers)
+    return render(request, "rewards/_voting_power.html", {"powers": powers, "done": done})
+
+
+@login_not_required
+@require_GET
+def proposal_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    proposal = selectors.proposal_by(public_id)
+    context = _common(request) | _proposal_context(proposal)
+    return render(request, "rewards/proposal_detail.html", context)
+
+
+@login_not_required
+@require_GET
+def proposal_state(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Votes and steps; `?block=` says whether they were read at or after that block."""
+    proposal = selectors.proposal_by(public_id)
+    block, read_block = _block(request), proposal.read_block
+    done = block is not None and read_block is not None and read_block >= block
+    context = _proposal_context(proposal) | {"done": done}
+    return render(request, "rewards/_proposal_state.html", context)
+
+
+def _proposal_context(proposal: Proposal) -> dict[str, Any]:
+    quorum_wei, votes_wei = proposal.quorum_wei, proposal.quorum_votes_wei
+    return {
+        "proposal": proposal,
+        "actions": [decode_action(action, _addresses()) for action in proposal.actions],
+        "moments": selectors.timeline_of(proposal),
+        "quorum_percent": min(100, votes_wei * 100 // quorum_wei) if quorum_wei else None,
+        "shares": [
+            {"label": "For", "value": proposal.for_wei},
+            {"label": "Against", "value": proposal.against_wei},
+            {"label": "Abstain", "value": proposal.abstain_wei},
+        ],
+    }
+
+
+@require_GET
+def proposal_found(request: HttpRequest) -> HttpResponse:
+    """Whether the proposal of `?transaction=` is known by now, and where it is."""
+    sought = request.GET.get("transaction", "")
+    is_hash = re.fullmatch(r"0x[0-9a-f]{64}", sought) is not None
+    proposal = selectors.proposal_of_transaction(sought) if is_hash else None
+    return render(request, "rewards/_proposal_found.html", {"proposal": proposal})
+
+
+@require_GET
+def proposal_choose(request: HttpRequest) -> HttpResponse:
+    choices = [(slug, title, help_text) for slug, (title, help_text, _) in ACTIONS.items()]
+    context = _common(request) | {"choices": choices}
+    return render(request, "rewards/proposal_choose.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def proposal_new(request: HttpRequest, action: str) -> HttpResponse:
+    """Fields, then what they would do: decoded, simulated, and ready for a wallet.
+
+    Nothing is stored, so the same form may be sent any number of times.
+    """
+    if action not in ACTIONS:
+        raise Http404("There is no such action.")
+    title, help_text, form_class = ACTIONS[action]
+    form = form_class(request.POST if request.method == "POST" else None)
+    context = _common(request) | {"form": form, "action": action, "name": title, "lede": help_text}
+    status = 200
+    if form.is_bound:
+        if not form.is_valid():
+            status = 422
+        elif context["contracts"]:
+            context |= _preview(request, form, context["contracts"]["addresses"])
+    return render(request, "rewards/proposal_form.html", context, status=status)
+
+
+def _preview(request: HttpRequest, form: ActionForm, addresses: Addresses) -> dict[str, Any]:
+    call = form.call(addresses)
+    stored = {"target": call.to or "", "value_wei": "0", "data": Web3.to_hex(call.data)}
+    decoded: DecodedAction = decode_action(stored, addresses)
+    context: dict[str, Any] = {"decoded": decoded, "description": form.description()}
+    if isinstance(form, FeeSplitForm):
+        context["split"] = simulate_split(form.shares_bps, _reader(request))
+    elif isinstance(form, HoldingForm):
+        context["holding"] = simulate_holding(form.seconds)
+    elif isinstance(form, TreasuryForm):
+        reading = selectors.last_reading()
+        held_wei = reading.treasury_wei if reading else 0
+        context["treasury_left_wei"] = held_wei - form.cleaned_data["amount"]
+        context["treasury_wei"] = held_wei
+    return context
+
+
+def _block(request: HttpRequest) -> int | None:
+    text = request.GET.get("block", "")
+    return int(text) if re.fullmatch(r"\d{1,18}", text) else None
