@@ -27,39 +27,44 @@ async function contractFor(root, chosen, status, address, abi) {
   return { contract: new Contract(address, abi, signer), account };
 }
 
-async function send(root, status, contract, name, args, done = DONE) {
-  await contract[name].staticCall(...args); // says why not, before the wallet asks for a fee
-  await follow(root, status, await contract[name](...args), done);
+// Against the block to come: time alone moves a proposal on, and a quiet chain makes no block for that.
+const NEXT = { blockTag: "pending" };
+
+async function send(root, status, { contract, account }, name, args, done = DONE) {
+  await contract[name].staticCall(...args, NEXT); // says why not, before the wallet asks for a fee
+  const { to, data } = await contract[name].populateTransaction(...args);
+  const gas = await contract.runner.provider.send("eth_estimateGas", [{ from: account, to, data }, NEXT.blockTag]);
+  await follow(root, status, await contract[name](...args, { gasLimit: (BigInt(gas) * 6n) / 5n }), done);
 }
 
 const list = (text) => text.split(",").filter(Boolean);
 const callsOf = ({ targets, values, calldatas }) => [list(targets), list(values).map(BigInt), list(calldatas)];
 
 export async function delegate(root, chosen, status) {
-  const { contract, account } = await contractFor(root, chosen, status, root.dataset.token, TOKEN_ABI);
-  const delegatee = root.querySelector("input[name=delegatee]").value.trim() || account;
-  await send(root, status, contract, "delegate", [delegatee], "Delegated. The votes count from now on.");
+  const token = await contractFor(root, chosen, status, root.dataset.token, TOKEN_ABI);
+  const delegatee = root.querySelector("input[name=delegatee]").value.trim() || token.account;
+  await send(root, status, token, "delegate", [delegatee], "Delegated. The votes count from now on.");
 }
 
 export async function propose(root, chosen, status) {
-  const { contract, account } = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
+  const governor = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
   // With this ending nobody else can propose the same first and take it back (OpenZeppelin Governor).
-  const description = `${root.dataset.description}\n\n#proposer=${account.toLowerCase()}`;
-  await send(root, status, contract, "propose", [...callsOf(root.dataset), description], "Proposed.");
+  const description = `${root.dataset.description}\n\n#proposer=${governor.account.toLowerCase()}`;
+  await send(root, status, governor, "propose", [...callsOf(root.dataset), description], "Proposed.");
 }
 
 export async function vote(root, chosen, status) {
-  const { contract, account } = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
+  const governor = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
   const { proposal, snapshot } = root.dataset;
-  if ((await contract.getVotes(account, BigInt(snapshot))) === 0n) throw new Error(NO_VOTES);
+  if ((await governor.contract.getVotes(governor.account, BigInt(snapshot), NEXT)) === 0n) throw new Error(NO_VOTES);
   const support = Number(root.querySelector("input[name=support]:checked").value);
-  await send(root, status, contract, "castVote", [BigInt(proposal), support], "Your vote is counted.");
+  await send(root, status, governor, "castVote", [BigInt(proposal), support], "Your vote is counted.");
 }
 
 function step(name) {
   return async (root, chosen, status) => {
-    const { contract } = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
-    await send(root, status, contract, name, [...callsOf(root.dataset), root.dataset.descriptionHash]);
+    const governor = await contractFor(root, chosen, status, root.dataset.governor, GOVERNOR_ABI);
+    await send(root, status, governor, name, [...callsOf(root.dataset), root.dataset.descriptionHash]);
   };
 }
 
