@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     running = make_site(
         folder,
         GOVERNANCE_VOTING_DELAY_SECONDS="8",
-        GOVERNANCE_VOTING_PERIOD_SECONDS="45",
+        GOVERNANCE_VOTING_PERIOD_SECONDS="60",
         GOVERNANCE_TIMELOCK_SECONDS="3",
     )
     running.start()

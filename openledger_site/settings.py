@@ -240,7 +240,7 @@ CELERY_BEAT_SCHEDULE = {
     "send what the outbox still holds": {"task": "core.relay_outbox", "schedule": 5.0},
     "credit deposits": {"task": "rewards.watch_chain", "schedule": 1.0},
     "send and follow transactions": {"task": "rewards.send_transactions", "schedule": 1.0},
-    "read where votes stand": {"task": "rewards.read_governance", "schedule": 3.0},
+    "read where votes stand": {"task": "rewards.read_governance", "schedule": 4.0},
     "release earnings out of the refund window": {
         "task": "rewards.release_earnings",
         "schedule": 5.0,

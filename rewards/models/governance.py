@@ -131,6 +131,13 @@ class Proposal(ChainPlace):
         return f"{self.title} ({self.state})"
 
     @property
+    def reason(self) -> str:
+        """The text without its heading and the mark of who alone may propose it."""
+        text = self.description.split("\n#proposer=")[0]
+        heading, _, rest = text.partition("\n")
+        return rest.strip() if heading.startswith("#") else text
+
+    @property
     def votes_wei(self) -> int:
         """All votes cast."""
         return int(self.for_wei + self.against_wei + self.abstain_wei)

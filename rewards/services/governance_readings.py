@@ -5,6 +5,7 @@ A page shows the time of the last reading, and when the node does not answer, th
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.db.models.functions import Now
 from openledger_site.accounts.models import Wallet
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
-from rewards.chain.errors import ChainError
+from rewards.chain.errors import CallReverted, ChainError, RpcFailure
 from rewards.chain.governance import (
     ProposalReading,
     read_governor,
@@ -24,8 +25,9 @@ from rewards.chain.governance import (
 from rewards.models import GovernanceReading, Proposal, VotingPower
 from rewards.services.chain import chain_client, contract_addresses
 
-WALLETS_AT_ONCE = 20
-WALLET_READING_SECONDS = 5  # a wallet is read again no sooner than this
+logger = logging.getLogger(__name__)
+WALLETS_AT_ONCE = 10
+WALLET_READING_SECONDS = 10  # a wallet is read again no sooner than this
 NOBODY = "0x" + "0" * 40
 
 
@@ -51,7 +53,11 @@ def _read_all(client: ChainClient, addresses: Addresses) -> int:
     rules = read_governor(client, addresses)
     unsettled = Proposal.objects.filter(chain_id=addresses.chain_id, is_settled=False)
     for proposal in unsettled.exclude(state=Proposal.State.VOIDED).order_by("-vote_start"):
-        _read_one(client, proposal, block.number)
+        try:
+            _read_one(client, proposal, block.number)
+        except (CallReverted, RpcFailure) as problem:
+            # Its block has just left the chain: the watcher is about to void it.
+            logger.warning("proposal not read: %s %s", proposal.pk, problem)
     _read_wallets(client, addresses, block.number)
     GovernanceReading.objects.update_or_create(
         chain_id=addresses.chain_id,

@@ -16,6 +16,7 @@ from rewards.models import Epoch, ParameterChange, SplitParameters
 
 EPOCH_LOCK = 0x0A0D1A
 PPM_PER_BPS = 100
+EPOCH_MAX = 2**31 - 1  # what the column holds; the watcher must not fail on any event
 GENESIS_SLASHING_CAP_BPS = 1_000
 
 
@@ -63,7 +64,7 @@ def book_parameters(event: ParameterEvent, chain_id: int, contract: str) -> bool
             "block_number": place.block_number,
             "contract": contract,
             "version": event.version,
-            "from_epoch": event.from_epoch,
+            "from_epoch": min(event.from_epoch, EPOCH_MAX),
             "contributors_bps": values.contributors_bps,
             "builder_bps": values.builder_bps,
             "stakers_bps": values.stakers_bps,
