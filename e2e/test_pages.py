@@ -35,6 +35,7 @@ PAGES = [
     ("Cleo", "/datanets/new/"),
     ("Cleo", "datanet"),
     ("Cleo", "review"),
+    ("Cleo", "review/quality"),
     ("Cleo", "members"),
     ("Cleo", "requests"),
     ("Cleo", "log"),

@@ -21,6 +21,7 @@ from datanets.services import (
     create_datanet,
     cut_version,
     decide_grant,
+    make_gold,
     request_access,
     review_all,
     revoke_grant,
@@ -114,6 +115,7 @@ def _give_data(people: dict[str, User], things: SimpleNamespace, folder: Path) -
     things.revoked_grant = revoke_grant(grant=revoked, actor=owner, answer="Not as agreed")
     things.datanet, things.contribution, things.pending = datanet, approved, pending
     things.record, things.pending_record = approved.records.all()[0], pending.records.all()[0]
+    make_gold(record=things.record, actor=owner, explanation="As the manual says it.")
     things.review, things.membership = (
         Review.objects.all()[0],
         datanet.memberships.get(role="reader"),

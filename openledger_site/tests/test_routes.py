@@ -124,6 +124,11 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:record-review": mine(
         "pending_record.public_id", by="Rene", method="POST", inside=FOUND
     ),
+    "datanets:record-appeal": mine("record.public_id", by="Carla", method="POST", inside=422),
+    "datanets:gold-make": mine("record.public_id", by="Rene", method="POST", inside=422),
+    "datanets:gold-retire": mine("record.public_id", by="Rene", method="POST", inside=FOUND),
+    "datanets:review-quality": mine("datanet.slug", by="Rene"),
+    "datanets:review-rules": mine("datanet.slug", by="Olive", method="POST", inside=422),
     "datanets:version-detail": [hidden("version.public_id"), hidden("version.public_id", by="Bo")],
     "datanets:version-manifest": hidden("version.public_id"),
     "datanets:version-proof": hidden("version.public_id record.public_id"),
