@@ -55,6 +55,7 @@ PAGES = [
     ("Dora", "model"),
     ("Emil", "/rewards/"),
     ("Emil", "/marketplace/answers/"),
+    ("Emil", "/marketplace/spending/"),
     ("Emil", "chat"),
     ("Emil", "receipt"),
 ]

@@ -183,6 +183,10 @@ DOORS: dict[str, Door | list[Door]] = {
     "marketplace:answer": mine("inference.public_id", inside=FOUND),
     "marketplace:receipt": mine("inference.public_id"),
     "marketplace:receipt-download": mine("inference.public_id"),
+    "marketplace:spending": own(),
+    "marketplace:spending-invoice": own(),
+    "marketplace:spending-cap": door("POST", FOUND, 422, 422),
+    "marketplace:spending-key-cap": mine("api_key.public_id", method="POST", inside=422),
     "marketplace:earned": own(),
     "marketplace:earned-detail": [
         mine("inference.public_id", by="Carla"),
