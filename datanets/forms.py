@@ -217,6 +217,26 @@ class GoldForm(forms.Form):
     )
 
 
+class DoubtForm(forms.Form):
+    note = forms.CharField(
+        max_length=300,
+        label="What is wrong with it",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="The Datanet's curators read it, with your name.",
+    )
+
+
+class SecondLookForm(forms.Form):
+    decision = forms.ChoiceField(choices=[("keep", "Keep it"), ("take_out", "Take it out")])
+    reason = forms.ChoiceField(choices=[("", "Why?"), *Review.Reason.choices], required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("decision") == "take_out" and not data.get("reason"):
+            self.add_error("reason", "Choose why it is taken out.")
+        return data
+
+
 class AppealForm(forms.Form):
     text = forms.CharField(
         max_length=1_000,

@@ -36,6 +36,7 @@ PAGES = [
     ("Cleo", "datanet"),
     ("Cleo", "review"),
     ("Cleo", "review/quality"),
+    ("Cleo", "review/again"),
     ("Cleo", "members"),
     ("Cleo", "requests"),
     ("Cleo", "log"),

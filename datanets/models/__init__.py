@@ -5,7 +5,7 @@ from __future__ import annotations
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
-from datanets.models.quality import Appeal, GoldAnswer, GoldRow
+from datanets.models.quality import Appeal, GoldAnswer, GoldRow, SecondLook
 from datanets.models.version import Version, VersionRecord
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "RecordKey",
     "Review",
+    "SecondLook",
     "Version",
     "VersionRecord",
 ]

@@ -1,6 +1,8 @@
-"""What keeps review honest: test rows with known answers, and appeals against a rejection."""
+"""What keeps review honest: test rows with known answers, appeals, and second looks at rows."""
 
 from __future__ import annotations
+
+import uuid
 
 from django.conf import settings
 from django.db import models
@@ -62,3 +64,49 @@ class Appeal(models.Model):
 
     def __str__(self) -> str:
         return f"appeal about record {self.record_id}"
+
+
+class SecondLook(models.Model):
+    """A reason to look at an approved row again. A curator keeps the row or takes it out."""
+
+    class Source(models.TextChoices):
+        EVALUATION = "evaluation", "A model that learnt it answers its question wrongly"
+        DISPUTE = "dispute", "Its part in an answer was disputed"
+        READER = "reader", "A reader doubts it"
+
+    class Outcome(models.TextChoices):
+        KEPT = "kept"
+        TAKEN_OUT = "taken_out", "Taken out"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    record = models.ForeignKey(Record, on_delete=models.CASCADE, related_name="second_looks")
+    source = models.CharField(max_length=10, choices=Source)
+    note = models.CharField(max_length=300)
+    opened_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    outcome = models.CharField(max_length=9, choices=Outcome, blank=True)
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["record", "source", "opened_by"],
+                condition=models.Q(outcome=""),
+                name="second_look_open_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=models.Q(outcome="", closed_at__isnull=True)
+                | (~models.Q(outcome="") & models.Q(closed_at__isnull=False)),
+                name="second_look_closed_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"second look at record {self.record_id}"

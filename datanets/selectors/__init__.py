@@ -69,6 +69,8 @@ from datanets.selectors.quality import (
     may_appeal,
     review_quality,
     reviews_shown,
+    second_look_for,
+    second_looks,
 )
 from datanets.selectors.trust import Level, Trust, trust_in
 
@@ -127,6 +129,8 @@ __all__ = [
     "reviewable_by",
     "reviews_shown",
     "rights_of",
+    "second_look_for",
+    "second_looks",
     "trainable_by",
     "training_rows",
     "trust_in",

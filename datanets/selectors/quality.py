@@ -12,7 +12,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from datanets.agreement import nominal_alpha, share_at_least
-from datanets.models import Appeal, Datanet, GoldAnswer, GoldRow, Record, Review
+from datanets.models import Appeal, Datanet, GoldAnswer, GoldRow, Record, Review, SecondLook
 from datanets.selectors.access import curatable_by, first_or_404
 
 VOTES_LOOKED_AT = 20_000
@@ -109,6 +109,26 @@ def may_appeal(record: Record) -> bool:
         return False
     decided = record.reviews.filter(verdict=Review.Verdict.REJECT).first()
     return decided is not None and decided.created_at > timezone.now() - APPEAL_TERM
+
+
+def second_looks(user: Any, datanet: Datanet) -> QuerySet[SecondLook]:
+    """Rows to look at again, oldest first; a curator's own rows are for another one."""
+    return (
+        SecondLook.objects.filter(
+            record__datanet=datanet, outcome="", record__state=Record.State.APPROVED
+        )
+        .exclude(record__contribution__contributor=user.pk)
+        .select_related("record__contribution__contributor", "opened_by")
+        .order_by("id")
+    )
+
+
+def second_look_for(user: Any, public_id: Any) -> SecondLook:
+    rows = SecondLook.objects.filter(
+        public_id=public_id, record__datanet__in=curatable_by(user)
+    ).select_related("record__datanet")
+    found: SecondLook = first_or_404(rows, "second look")
+    return found
 
 
 @dataclass(slots=True)

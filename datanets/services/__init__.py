@@ -23,6 +23,7 @@ from datanets.services.errors import (
     WaitsForCurator,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
+from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
 from datanets.services.manage_datanet import create_datanet, set_access_questions, set_review_rules
 from datanets.services.manage_members import (
@@ -56,12 +57,14 @@ __all__ = [
     "WaitsForCurator",
     "answer_gold",
     "appeal_rejection",
+    "ask_to_look_again",
     "change_role",
     "choose_mapping",
     "create_datanet",
     "cut_version",
     "decide_contribution",
     "decide_grant",
+    "decide_second_look",
     "inclusion_proof",
     "mail_about_grant",
     "make_gold",

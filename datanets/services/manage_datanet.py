@@ -14,7 +14,9 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 
-RESERVED_SLUGS = frozenset({"api", "new", "contributions", "records", "versions", "grants"})
+RESERVED_SLUGS = frozenset(
+    {"api", "new", "contributions", "records", "versions", "grants", "second-looks"}
+)
 
 
 def create_datanet(

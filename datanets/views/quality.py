@@ -5,13 +5,24 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
-from datanets.forms import AppealForm, GoldForm, ReviewRulesForm, first_mistake
+from datanets.forms import (
+    AppealForm,
+    DoubtForm,
+    GoldForm,
+    ReviewRulesForm,
+    SecondLookForm,
+    first_mistake,
+)
+from datanets.models import SecondLook
 from openledger_site.accounts.requests import signed_in_user
+
+LOOKS_A_PAGE = 20
 
 
 @require_GET
@@ -23,6 +34,7 @@ def review_quality(request: HttpRequest, slug: str) -> HttpResponse:
         "quality": selectors.review_quality(datanet),
         "golds": selectors.gold_rows(datanet),
         "rules_form": ReviewRulesForm(instance=datanet),
+        "looks": selectors.second_looks(request.user, datanet).count(),
     }
     return render(request, "datanets/review_quality.html", context)
 
@@ -67,4 +79,46 @@ def record_appeal(request: HttpRequest, record_id: UUID) -> HttpResponse:
         record=record, contributor=signed_in_user(request), **form.cleaned_data
     )
     messages.success(request, "A curator will look at it again.")
+    return redirect(record)
+
+
+@require_GET
+def second_look_list(request: HttpRequest, slug: str) -> HttpResponse:
+    datanet = selectors.datanet_for_curator(request.user, slug)
+    looks = selectors.second_looks(request.user, datanet)
+    page = Paginator(looks, LOOKS_A_PAGE).get_page(request.GET.get("page"))
+    if page.object_list:
+        services.note_reading(reader=request.user, datanet=datanet)
+    context = {"datanet": datanet, "page": page, "form": SecondLookForm()}
+    return render(request, "datanets/second_look_list.html", context)
+
+
+@require_POST
+def second_look_decide(request: HttpRequest, look_id: UUID) -> HttpResponse:
+    look = selectors.second_look_for(request.user, look_id)
+    form = SecondLookForm(request.POST)
+    if not form.is_valid():
+        raise first_mistake(form)
+    keep = form.cleaned_data["decision"] == "keep"
+    services.decide_second_look(
+        look=look, curator=signed_in_user(request), keep=keep, reason=form.cleaned_data["reason"]
+    )
+    said = "The row stays." if keep else "The next version is cut without it."
+    messages.success(request, said)
+    return redirect("datanets:second-look-list", look.record.datanet.slug)
+
+
+@require_POST
+def record_doubt(request: HttpRequest, record_id: UUID) -> HttpResponse:
+    record = selectors.record_for(request.user, record_id)
+    form = DoubtForm(request.POST)
+    if not form.is_valid():
+        raise first_mistake(form)
+    services.ask_to_look_again(
+        record_ids=[record.public_id],
+        source=SecondLook.Source.READER,
+        note=form.cleaned_data["note"],
+        opened_by=signed_in_user(request),
+    )
+    messages.success(request, "The curators will look at it.")
     return redirect(record)

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
-from datanets.forms import AppealForm, GoldForm, VersionForm
+from datanets.forms import AppealForm, DoubtForm, GoldForm, VersionForm
 from datanets.models import Appeal, Datanet, GoldRow, Record
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
@@ -104,6 +104,9 @@ def _quality(request: HttpRequest, record: Record) -> dict[str, Any]:
     return {
         "appeal": Appeal.objects.filter(record=record).first() if own or curates else None,
         "appeal_form": AppealForm() if own and selectors.may_appeal(record) else None,
+        "doubt_form": DoubtForm()
+        if request.user.is_authenticated and not own and record.state == Record.State.APPROVED
+        else None,
         "gold": GoldRow.objects.filter(record=record).first() if curates else None,
         "gold_form": GoldForm() if curates and decided and not own else None,
     }

@@ -125,6 +125,9 @@ DOORS: dict[str, Door | list[Door]] = {
         "pending_record.public_id", by="Rene", method="POST", inside=FOUND
     ),
     "datanets:record-appeal": mine("record.public_id", by="Carla", method="POST", inside=422),
+    "datanets:record-doubt": mine("record.public_id", by="Carla", method="POST", inside=422),
+    "datanets:second-look-list": mine("datanet.slug", by="Rene"),
+    "datanets:second-look-decide": mine("look.public_id", by="Rene", method="POST", inside=422),
     "datanets:gold-make": mine("record.public_id", by="Rene", method="POST", inside=422),
     "datanets:gold-retire": mine("record.public_id", by="Rene", method="POST", inside=FOUND),
     "datanets:review-quality": mine("datanet.slug", by="Rene"),
@@ -167,6 +170,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "modelfactory:run-detail": mine("run.public_id"),
     "modelfactory:run-progress": mine("run.public_id"),
     "modelfactory:run-stop": mine("run.public_id", method="POST", inside=FOUND),
+    "modelfactory:run-doubt": mine("settled_run.public_id", method="POST", inside=FOUND),
     "modelfactory:run-resume": mine("run.public_id", method="POST", inside=409),
     "modelfactory:run-retry": mine("settled_run.public_id", method="POST", inside=FOUND),
     "modelfactory:model-publish": mine("unpublished_run.public_id"),
