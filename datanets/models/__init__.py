@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datanets.models.card import DatanetCard
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
-from datanets.models.version import Version, VersionRecord
+from datanets.models.version import Version, VersionRecord, VersionSummary
 
 __all__ = [
     "AccessGrant",
     "Contribution",
     "Datanet",
+    "DatanetCard",
     "Finding",
     "Membership",
     "PersonalDatum",
@@ -19,4 +21,5 @@ __all__ = [
     "Review",
     "Version",
     "VersionRecord",
+    "VersionSummary",
 ]

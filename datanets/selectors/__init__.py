@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datanets.selectors.access import (
     Rights,
-    approved_records,
     contribution_for,
     contribution_for_contributor,
     contributions_of,
-    contributors_of,
     curatable_by,
     datanet_for,
     datanet_for_curator,
@@ -29,12 +27,19 @@ from datanets.selectors.access import (
     visible_to,
 )
 from datanets.selectors.access_log import access_log, datanet_for_log, log_lines
+from datanets.selectors.cards import card_of, completeness_of, record_for_curator
 from datanets.selectors.checks import (
     PLACES_SHOWN,
     Remark,
     flag_counts,
     personal_data_of,
     remarks_on,
+)
+from datanets.selectors.counts import (
+    COUNTED_MAX,
+    counts_of_accepted,
+    counts_of_version,
+    counts_shown,
 )
 from datanets.selectors.grants import (
     grant_for_asker,
@@ -58,26 +63,43 @@ from datanets.selectors.learning import (
     versions_for_training,
     withdrawn_training_records,
 )
+from datanets.selectors.rows import (
+    SORTS,
+    RowFilter,
+    RowsPage,
+    datanet_for_reader,
+    rows_page,
+    sample_rows,
+    version_for_reader,
+)
 
 __all__ = [
+    "COUNTED_MAX",
     "PLACES_SHOWN",
+    "SORTS",
     "EvaluationRow",
     "RecordCard",
     "Remark",
     "Rights",
+    "RowFilter",
+    "RowsPage",
     "TrainingRow",
     "access_log",
-    "approved_records",
+    "card_of",
+    "completeness_of",
     "content_of",
     "contribution_for",
     "contribution_for_contributor",
     "contributions_of",
-    "contributors_of",
+    "counts_of_accepted",
+    "counts_of_version",
+    "counts_shown",
     "curatable_by",
     "datanet_for",
     "datanet_for_curator",
     "datanet_for_log",
     "datanet_for_owner",
+    "datanet_for_reader",
     "datanet_for_reviewer",
     "datanet_list",
     "entry_for",
@@ -95,6 +117,7 @@ __all__ = [
     "readable_by",
     "record_cards",
     "record_for",
+    "record_for_curator",
     "record_for_reviewer",
     "records_visible_to",
     "remarks_on",
@@ -102,9 +125,12 @@ __all__ = [
     "review_queue",
     "reviewable_by",
     "rights_of",
+    "rows_page",
+    "sample_rows",
     "trainable_by",
     "training_rows",
     "version_for",
+    "version_for_reader",
     "version_for_training",
     "versions_for_training",
     "visible_to",

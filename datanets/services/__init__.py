@@ -11,6 +11,7 @@ from datanets.services.decide_access import (
     withdraw_request,
 )
 from datanets.services.decide_contribution import Choice, decide_contribution
+from datanets.services.edit_card import SAMPLES_MAX, edit_card, mark_sample
 from datanets.services.errors import (
     AlreadyDecided,
     NothingToCut,
@@ -39,6 +40,7 @@ from datanets.services.submit_contribution import (
 )
 
 __all__ = [
+    "SAMPLES_MAX",
     "AlreadyDecided",
     "AnsweredBefore",
     "Choice",
@@ -54,8 +56,10 @@ __all__ = [
     "cut_version",
     "decide_contribution",
     "decide_grant",
+    "edit_card",
     "inclusion_proof",
     "mail_about_grant",
+    "mark_sample",
     "note_reading",
     "parse_contribution",
     "refuse_oversized",
