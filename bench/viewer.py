@@ -2,7 +2,7 @@
 
 Real PostgreSQL on a cluster of its own; one Datanet with one version of `VIEWER_ROWS` accepted rows
 of 12 to 60 words, 2,000 contributors and three licences, put in by SQL so that the load takes
-minutes. Beside it lies a small Datanet, for a search that must not walk through the large one. Every
+minutes. Beside it lies a small Datanet, for a search that must not walk through the large one. A
 request goes through Django's handler, middleware and template, in one process. Cases are asked in
 turns, each time with other values, so that no answer is the one just given.
 """
@@ -21,7 +21,7 @@ from typing import Any
 from bench.money.cluster import REPOSITORY, temporary_cluster
 
 ROWS = int(os.environ.get("VIEWER_ROWS", "1000000"))
-ROUNDS = 40
+ROUNDS = int(os.environ.get("VIEWER_ROUNDS", "40"))
 TARGET_P95_MS = 300
 CONTRIBUTORS = 2_000
 SEED = 7

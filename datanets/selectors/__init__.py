@@ -36,7 +36,6 @@ from datanets.selectors.checks import (
     remarks_on,
 )
 from datanets.selectors.counts import (
-    COUNTED_MAX,
     counts_of_accepted,
     counts_of_version,
     counts_shown,
@@ -74,7 +73,6 @@ from datanets.selectors.rows import (
 )
 
 __all__ = [
-    "COUNTED_MAX",
     "PLACES_SHOWN",
     "SORTS",
     "EvaluationRow",

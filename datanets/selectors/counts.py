@@ -10,8 +10,8 @@ from django.db.models import Count, Exists, Func, IntegerField, OuterRef, QueryS
 from datanets.facets import LENGTH_EDGES, UNKNOWN, Counts
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord, VersionSummary
 
-COUNTED_MAX = 50_000
-"""Accepted rows that are not in a version are counted among the newest so many."""
+COUNTED_MAX = 5_000
+"""A page counts at most so many rows by itself."""
 
 
 class _Bucket(Func):
@@ -66,15 +66,27 @@ def counts_of_version(version: Version) -> Counts:
     return count_rows_by_facet(rows_of_version(version))
 
 
-def counts_of_accepted(datanet: Datanet) -> Counts:
-    """Of all accepted rows, or of the newest `COUNTED_MAX` where there are more."""
+def counts_of_accepted(datanet: Datanet) -> tuple[Counts, str]:
+    """Of the accepted rows, and what they leave out, in words; "" when they are complete.
+
+    More rows than `COUNTED_MAX` are not counted for a page: the newest version's counts stand for
+    them, or the newest rows where there is no version.
+    """
     rows = Record.objects.filter(datanet=datanet.pk, state=Record.State.APPROVED)
-    newest = rows.order_by("-id").values_list("pk", flat=True)[COUNTED_MAX : COUNTED_MAX + 1]
-    last = newest.first()
-    return count_rows_by_facet(rows if last is None else rows.filter(pk__gt=last))
+    beyond = rows.order_by("-id").values_list("pk", flat=True)[COUNTED_MAX : COUNTED_MAX + 1]
+    last = next(iter(beyond), None)
+    if last is None:
+        return count_rows_by_facet(rows), ""
+    newest: Any = datanet.versions.order_by("-number").first()
+    if newest is not None:
+        return counts_of_version(newest), f"Counted in version {newest.number}."
+    newer = count_rows_by_facet(rows.filter(pk__gt=last))
+    return newer, f"Counted among the newest {COUNTED_MAX:,} rows."
 
 
 def counts_shown(datanet: Datanet) -> tuple[Counts, Version | None]:
     """What the Datanet's page tells: the newest version's counts, before that the accepted rows."""
     newest: Any = datanet.versions.order_by("-number").first()
-    return (counts_of_version(newest) if newest else counts_of_accepted(datanet)), newest
+    if newest is None:
+        return counts_of_accepted(datanet)[0], None
+    return counts_of_version(newest), newest

@@ -22,7 +22,7 @@ PAGE_ROWS = 25
 WORDS_MAX = 12
 PREFIX_CHARACTERS_MIN = 3
 """Shorter words are searched whole: the beginning "a" would be half of the dictionary."""
-LOOKED_AT_FIRST = 1_000
+LOOKED_AT_FIRST = 500
 """Rows that a search looks at before it asks the index of words; enough for a common word."""
 SORTS = {
     "": "Newest first",

@@ -45,10 +45,11 @@ def _viewer(request: HttpRequest, datanet: Datanet, version: Version | None) -> 
     page = selectors.rows_page(datanet, wanted, version=version, **form.cursors())
     if page.rows:
         services.note_reading(reader=request.user, datanet=datanet)
-    counts = (
-        selectors.counts_of_version(version) if version else selectors.counts_of_accepted(datanet)
+    counts, left_out = (
+        (selectors.counts_of_version(version), "")
+        if version
+        else selectors.counts_of_accepted(datanet)
     )
-    partial = version is None and counts.rows == selectors.COUNTED_MAX
     context = {
         "datanet": datanet,
         "version": version,
@@ -62,9 +63,8 @@ def _viewer(request: HttpRequest, datanet: Datanet, version: Version | None) -> 
         "kept": kept_fields(wanted),
         "chosen": chosen_filters(wanted),
         "histograms": histograms(counts, wanted, reviews=reviews),
-        "total": None if partial else known_total(counts, wanted),
-        "partial": partial,
-        "counted_max": selectors.COUNTED_MAX,
+        "total": None if left_out else known_total(counts, wanted),
+        "left_out": left_out,
         "path": _path(datanet, version),
         "versions": [] if version else datanet.versions.order_by("-number")[:1],
     }
