@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from django import forms
 from django.utils import timezone
 
 from datanets.checks import PERSONAL_DATA_KINDS, RULES
-from datanets.completeness import CARD_QUESTIONS
-from datanets.facets import KINDS, LENGTH_EDGES, value_label
 from datanets.licences import AGREEMENT, licence_choices
 from datanets.models import (
     AccessGrant,
     Datanet,
-    DatanetCard,
     Membership,
     PersonalDatum,
     Review,
 )
 from datanets.parsing.shapes import SYNONYMS
-from datanets.selectors import SORTS, RowFilter
 from openledger_site.core.errors import DomainError
 
 PASTE_CHARACTERS_MAX = 1_000_000
@@ -188,16 +184,72 @@ class DecisionForm(forms.Form):
 
 
 class ReviewForm(forms.Form):
-    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    verdict = forms.ChoiceField(
+        choices=[("approve", "Approve"), ("reject", "Reject"), ("flag", "Leave to a curator")]
+    )
     reason = forms.ChoiceField(
         choices=[("", "Why reject?"), *Review.Reason.choices], required=False
     )
+    note = forms.CharField(max_length=500, required=False)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("verdict") == "reject" and not data.get("reason"):
-            self.add_error("reason", "Say why: choose a reason.")
+            self.add_error("reason", "Choose a reason to reject.")
+        if data.get("verdict") == "flag" and not (data.get("note") or "").strip():
+            self.add_error("note", "Write what the curator should look at.")
         return data
+
+
+class ReviewRulesForm(forms.ModelForm[Datanet]):
+    """How many votes decide, test rows, and how much newcomers may send."""
+
+    class Meta:
+        model = Datanet
+        fields = ["votes_per_row", "gold_every", "newcomer_rows_a_day"]
+        labels = {
+            "votes_per_row": "Votes a row",
+            "gold_every": "A test row after",
+            "newcomer_rows_a_day": "Rows a day from newcomers",
+        }
+
+
+class GoldForm(forms.Form):
+    explanation = forms.CharField(
+        max_length=500,
+        label="What reviewers learn from it",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Shown right after they answered.",
+    )
+
+
+class DoubtForm(forms.Form):
+    note = forms.CharField(
+        max_length=300,
+        label="What is wrong with it",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="The Datanet's curators read it, with your name.",
+    )
+
+
+class SecondLookForm(forms.Form):
+    decision = forms.ChoiceField(choices=[("keep", "Keep it"), ("take_out", "Take it out")])
+    reason = forms.ChoiceField(choices=[("", "Why?"), *Review.Reason.choices], required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("decision") == "take_out" and not data.get("reason"):
+            self.add_error("reason", "Choose why it is taken out.")
+        return data
+
+
+class AppealForm(forms.Form):
+    text = forms.CharField(
+        max_length=1_000,
+        label="Why it should be kept",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="A curator reads it and decides. Once a row.",
+    )
 
 
 class QueueFilterForm(forms.Form):
@@ -209,6 +261,7 @@ class QueueFilterForm(forms.Form):
         choices=[
             ("", "Every row"),
             ("none", "Without a flag"),
+            ("curator", "Left to a curator"),
             *((code, rule.title) for code, rule in RULES.items()),
         ],
     )
@@ -221,7 +274,7 @@ class QueueFilterForm(forms.Form):
         self.fields["flag"].widget.choices = [
             (code, f"{label} ({counts[code]:,})" if code in counts else label)
             for code, label in self.fields["flag"].choices  # type: ignore[attr-defined] # as above
-            if code in ("", "none", chosen) or code in counts
+            if code in ("", "none", "curator", chosen) or code in counts
         ]
 
     def filters(self) -> dict[str, Any]:
@@ -336,60 +389,3 @@ class AccessQuestionsForm(forms.ModelForm[Datanet]):
         fields = ["access_questions"]
         labels = {"access_questions": "Questions"}
         widgets = {"access_questions": forms.Textarea(attrs={"rows": 4})}
-
-
-class RowFilterForm(forms.Form):
-    """The viewer's filter, from its address; an unknown value filters nothing out."""
-
-    search = forms.CharField(required=False, max_length=200, label="Words")
-    sort = forms.ChoiceField(required=False, choices=list(SORTS.items()), label="Order")
-    length = forms.ChoiceField(
-        required=False,
-        choices=[(str(at), value_label("length", str(at))) for at in range(len(LENGTH_EDGES) + 1)],
-        widget=forms.HiddenInput,
-    )
-    kind = forms.ChoiceField(required=False, choices=list(KINDS.items()), widget=forms.HiddenInput)
-    language = forms.RegexField(r"^(?:[a-z]{2,3}|none)$", required=False, widget=forms.HiddenInput)
-    licence = forms.ChoiceField(required=False, choices=licence_choices, widget=forms.HiddenInput)
-    label = forms.ChoiceField(
-        required=False,
-        choices=[("none", "No label"), *((code, rule.title) for code, rule in RULES.items())],
-        widget=forms.HiddenInput,
-    )
-    contributor = forms.UUIDField(required=False, widget=forms.HiddenInput)
-    after = forms.UUIDField(required=False, widget=forms.HiddenInput)
-    before = forms.UUIDField(required=False, widget=forms.HiddenInput)
-
-    def as_filter(self, *, labels: Callable[[str], bool]) -> RowFilter:
-        """`labels` says which labels this person may ask for; another one is ignored."""
-        self.is_valid()
-        names = set(RowFilter.__slots__)
-        values = {name: value for name, value in self.cleaned_data.items() if name in names}
-        if values.get("label") and not labels(values["label"]):
-            values["label"] = ""
-        return RowFilter(**values)
-
-    def cursors(self) -> dict[str, Any]:
-        return {name: self.cleaned_data.get(name) for name in ("after", "before")}
-
-
-class CardForm(forms.ModelForm[DatanetCard]):
-    """The questions of a card. All may stay open: the page says what is missing."""
-
-    guidelines = forms.CharField(
-        required=False,
-        max_length=10_000,
-        widget=forms.Textarea(attrs={"rows": 6}),
-        help_text="What a good row looks like. Contributors and reviewers see it beside each row.",
-    )
-
-    class Meta:
-        model = DatanetCard
-        fields = [name for name, _, _ in CARD_QUESTIONS]
-        labels = {name: title for name, title, _ in CARD_QUESTIONS}
-        help_texts = {name: explanation for name, _, explanation in CARD_QUESTIONS}
-        widgets = {
-            name: forms.Textarea(attrs={"rows": 4})
-            for name, _, _ in CARD_QUESTIONS
-            if name not in ("languages", "contact")
-        }

@@ -42,7 +42,7 @@ ACCEPTED = models.Q(state="approved")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("datanets", "0003_access_requests"),
+        ("datanets", "0007_second_looks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,19 +6,24 @@ from datanets.models.card import DatanetCard
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
+from datanets.models.quality import Appeal, GoldAnswer, GoldRow, SecondLook
 from datanets.models.version import Version, VersionRecord, VersionSummary
 
 __all__ = [
     "AccessGrant",
+    "Appeal",
     "Contribution",
     "Datanet",
     "DatanetCard",
     "Finding",
+    "GoldAnswer",
+    "GoldRow",
     "Membership",
     "PersonalDatum",
     "Record",
     "RecordKey",
     "Review",
+    "SecondLook",
     "Version",
     "VersionRecord",
     "VersionSummary",

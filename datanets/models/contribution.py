@@ -152,6 +152,8 @@ class Record(models.Model):
     prompt_fingerprint = models.CharField(max_length=64)
     salt = models.BinaryField(max_length=32)
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
+    # Pending, and only a curator decides: the votes are tied, one was unsure, or an appeal waits.
+    escalated = models.BooleanField(default=False, db_default=False)
     duplicate_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
     )
@@ -170,6 +172,10 @@ class Record(models.Model):
             models.UniqueConstraint(
                 fields=["contribution", "position"], name="record_place_is_unique"
             ),
+            models.CheckConstraint(
+                condition=models.Q(escalated=False) | models.Q(state="pending"),
+                name="only_pending_rows_are_escalated",
+            ),
         ]
         indexes = [
             models.Index(fields=["datanet", "state", "id"], name="record_queue"),
@@ -178,6 +184,11 @@ class Record(models.Model):
             models.Index(fields=["fingerprint"], name="record_copies"),
             GinIndex(fields=["flags"], name="record_flags"),
             *_viewer_indexes(),
+            models.Index(
+                fields=["datanet", "id"],
+                condition=models.Q(escalated=True),
+                name="record_escalated",
+            ),
         ]
         triggers = [
             pgtrigger.Protect(
@@ -204,12 +215,19 @@ class Record(models.Model):
 
 
 class Review(models.Model):
-    """One decision on one record. Rows are only added: an undo is a decision too."""
+    """One vote on one record. Rows are only added: an undo is a row too.
+
+    A reviewer's newest row on a record stands; with as many votes as the Datanet asks for, they
+    decide.
+    """
 
     class Verdict(models.TextChoices):
         APPROVE = "approve"
         REJECT = "reject"
+        FLAG = "flag", "Left to a curator"
         UNDO = "undo"
+
+    VOTES = (Verdict.APPROVE, Verdict.REJECT)
 
     class Reason(models.TextChoices):
         WRONG = "wrong", "The answer is wrong"
@@ -228,6 +246,11 @@ class Review(models.Model):
     batch = models.UUIDField(db_index=True)
     verdict = models.CharField(max_length=7, choices=Verdict)
     reason = models.CharField(max_length=13, choices=Reason, blank=True)
+    note = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="Read by curators, and by the contributor once decided.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

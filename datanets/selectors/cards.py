@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from datanets.completeness import Completeness, Facts, completeness
 from datanets.facets import Counts
 from datanets.models import Datanet, DatanetCard, Record
-from datanets.selectors.access import curatable_by, first_or_404
 
 
 def card_of(datanet: Datanet) -> DatanetCard | None:
     return DatanetCard.objects.filter(datanet=datanet.pk).first()
-
-
-def record_for_curator(user: Any, public_id: Any) -> Record:
-    rows = Record.objects.filter(public_id=public_id, datanet__in=curatable_by(user))
-    found: Record = first_or_404(rows.select_related("datanet", "contribution"), "record")
-    return found
 
 
 def completeness_of(datanet: Datanet, card: DatanetCard | None, counts: Counts) -> Completeness:

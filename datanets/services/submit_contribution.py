@@ -13,7 +13,7 @@ from django.db import transaction
 
 from datanets.checks import CheckResult
 from datanets.licences import AGREEMENT_VERSION, LICENCES
-from datanets.models import Contribution, Datanet, Finding, Record, RecordKey, VersionRecord
+from datanets.models import Appeal, Contribution, Datanet, Finding, Record, RecordKey, VersionRecord
 from datanets.parsing import (
     Limits,
     ParseResult,
@@ -32,6 +32,7 @@ from datanets.services.check_contribution import (
 )
 from datanets.services.errors import UploadRejected, UploadTooLarge
 from datanets.services.follow_withdrawal import tell_followers
+from datanets.services.limit_rows import refuse_too_many
 from datanets.services.store_rows import report_of
 from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
@@ -71,7 +72,7 @@ def submit_contribution(
     `look_first`, until its contributor has seen what the checks say.
 
     Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
-    `DomainError` (licence or agreement missing); then nothing is stored.
+    `DomainError` (licence or agreement missing, 429: too much in a day); then nothing is stored.
     """
     if licence not in LICENCES:
         raise DomainError("Choose one of the licences offered.", where="licence")
@@ -79,6 +80,7 @@ def submit_contribution(
         raise DomainError("Accept the contributor agreement first.", where="agree")
     size_bytes = upload.path.stat().st_size
     refuse_oversized(size_bytes)
+    refuse_too_many(datanet, contributor)
     contribution = Contribution(
         datanet=datanet,
         contributor=contributor,
@@ -295,7 +297,8 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         row = Contribution.objects.select_for_update().get(pk=contribution.pk)
         if row.state == Contribution.State.WITHDRAWN:
             return
-        take_out_of_summaries(row)
+        Datanet.objects.select_for_update().get(pk=row.datanet_id)
+        take_out_of_summaries(row.records.all())
         withdrawn = list(row.records.values_list("pk", flat=True))
         _empty_records(row.records.all())
         row.personal_data.all().delete()
@@ -312,8 +315,10 @@ def _empty_records(records: Any) -> None:
     Finding.objects.filter(record__in=records).delete()
     RecordKey.objects.filter(record__in=records).delete()
     VersionRecord.objects.filter(record__in=records).update(held_out_wordings=[])
+    Appeal.objects.filter(record__in=records).delete()
     records.update(
         state=Record.State.WITHDRAWN,
+        escalated=False,
         instruction="",
         response="",
         rejected="",

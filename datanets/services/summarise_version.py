@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+
 from datanets.facets import Counts
-from datanets.models import Contribution, Datanet, Record, Version, VersionSummary
+from datanets.models import Record, Version, VersionSummary
 from datanets.selectors.counts import count_rows_by_facet, rows_of_version
 
 
@@ -13,16 +15,14 @@ def make_summary(version: Version) -> VersionSummary:
     return VersionSummary.objects.create(version=version, counts=counts.as_json())
 
 
-def take_out_of_summaries(contribution: Contribution) -> None:
-    """Take the contribution's rows out of every count. Call while they still have their text.
+def take_out_of_summaries(records: QuerySet[Record]) -> None:
+    """Take those of the rows that are still accepted out of every count.
 
-    Locks the Datanet, so that no version is cut meanwhile and counts them for ever.
+    Call before they are emptied or rejected, with the rows or their Datanet locked, so that no
+    version is cut meanwhile and counts them for ever.
     """
-    Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
-    own = Record.objects.filter(contribution=contribution, state=Record.State.APPROVED)
-    summaries = VersionSummary.objects.filter(
-        version__datanet=contribution.datanet_id, version__entries__record__in=own
-    )
+    own = records.filter(state=Record.State.APPROVED)
+    summaries = VersionSummary.objects.filter(version__entries__record__in=own)
     pks = list(summaries.order_by("pk").values_list("pk", flat=True).distinct())
     for summary in VersionSummary.objects.select_for_update().filter(pk__in=pks).order_by("pk"):
         gone = count_rows_by_facet(own.filter(version_entries__version=summary.pk))

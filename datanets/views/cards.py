@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from datanets import selectors, services
 from datanets.completeness import answers_of
 from datanets.croissant import CONTENT_TYPE, croissant
-from datanets.forms import CardForm
+from datanets.viewer_forms import CardForm
 from openledger_site.accounts.requests import signed_in_user
 
 

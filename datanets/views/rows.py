@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
-from datanets.forms import RowFilterForm
 from datanets.models import Datanet, Version
 from datanets.viewer import (
     chosen_filters,
@@ -22,6 +21,7 @@ from datanets.viewer import (
     may_filter_by,
     query_of,
 )
+from datanets.viewer_forms import RowFilterForm
 from openledger_site.accounts.requests import signed_in_user
 
 
