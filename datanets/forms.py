@@ -10,7 +10,13 @@ from django.utils import timezone
 
 from datanets.checks import PERSONAL_DATA_KINDS, RULES
 from datanets.licences import AGREEMENT, licence_choices
-from datanets.models import AccessGrant, Datanet, Membership, PersonalDatum, Review
+from datanets.models import (
+    AccessGrant,
+    Datanet,
+    Membership,
+    PersonalDatum,
+    Review,
+)
 from datanets.parsing.shapes import SYNONYMS
 from openledger_site.core.errors import DomainError
 

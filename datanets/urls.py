@@ -3,7 +3,17 @@ from __future__ import annotations
 from django.urls import path
 
 from datanets import api
-from datanets.views import access, contributions, datanets, members, quality, reviews, versions
+from datanets.views import (
+    access,
+    cards,
+    contributions,
+    datanets,
+    members,
+    quality,
+    reviews,
+    rows,
+    versions,
+)
 
 app_name = "datanets"
 urlpatterns = [
@@ -41,6 +51,7 @@ urlpatterns = [
         name="contribution-bad-rows",
     ),
     path("records/<uuid:record_id>/", versions.record_detail, name="record-detail"),
+    path("records/<uuid:record_id>/sample/", rows.record_sample, name="record-sample"),
     path("records/<uuid:record_id>/review/", reviews.record_review, name="record-review"),
     path("records/<uuid:record_id>/appeal/", quality.record_appeal, name="record-appeal"),
     path("records/<uuid:record_id>/doubt/", quality.record_doubt, name="record-doubt"),
@@ -50,6 +61,10 @@ urlpatterns = [
     path("versions/<uuid:version_id>/", versions.version_detail, name="version-detail"),
     path(
         "versions/<uuid:version_id>/manifest/", versions.version_manifest, name="version-manifest"
+    ),
+    path("versions/<uuid:version_id>/rows/", rows.version_rows, name="version-rows"),
+    path(
+        "versions/<uuid:version_id>/croissant/", cards.version_croissant, name="version-croissant"
     ),
     path(
         "versions/<uuid:version_id>/proofs/<uuid:record_id>/",
@@ -85,6 +100,8 @@ urlpatterns = [
     path("<slug:slug>/review/again/", quality.second_look_list, name="second-look-list"),
     path("<slug:slug>/review/rules/", quality.review_rules, name="review-rules"),
     path("<slug:slug>/versions/", versions.version_create, name="version-create"),
+    path("<slug:slug>/rows/", rows.row_list, name="row-list"),
+    path("<slug:slug>/card/", cards.card_edit, name="card-edit"),
     path("<slug:slug>/members/", members.member_list, name="member-list"),
     path("<slug:slug>/members/owner/", members.owner_transfer, name="owner-transfer"),
     path("<slug:slug>/members/<int:membership_id>/role/", members.member_role, name="member-role"),

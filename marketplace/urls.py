@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace.views import answers, disputes, earned, spending
+from marketplace.views import answers, disputes, earned, lineage, spending
 
 app_name = "marketplace"
 urlpatterns = [
@@ -22,6 +22,8 @@ urlpatterns = [
     path("earned/<uuid:public_id>/dispute/", disputes.dispute_new, name="dispute-new"),
     path("disputes/<uuid:public_id>/", disputes.dispute, name="dispute"),
     path("disputes/<uuid:public_id>/again/", disputes.dispute_again, name="dispute-again"),
+    path("datanets/<slug:slug>/lineage/", lineage.datanet_lineage, name="datanet-lineage"),
+    path("datanets/<slug:slug>/earned/", lineage.datanet_earned, name="datanet-earned"),
     path("models/<slug:slug>/chat/", answers.chat, name="chat"),
     path("models/<slug:slug>/income/", answers.income, name="income"),
 ]

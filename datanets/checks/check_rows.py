@@ -41,8 +41,8 @@ def spot_key(position: int, column: str, start: int, kind: str) -> str:
 class RowChecker:
     """Reads parsed rows, writes them with their findings; `late` gets those of the second pass.
 
-    A line of `rows_out` is {"row", "findings", "keys", "personal_data"} or {"dropped": true}, in
-    order; a line of `late` is [position, finding], by position.
+    A line of `rows_out` is {"row", "findings", "keys", "personal_data", "language"} or
+    {"dropped": true}, in order; a line of `late` is [position, finding], by position.
     """
 
     rows_out: IO[bytes]
@@ -91,6 +91,7 @@ class RowChecker:
                     "findings": [finding.as_json() for finding in findings],
                     "keys": stored_keys(own_keys),
                     "personal_data": found,
+                    "language": language.sure_code(judged),
                 }
             )
 

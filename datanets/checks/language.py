@@ -28,6 +28,12 @@ def language_of(text: str) -> Judged:
     return str(code), float(probability)
 
 
+def sure_code(judged: Judged) -> str:
+    """The code where the judgement is sure enough to be shown, otherwise ""."""
+    code, probability = judged
+    return code if probability >= PROBABILITY_MIN else ""
+
+
 def usual_language(judged: Sequence[Judged]) -> str:
     """The language of most rows that could be judged surely, or "" when there is no such one."""
     sure = Counter(code for code, probability in judged if code and probability >= PROBABILITY_MIN)

@@ -39,7 +39,8 @@ class CheckedRow:
     """One row after the checks; `row` is None when its owner dropped it.
 
     `position` counts the accepted rows of the upload from 1. `personal_data` is what is found and
-    not yet decided: mappings with kind, column, start, end, score and masked.
+    not yet decided: mappings with kind, column, start, end, score and masked. `language` is an ISO
+    639-1 code, or "" where it was not judged or not sure.
     """
 
     position: int
@@ -47,6 +48,7 @@ class CheckedRow:
     findings: tuple[Finding, ...] = ()
     keys: tuple[int, ...] = ()
     personal_data: tuple[Mapping[str, Any], ...] = ()
+    language: str = ""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ def _checked_row(position: int, line: Mapping[str, Any], late: list[Finding]) ->
         (*(Finding(**finding) for finding in line["findings"]), *late),
         tuple(line["keys"]),
         tuple(line["personal_data"]),
+        line["language"],
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datanets.models.card import DatanetCard
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
 from datanets.models.quality import Appeal, GoldAnswer, GoldRow, SecondLook
-from datanets.models.version import Version, VersionRecord
+from datanets.models.version import Version, VersionRecord, VersionSummary
 
 __all__ = [
     "AccessGrant",
     "Appeal",
     "Contribution",
     "Datanet",
+    "DatanetCard",
     "Finding",
     "GoldAnswer",
     "GoldRow",
@@ -24,4 +26,5 @@ __all__ = [
     "SecondLook",
     "Version",
     "VersionRecord",
+    "VersionSummary",
 ]

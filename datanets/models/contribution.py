@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -78,6 +80,43 @@ class Contribution(models.Model):
         return self.state in (self.State.RECEIVED, self.State.PARSING)
 
 
+class RowWords(models.Func):
+    """The words of a row, and one word for its Datanet; the function is made in a migration."""
+
+    function = "datanets_row_words"
+    output_field = SearchVectorField()
+
+    def __init__(self, *columns: Any, **extra: Any) -> None:
+        super().__init__(*(columns or WORD_COLUMNS), **extra)
+
+
+WORD_COLUMNS = ("datanet", "instruction", "response", "rejected", "text", "messages")
+
+
+def _viewer_indexes() -> list[models.Index]:
+    """Accepted rows by arrival and by length, with all that filters ask in the index itself.
+
+    A filter that nothing passes then reads a narrow index to its end instead of a million rows.
+    """
+    accepted = models.Q(state="approved")
+    asked = ["contribution", "kind", "language", "flags"]
+    return [
+        models.Index(
+            fields=["datanet", "id"], include=["characters", *asked], condition=accepted,
+            name="record_rows",
+        ),
+        models.Index(
+            fields=["datanet", "characters", "id"], include=asked, condition=accepted,
+            name="record_rows_by_length",
+        ),
+        GinIndex(RowWords(), condition=accepted, name="record_words"),
+        models.Index(
+            fields=["datanet", "id"], condition=accepted & models.Q(is_sample=True),
+            name="record_samples",
+        ),
+    ]  # fmt: skip
+
+
 _CONTENT_COLUMNS = ("kind", "instruction", "response", "rejected", "text", "messages", "wordings")
 
 
@@ -120,6 +159,11 @@ class Record(models.Model):
     )
     # The rules of its findings, each once: what the queue is filtered by.
     flags = models.JSONField(default=list, blank=True)
+    # Of the whole text, and its language where the checks were sure: what the viewer sorts by.
+    characters = models.PositiveIntegerField(default=0)
+    language = models.CharField(max_length=3, blank=True)
+    # Shown to everybody who sees the card of a restricted Datanet.
+    is_sample = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -139,6 +183,7 @@ class Record(models.Model):
             models.Index(fields=["datanet", "prompt_fingerprint"], name="record_same_prompt"),
             models.Index(fields=["fingerprint"], name="record_copies"),
             GinIndex(fields=["flags"], name="record_flags"),
+            *_viewer_indexes(),
             models.Index(
                 fields=["datanet", "id"],
                 condition=models.Q(escalated=True),

@@ -116,3 +116,19 @@ class VersionRecord(models.Model):
 
     def __str__(self) -> str:
         return f"leaf {self.position} of version {self.version_id}"
+
+
+class VersionSummary(models.Model):
+    """How many rows of a version there are of each kind, so that no page counts a million.
+
+    `counts` is `datanets.facets.Counts` as JSON, made when the version is cut. A withdrawal takes
+    its rows out again in its own transaction; nothing else changes it.
+    """
+
+    version = models.OneToOneField(
+        Version, on_delete=models.CASCADE, related_name="summary", primary_key=True
+    )
+    counts = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"summary of version {self.version_id}"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datanets.selectors.access import (
     Rights,
-    approved_records,
     contribution_for,
     contribution_for_contributor,
     contributions_of,
-    contributors_of,
     curatable_by,
     datanet_for,
     datanet_for_curator,
@@ -31,12 +29,18 @@ from datanets.selectors.access import (
     visible_to,
 )
 from datanets.selectors.access_log import access_log, datanet_for_log, log_lines
+from datanets.selectors.cards import card_of, completeness_of
 from datanets.selectors.checks import (
     PLACES_SHOWN,
     Remark,
     flag_counts,
     personal_data_of,
     remarks_on,
+)
+from datanets.selectors.counts import (
+    counts_of_accepted,
+    counts_of_version,
+    counts_shown,
 )
 from datanets.selectors.grants import (
     grant_for_asker,
@@ -72,31 +76,47 @@ from datanets.selectors.quality import (
     second_look_for,
     second_looks,
 )
+from datanets.selectors.rows import (
+    SORTS,
+    RowFilter,
+    RowsPage,
+    datanet_for_reader,
+    rows_page,
+    sample_rows,
+    version_for_reader,
+)
 from datanets.selectors.trust import Level, Trust, trust_in
 
 __all__ = [
     "APPEAL_DAYS",
     "PLACES_SHOWN",
+    "SORTS",
     "EvaluationRow",
     "Level",
     "RecordCard",
     "Remark",
     "ReviewQuality",
     "Rights",
+    "RowFilter",
+    "RowsPage",
     "TrainingRow",
     "Trust",
     "access_log",
-    "approved_records",
+    "card_of",
+    "completeness_of",
     "content_of",
     "contribution_for",
     "contribution_for_contributor",
     "contributions_of",
-    "contributors_of",
+    "counts_of_accepted",
+    "counts_of_version",
+    "counts_shown",
     "curatable_by",
     "datanet_for",
     "datanet_for_curator",
     "datanet_for_log",
     "datanet_for_owner",
+    "datanet_for_reader",
     "datanet_for_reviewer",
     "datanet_list",
     "entry_for",
@@ -129,12 +149,15 @@ __all__ = [
     "reviewable_by",
     "reviews_shown",
     "rights_of",
+    "rows_page",
+    "sample_rows",
     "second_look_for",
     "second_looks",
     "trainable_by",
     "training_rows",
     "trust_in",
     "version_for",
+    "version_for_reader",
     "version_for_training",
     "versions_for_training",
     "visible_to",

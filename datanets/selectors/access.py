@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.http import Http404
 
 from datanets.models import (
@@ -103,12 +103,17 @@ def datanet_list(user: Any, search: str = "") -> QuerySet[Datanet]:
     rows = visible_to(user).select_related("owner")
     if search:
         rows = rows.filter(Q(name__icontains=search) | Q(description__icontains=search))
+    accepted = Record.objects.filter(datanet=OuterRef("pk"), state=Record.State.APPROVED)
+    versions = Version.objects.filter(datanet=OuterRef("pk"))
     return rows.annotate(
-        approved_count=Count(
-            "records", filter=Q(records__state=Record.State.APPROVED), distinct=True
-        ),
-        version_count=Count("versions", distinct=True),
-    ).order_by("-created_at", "-id")  # counting drops the model's own order
+        approved_count=_how_many(accepted), version_count=_how_many(versions)
+    ).order_by("-created_at", "-id")
+
+
+def _how_many(rows: QuerySet[Any]) -> Coalesce:
+    """A count for each row of the page alone; joined, it would be worked out for every Datanet."""
+    counted = rows.order_by().values("datanet").annotate(rows=Count("pk")).values("rows")
+    return Coalesce(Subquery(counted), 0)
 
 
 def datanet_for(user: Any, slug: str) -> Datanet:
@@ -194,37 +199,6 @@ def record_for_contributor(user: Any, public_id: Any) -> Record:
     return found
 
 
-def approved_records(datanet: Datanet, search: str = "") -> QuerySet[Record]:
-    """Rows of the viewer; the caller has checked the right to read."""
-    rows = Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
-    if search:
-        rows = rows.filter(
-            Q(instruction__icontains=search)
-            | Q(response__icontains=search)
-            | Q(text__icontains=search)
-        )
-    return rows.select_related("contribution__contributor").order_by("id")
-
-
-def contributors_of(datanet: Datanet) -> list[dict[str, Any]]:
-    """Name, public id and approved rows of each contributor, the largest first."""
-    rows = (
-        Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
-        .values("contribution__contributor__public_id", "contribution__contributor__display_name")
-        .annotate(value=Count("id"))
-        .order_by("-value", "contribution__contributor__public_id")
-    )
-    return [
-        {
-            "public_id": row["contribution__contributor__public_id"],
-            "label": row["contribution__contributor__display_name"]
-            or f"person-{str(row['contribution__contributor__public_id'])[:8]}",
-            "value": row["value"],
-        }
-        for row in rows
-    ]
-
-
 def contributions_of(user: Any) -> QuerySet[Contribution]:
     pending = Count("records", filter=Q(records__state=Record.State.PENDING))
     approved = Count("records", filter=Q(records__state=Record.State.APPROVED))
@@ -301,7 +275,9 @@ def last_batch_of(user: Any, datanet: Datanet) -> Review | None:
 
 def version_for(user: Any, public_id: Any) -> Version:
     rows = Version.objects.filter(datanet__in=visible_to(user), public_id=public_id)
-    found: Version = first_or_404(rows.select_related("datanet", "created_by", "anchor"), "version")
+    found: Version = first_or_404(
+        rows.select_related("datanet__owner", "created_by", "anchor"), "version"
+    )
     return found
 
 

@@ -13,6 +13,7 @@ from datanets.services.decide_access import (
     withdraw_request,
 )
 from datanets.services.decide_contribution import Choice, decide_contribution
+from datanets.services.edit_card import SAMPLES_MAX, edit_card, mark_sample
 from datanets.services.errors import (
     AlreadyDecided,
     NothingToCut,
@@ -44,6 +45,7 @@ from datanets.services.submit_contribution import (
 )
 
 __all__ = [
+    "SAMPLES_MAX",
     "AlreadyDecided",
     "AnsweredBefore",
     "Choice",
@@ -65,9 +67,11 @@ __all__ = [
     "decide_contribution",
     "decide_grant",
     "decide_second_look",
+    "edit_card",
     "inclusion_proof",
     "mail_about_grant",
     "make_gold",
+    "mark_sample",
     "note_reading",
     "parse_contribution",
     "refuse_oversized",

@@ -20,6 +20,7 @@ from datanets.inclusion import SCHEMA as PROOF_SCHEMA
 from datanets.models import Datanet, Record, Version, VersionRecord
 from datanets.selectors import content_of
 from datanets.services.errors import NothingToCut
+from datanets.services.summarise_version import make_summary
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError
@@ -69,6 +70,7 @@ def cut_version(
         for entry in entries:
             entry.version = version
         VersionRecord.objects.bulk_create(entries, batch_size=1_000)
+        make_summary(version)
         record_audit(
             "version.cut",
             actor=actor,

@@ -29,6 +29,7 @@ class JudgedRow:
     matched: tuple[Matched, ...]
     keys: tuple[int, ...]
     left_out: BadRow | None
+    language: str = ""
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ def _judge(contribution: Contribution, row: CheckedRow, matched: list[Matched]) 
         tuple(matched[:FINDINGS_PER_ROW]),
         row.keys,
         _left_out(contribution, row, [*findings, *(one.finding for one in matched)]),
+        row.language,
     )
 
 

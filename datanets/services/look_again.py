@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from datanets.models import Record, Review, SecondLook
 from datanets.services.errors import AlreadyDecided, OwnRows, TooManyRows
+from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError
@@ -75,6 +76,7 @@ def decide_second_look(
                 reason=reason,
                 note=look.note,
             )
+            take_out_of_summaries(Record.objects.filter(pk=record.pk))
             Record.objects.filter(pk=record.pk).update(state=Record.State.REJECTED)
         open_looks.update(outcome=outcome, closed_by=curator, closed_at=Now())
         record_audit(

@@ -21,6 +21,7 @@ from datanets.content import (
     prompt_of,
     row_fingerprint,
     short_key,
+    whole_text,
 )
 from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record, RecordKey
 from datanets.parsing import BadRow, ParseResult
@@ -152,6 +153,8 @@ def _record(contribution: Contribution, judged: JudgedRow) -> Record:
         fingerprint=row_fingerprint(content),
         prompt_fingerprint=prompt_fingerprint(content),
         flags=sorted(flags),
+        characters=len(whole_text(content)),
+        language=judged.language,
         salt=secrets.token_bytes(32),
     )
 

@@ -34,6 +34,7 @@ from datanets.services.errors import UploadRejected, UploadTooLarge
 from datanets.services.follow_withdrawal import tell_followers
 from datanets.services.limit_rows import refuse_too_many
 from datanets.services.store_rows import report_of
+from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
@@ -296,6 +297,8 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         row = Contribution.objects.select_for_update().get(pk=contribution.pk)
         if row.state == Contribution.State.WITHDRAWN:
             return
+        Datanet.objects.select_for_update().get(pk=row.datanet_id)
+        take_out_of_summaries(row.records.all())
         withdrawn = list(row.records.values_list("pk", flat=True))
         _empty_records(row.records.all())
         row.personal_data.all().delete()
@@ -323,6 +326,9 @@ def _empty_records(records: Any) -> None:
         messages=[],
         wordings={},
         flags=[],
+        characters=0,
+        language="",
+        is_sample=False,
         fingerprint="",
         prompt_fingerprint="",
         salt=b"",

@@ -72,12 +72,6 @@ def test_the_page_shows_rows_versions_and_contributors(client, version):
     assert b"Carla" in page
 
 
-def test_rows_can_be_searched(client, version):
-    page = client.get(version.datanet.get_absolute_url(), {"search": "EOFError"}).content
-    assert b"EOFError" in page
-    assert b"KeyError" not in page
-
-
 def test_a_restricted_datanet_shows_its_card_and_no_row(client, version):
     Datanet.objects.update(visibility="restricted")
     page = client.get(version.datanet.get_absolute_url()).content

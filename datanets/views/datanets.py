@@ -11,8 +11,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from datanets import selectors, services
+from datanets.completeness import answers_of
+from datanets.croissant import citation_of
 from datanets.forms import DatanetForm, VersionForm
 from datanets.models import AccessGrant, Datanet
+from datanets.viewer import contributor_shares, licence_shares
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 
@@ -45,18 +48,24 @@ def datanet_create(request: HttpRequest) -> HttpResponse:
 def datanet_detail(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for(request.user, slug)
     rights = selectors.rights_of(request.user, datanet)
-    search = request.GET.get("search", "").strip()[:200]
-    rows = selectors.approved_records(datanet, search if rights.read else "")
-    page = Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
-    if rights.read and page.object_list:
+    samples = selectors.sample_rows(datanet, may_read=rights.read)
+    if rights.read and samples:
         services.note_reading(reader=request.user, datanet=datanet)
+    counts, newest = selectors.counts_shown(datanet)
+    card = selectors.card_of(datanet)
+    site = request.build_absolute_uri("/").rstrip("/")
     context = {
         "datanet": datanet,
         "rights": rights,
-        "page": page,
-        "search": search,
+        "samples": samples,
         "versions": datanet.versions.select_related("anchor__chain_transaction")[:10],
-        "contributors": selectors.contributors_of(datanet),
+        "newest": newest,
+        "card": card,
+        "answers": answers_of(card),
+        "citation": citation_of(newest, site) if newest else None,
+        "contributors": contributor_shares(counts, datanet, reads=rights.read),
+        "licences": licence_shares(counts, datanet, reads=rights.read),
+        "completeness": selectors.completeness_of(datanet, card, counts) if rights.curate else None,
         "version_form": VersionForm(),
         "requests_waiting": selectors.waiting_requests(datanet) if rights.curate else 0,
         "grants": _own_grants(request, datanet, rights.role),

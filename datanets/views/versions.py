@@ -7,14 +7,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
+from datanets.croissant import citation_of
 from datanets.forms import AppealForm, DoubtForm, GoldForm, VersionForm
-from datanets.models import Appeal, Datanet, GoldRow, Record
+from datanets.models import Appeal, Datanet, GoldRow, Record, Version
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
@@ -40,17 +40,32 @@ def version_create(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
     version = selectors.version_for(request.user, version_id)
-    rows = version.entries.select_related("record__contribution__contributor")
     rights = selectors.rights_of(request.user, version.datanet)
     if rights.read:
         services.note_reading(reader=request.user, datanet=version.datanet)
+    leaf = _first_leaf(request, version)
+    entries = version.entries.filter(position__gte=leaf, position__lt=leaf + PAGE_ROWS)
     context = {
         "version": version,
         "datanet": version.datanet,
         "rights": rights,
-        "page": Paginator(rows.order_by("position"), PAGE_ROWS).get_page(request.GET.get("page")),
+        "entries": entries.select_related("record__contribution__contributor").order_by("position"),
+        "first_leaf": leaf,
+        "last_leaf": min(leaf + PAGE_ROWS, version.record_count) - 1,
+        "previous_leaf": max(0, leaf - PAGE_ROWS) if leaf else None,
+        "next_leaf": leaf + PAGE_ROWS if leaf + PAGE_ROWS < version.record_count else None,
+        "licences": selectors.counts_of_version(version).by["licence"].most_common(),
+        "citation": citation_of(version, request.build_absolute_uri("/").rstrip("/")),
     }
     return render(request, "datanets/version_detail.html", context)
+
+
+def _first_leaf(request: HttpRequest, version: Version) -> int:
+    """Where the table of leaves begins: leaves have no gaps, so nothing has to be counted."""
+    asked = request.GET.get("leaf", "")
+    # Nine digits: what is longer is no leaf, and slow to read as a number.
+    leaf = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0
+    return leaf if leaf < version.record_count else 0
 
 
 @login_not_required
@@ -87,6 +102,8 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         "record": record,
         "datanet": record.datanet,
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
+        "may_curate": selectors.rights_of(request.user, record.datanet).curate,
+        "samples_max": services.SAMPLES_MAX,
         "reviews": selectors.reviews_shown(request.user, record),
         **_quality(request, record),
         "remarks": selectors.remarks_on(request.user, record)

@@ -142,6 +142,14 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:version-detail": [hidden("version.public_id"), hidden("version.public_id", by="Bo")],
     "datanets:version-manifest": hidden("version.public_id"),
     "datanets:version-proof": hidden("version.public_id record.public_id"),
+    "datanets:version-rows": hidden("version.public_id", by="Rita"),
+    "datanets:version-croissant": [
+        hidden("version.public_id"),
+        hidden("version.public_id", by="Bo"),
+    ],
+    "datanets:row-list": [hidden("datanet.slug"), hidden("datanet.slug", by="Rita")],
+    "datanets:card-edit": mine("datanet.slug", by="Rene"),
+    "datanets:record-sample": mine("record.public_id", by="Rene", method="POST", inside=FOUND),
     "datanets:grant-decide": mine("grant.public_id", by="Olive", method="POST", inside=422),
     "datanets:grant-withdraw": mine("grant.public_id", method="POST", inside=409),  # answered
     "datanets:api-datanet-list": api(stranger=OK),
@@ -210,6 +218,8 @@ DOORS: dict[str, Door | list[Door]] = {
     ],
     "marketplace:dispute-again": mine("dispute.public_id", by="Carla", method="POST", inside=409),
     "marketplace:chat": mine("model.slug"),
+    "marketplace:datanet-lineage": [hidden("datanet.slug"), hidden("datanet.slug", by="Bo")],
+    "marketplace:datanet-earned": hidden("datanet.slug", by="Carla"),
     "marketplace:income": hidden("model.slug", by="Bo"),
     "core:job-progress": mine("run.job_id"),
     "core:job-cancel": mine("run.job_id", method="POST", inside=FOUND),
@@ -220,7 +230,7 @@ KEY_DOORS = {"v1:model-list", "v1:model-detail", "v1:chat-completions"}
 SIGN_IN = ("account_", "mfa_")
 GETS = {
     "datanets:datanet-create", "datanets:contribution-create", "datanets:member-list",
-    "datanets:access-request",
+    "datanets:access-request", "datanets:card-edit",
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
     "accounts:api-keys", "rewards:proposal-new",
 }  # fmt: skip
@@ -340,6 +350,11 @@ def test_no_query_breaks_a_page(thread: Thread, name: str, case: Door) -> None:
         "q",
         "page",
         "after",
+        "before",
+        "leaf",
+        "length",
+        "label",
+        "contributor",
         "flag",
         "contribution",
         "step",

@@ -1,0 +1,92 @@
+"""Counts of rows by facet: of a version from its summary, of accepted rows by looking at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Count, Exists, Func, IntegerField, OuterRef, QuerySet, Value
+
+from datanets.facets import LENGTH_EDGES, UNKNOWN, Counts
+from datanets.models import Contribution, Datanet, Record, Version, VersionRecord, VersionSummary
+
+COUNTED_MAX = 5_000
+"""A page counts at most so many rows by itself."""
+
+
+class _Bucket(Func):
+    function = "width_bucket"
+    output_field = IntegerField()
+
+
+def count_rows_by_facet(rows: QuerySet[Record]) -> Counts:
+    """One pass over the rows, folded here by facet; what a bucket is says `datanets.facets`."""
+    edges = Value(list(LENGTH_EDGES), output_field=ArrayField(IntegerField()))
+    groups = (
+        rows.order_by()
+        .values("contribution_id", "kind", "language", "flags", bucket=_Bucket("characters", edges))
+        .annotate(rows=Count("pk"))
+    )
+    counts = Counts()
+    by_contribution: dict[int, int] = {}
+    for group in groups.iterator(chunk_size=5_000):
+        number = group["rows"]
+        counts.rows += number
+        counts.by["length"][str(group["bucket"])] += number
+        counts.by["kind"][group["kind"]] += number
+        counts.by["language"][group["language"] or UNKNOWN] += number
+        for flag in group["flags"] or [UNKNOWN]:
+            counts.by["label"][flag] += number
+        pk = group["contribution_id"]
+        by_contribution[pk] = by_contribution.get(pk, 0) + number
+    _count_owners(counts, by_contribution)
+    return counts
+
+
+def _count_owners(counts: Counts, by_contribution: dict[int, int]) -> None:
+    owners = Contribution.objects.filter(pk__in=by_contribution)
+    for pk, licence, contributor in owners.values_list("pk", "licence", "contributor_id"):
+        counts.by["licence"][licence] += by_contribution[pk]
+        counts.by["contributor"][str(contributor)] += by_contribution[pk]
+
+
+def rows_of_version(version: Version) -> QuerySet[Record]:
+    """The version's rows that nobody withdrew since; no version holds any other."""
+    entries = VersionRecord.objects.filter(version=version.pk, record=OuterRef("pk"))
+    return Record.objects.filter(
+        Exists(entries), datanet=version.datanet_id, state=Record.State.APPROVED
+    )
+
+
+def counts_of_version(version: Version) -> Counts:
+    """From the summary that was made when it was cut; versions from before that are counted."""
+    summary = VersionSummary.objects.filter(version=version.pk).first()
+    if summary is not None:
+        return Counts.from_json(summary.counts)
+    return count_rows_by_facet(rows_of_version(version))
+
+
+def counts_of_accepted(datanet: Datanet) -> tuple[Counts, str]:
+    """Of the accepted rows, and what they leave out, in words; "" when they are complete.
+
+    More rows than `COUNTED_MAX` are not counted for a page: the newest version's counts stand for
+    them, or the newest rows where there is no version.
+    """
+    rows = Record.objects.filter(datanet=datanet.pk, state=Record.State.APPROVED)
+    beyond = rows.order_by("-id").values_list("pk", flat=True)[COUNTED_MAX : COUNTED_MAX + 1]
+    last = next(iter(beyond), None)
+    if last is None:
+        return count_rows_by_facet(rows), ""
+    newest: Any = datanet.versions.order_by("-number").first()
+    if newest is not None:
+        return counts_of_version(newest), f"Counted in version {newest.number}."
+    newer = count_rows_by_facet(rows.filter(pk__gt=last))
+    return newer, f"Counted among the newest {COUNTED_MAX:,} rows."
+
+
+def counts_shown(datanet: Datanet) -> tuple[Counts, Version | None]:
+    """What the Datanet's page tells: the newest version's counts, before that the accepted rows."""
+    newest: Any = datanet.versions.order_by("-number").first()
+    if newest is None:
+        return counts_of_accepted(datanet)[0], None
+    return counts_of_version(newest), newest
