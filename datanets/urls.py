@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from datanets import api
-from datanets.views import access, contributions, datanets, members, reviews, versions
+from datanets import api, api_uploads
+from datanets.views import access, contributions, datanets, members, reviews, uploads, versions
 
 app_name = "datanets"
 urlpatterns = [
@@ -40,6 +40,7 @@ urlpatterns = [
         contributions.contribution_bad_rows,
         name="contribution-bad-rows",
     ),
+    path("uploads/<uuid:upload_id>/discard/", uploads.upload_discard, name="upload-discard"),
     path("records/<uuid:record_id>/", versions.record_detail, name="record-detail"),
     path("records/<uuid:record_id>/review/", reviews.record_review, name="record-review"),
     path("versions/<uuid:version_id>/", versions.version_detail, name="version-detail"),
@@ -61,6 +62,12 @@ urlpatterns = [
         name="api-contribution-list",
     ),
     path("api/datanets/<slug:slug>/versions/", api.version_collection, name="api-version-list"),
+    path(
+        "api/datanets/<slug:slug>/uploads/",
+        api_uploads.upload_collection,
+        name="api-upload-list",
+    ),
+    path("api/uploads/<uuid:upload_id>/", api_uploads.upload_item, name="api-upload-item"),
     path(
         "api/contributions/<uuid:contribution_id>/",
         api.contribution_item,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
+from datanets.models.upload import ResumableUpload
 from datanets.models.version import Version, VersionRecord
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PersonalDatum",
     "Record",
     "RecordKey",
+    "ResumableUpload",
     "Review",
     "Version",
     "VersionRecord",

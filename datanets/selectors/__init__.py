@@ -58,6 +58,7 @@ from datanets.selectors.learning import (
     versions_for_training,
     withdrawn_training_records,
 )
+from datanets.selectors.uploads import upload_for, uploads_of
 
 __all__ = [
     "PLACES_SHOWN",
@@ -104,6 +105,8 @@ __all__ = [
     "rights_of",
     "trainable_by",
     "training_rows",
+    "upload_for",
+    "uploads_of",
     "version_for",
     "version_for_training",
     "versions_for_training",

@@ -13,10 +13,13 @@ from datanets.services.decide_access import (
 from datanets.services.decide_contribution import Choice, decide_contribution
 from datanets.services.errors import (
     AlreadyDecided,
+    ChecksumMismatch,
     NothingToCut,
     OwnRows,
+    UploadBusy,
     UploadRejected,
     UploadTooLarge,
+    WrongOffset,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.mail_about_grant import mail_about_grant
@@ -28,6 +31,14 @@ from datanets.services.manage_members import (
     transfer_ownership,
 )
 from datanets.services.note_reading import note_reading
+from datanets.services.receive_upload import (
+    append_part,
+    begin_upload,
+    discard_upload,
+    expire_uploads,
+    offset_of,
+    take_upload,
+)
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
     Upload,
@@ -41,22 +52,30 @@ from datanets.services.submit_contribution import (
 __all__ = [
     "AlreadyDecided",
     "AnsweredBefore",
+    "ChecksumMismatch",
     "Choice",
     "Decision",
     "NothingToCut",
     "OwnRows",
     "Upload",
+    "UploadBusy",
     "UploadRejected",
     "UploadTooLarge",
+    "WrongOffset",
+    "append_part",
+    "begin_upload",
     "change_role",
     "choose_mapping",
     "create_datanet",
     "cut_version",
     "decide_contribution",
     "decide_grant",
+    "discard_upload",
+    "expire_uploads",
     "inclusion_proof",
     "mail_about_grant",
     "note_reading",
+    "offset_of",
     "parse_contribution",
     "refuse_oversized",
     "register_withdrawal_follower",
@@ -68,6 +87,7 @@ __all__ = [
     "set_access_questions",
     "set_member",
     "submit_contribution",
+    "take_upload",
     "transfer_ownership",
     "undo_review",
     "withdraw_contribution",
