@@ -14,7 +14,8 @@ ROWS_MIN = 20
 PROBABILITY_MIN = 0.95
 CHARACTERS_MIN = 40
 """Shorter text is not judged: names and code look like any language."""
-CHARACTERS_MAX = 2_000
+CHARACTERS_MAX = 500
+"""What follows hardly changes the judgement, and judging is what takes longest in a long row."""
 USUAL_SHARE_MIN = 0.6
 
 Judged = tuple[str, float]
