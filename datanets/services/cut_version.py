@@ -37,7 +37,7 @@ def cut_version(
     if not 0 <= held_out_percent <= HELD_OUT_PERCENT_MAX:
         limit = HELD_OUT_PERCENT_MAX
         raise DomainError("Hold out 0 to 50 percent.", where="held_out_percent", limit=limit)
-    with transaction.atomic(), tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
+    with transaction.atomic(), tempfile.TemporaryFile() as spool:
         Datanet.objects.select_for_update().get(pk=datanet.pk)
         plan = plan_entries(datanet, held_out_percent, spool)
         if not plan.train_count:
