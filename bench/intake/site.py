@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from bench.money.cluster import REPOSITORY, Cluster, temporary_cluster
 
-START_SECONDS = 60
+START_SECONDS = 180
 SAMPLE_SECONDS = 0.05
 
 
