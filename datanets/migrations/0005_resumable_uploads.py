@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("datanets", "0003_access_requests"),
+        ("datanets", "0007_second_looks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datanets.services.answer_gold import answer_gold, make_gold, retire_gold
+from datanets.services.appeal_rejection import appeal_rejection
 from datanets.services.cut_version import cut_version, inclusion_proof
 from datanets.services.decide_access import (
     AnsweredBefore,
@@ -16,14 +18,17 @@ from datanets.services.errors import (
     ChecksumMismatch,
     NothingToCut,
     OwnRows,
+    TooManyRows,
     UploadBusy,
     UploadRejected,
     UploadTooLarge,
+    WaitsForCurator,
     WrongOffset,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
+from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
-from datanets.services.manage_datanet import create_datanet, set_access_questions
+from datanets.services.manage_datanet import create_datanet, set_access_questions, set_review_rules
 from datanets.services.manage_members import (
     change_role,
     remove_member,
@@ -57,12 +62,17 @@ __all__ = [
     "Decision",
     "NothingToCut",
     "OwnRows",
+    "TooManyRows",
     "Upload",
     "UploadBusy",
     "UploadRejected",
     "UploadTooLarge",
+    "WaitsForCurator",
     "WrongOffset",
+    "answer_gold",
+    "appeal_rejection",
     "append_part",
+    "ask_to_look_again",
     "begin_upload",
     "change_role",
     "choose_mapping",
@@ -70,10 +80,12 @@ __all__ = [
     "cut_version",
     "decide_contribution",
     "decide_grant",
+    "decide_second_look",
     "discard_upload",
     "expire_uploads",
     "inclusion_proof",
     "mail_about_grant",
+    "make_gold",
     "note_reading",
     "offset_of",
     "parse_contribution",
@@ -81,11 +93,13 @@ __all__ = [
     "register_withdrawal_follower",
     "remove_member",
     "request_access",
+    "retire_gold",
     "review_all",
     "review_record",
     "revoke_grant",
     "set_access_questions",
     "set_member",
+    "set_review_rules",
     "submit_contribution",
     "take_upload",
     "transfer_ownership",
