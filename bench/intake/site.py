@@ -54,8 +54,10 @@ class Site:
             with suppress(URLError, OSError):
                 if urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2).status == 200:
                     return
+            if self.process.poll() is not None:
+                break
             time.sleep(0.05)
-        raise RuntimeError("The site did not start.")
+        raise RuntimeError(f"The site did not start (exit code {self.process.poll()}).")
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing is said."""
