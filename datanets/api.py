@@ -123,10 +123,11 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
     if not selectors.rights_of(request.user, datanet).contribute:
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
     data = _valid(ContributeForm(_body(request), request.FILES))
-    with upload_on_disk(data) as upload:
+    contributor = _person(request)
+    with upload_on_disk(data, owner=contributor, datanet=datanet) as upload:
         contribution = services.submit_contribution(
             datanet=datanet,
-            contributor=_person(request),
+            contributor=contributor,
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 LEAF_DOMAIN = b"openledger/datanets/leaf/v1\x00"
 
 
@@ -31,7 +32,7 @@ class Content:
 
 def canonical_json(value: Any) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces: the same bytes for the same value everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def content_hash(content: Content) -> str:
@@ -49,8 +50,9 @@ def content_hash(content: Content) -> str:
 
 def plain_words(text: str) -> str:
     """NFKC, lower case, single spaces, no final punctuation: what makes two questions the same."""
-    words = unicodedata.normalize("NFKC", text).casefold().split()
-    return " ".join(words).rstrip(" .!?…:;")
+    # ASCII is its own normal form, and most text is ASCII.
+    normal = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(normal.split()).rstrip(" .!?…:;")
 
 
 def prompt_of(content: Content) -> str:

@@ -63,10 +63,13 @@ class DatanetForm(forms.ModelForm[Datanet]):
 
 
 class ContributeForm(forms.Form):
-    """A file, a pasted text, or one question with its answer: exactly one of the three."""
+    """A file, at once or in parts, a pasted text, or one question with its answer: one of them."""
 
     # An empty file is refused by the sandbox, in its words.
     file = forms.FileField(required=False, allow_empty_file=True)
+    # A file that came in parts (`datanets.api_uploads`), and what its sender says it hashes to.
+    upload = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    upload_digest = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     paste = forms.CharField(
         required=False,
         max_length=PASTE_CHARACTERS_MAX,
@@ -92,7 +95,8 @@ class ContributeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         row = bool(data.get("question") or data.get("answer"))
-        given = [data.get("file") is not None, bool((data.get("paste") or "").strip()), row]
+        file = data.get("file") is not None or bool(data.get("upload"))
+        given = [file, bool((data.get("paste") or "").strip()), row]
         if sum(given) != 1 and "file" not in self.errors:
             message = "Give one thing: a file, pasted rows, or one question with its answer."
             self.add_error("file" if not sum(given) else None, message)

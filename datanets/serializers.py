@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from datanets.models import Contribution, Datanet, Version
+from datanets.models import Contribution, Datanet, ResumableUpload, Version
 
 
 class DatanetSerializer(serializers.ModelSerializer[Datanet]):
@@ -54,6 +54,14 @@ class ContributionSerializer(serializers.ModelSerializer[Contribution]):
             "created_at",
             "url",
         ]
+
+
+class ResumableUploadSerializer(serializers.ModelSerializer[ResumableUpload]):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+
+    class Meta:
+        model = ResumableUpload
+        fields = ["id", "filename", "size_bytes", "offset_bytes", "digest", "expires_at"]
 
 
 class VersionSerializer(serializers.ModelSerializer[Version]):

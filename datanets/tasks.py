@@ -10,3 +10,8 @@ from datanets import services
 @shared_task(name="datanets.mail_about_grant")
 def mail_about_grant(grant_id: int, state: str) -> None:
     services.mail_about_grant(grant_id, state)
+
+
+@shared_task(name="datanets.expire_uploads", expires=60)
+def expire_uploads() -> None:
+    services.expire_uploads()

@@ -14,7 +14,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from datanets.services import Upload, refuse_oversized
+from datanets.models import Datanet
+from datanets.services import Upload, discard_upload, refuse_oversized, take_upload
+from datanets.services.receive_upload import path_of
+from openledger_site.accounts.models import User
 
 # Room for the other fields and the multipart boundaries around a file of the largest size.
 FORM_OVERHEAD_BYTES = 4 << 20
@@ -45,11 +48,22 @@ def refuse_long_body(request: HttpRequest) -> None:
 
 
 @contextmanager
-def upload_on_disk(data: Mapping[str, Any]) -> Iterator[Upload]:
+def upload_on_disk(data: Mapping[str, Any], *, owner: User, datanet: Datanet) -> Iterator[Upload]:
     """The file, the pasted text, or the one row of a valid `ContributeForm`, as a file.
 
-    Django has put a large file on disk already; that one is used where it lies.
+    Django has put a large file on disk already; that one is used where it lies. So is one that came
+    in parts: it is theirs until what is done with it here has succeeded. Call in a transaction.
     """
+    if data.get("upload"):
+        whole = take_upload(
+            owner=owner,
+            datanet=datanet,
+            public_id=data["upload"],
+            digest=data.get("upload_digest", ""),
+        )
+        yield Upload(path_of(whole), whole.filename, whole.digest)
+        discard_upload(upload=whole)
+        return
     file = data.get("file")
     if file is not None and hasattr(file, "temporary_file_path"):
         yield Upload(Path(file.temporary_file_path()), file.name)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from datanets import api
+from datanets import api, api_uploads
 from datanets.views import (
     access,
     cards,
@@ -12,6 +12,7 @@ from datanets.views import (
     quality,
     reviews,
     rows,
+    uploads,
     versions,
 )
 
@@ -50,6 +51,7 @@ urlpatterns = [
         contributions.contribution_bad_rows,
         name="contribution-bad-rows",
     ),
+    path("uploads/<uuid:upload_id>/discard/", uploads.upload_discard, name="upload-discard"),
     path("records/<uuid:record_id>/", versions.record_detail, name="record-detail"),
     path("records/<uuid:record_id>/sample/", rows.record_sample, name="record-sample"),
     path("records/<uuid:record_id>/review/", reviews.record_review, name="record-review"),
@@ -81,6 +83,12 @@ urlpatterns = [
         name="api-contribution-list",
     ),
     path("api/datanets/<slug:slug>/versions/", api.version_collection, name="api-version-list"),
+    path(
+        "api/datanets/<slug:slug>/uploads/",
+        api_uploads.upload_collection,
+        name="api-upload-list",
+    ),
+    path("api/uploads/<uuid:upload_id>/", api_uploads.upload_item, name="api-upload-item"),
     path(
         "api/contributions/<uuid:contribution_id>/",
         api.contribution_item,

@@ -148,6 +148,10 @@ WHITENOISE_AUTOREFRESH = DEBUG
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20
 UPLOAD_SIZE_MAX_BYTES = env.int("UPLOAD_SIZE_MAX_BYTES", default=512 << 20)
+# A file sent in parts; a person's unfinished ones together; how long they are kept untouched.
+UPLOAD_RESUMABLE_MAX_BYTES = env.int("UPLOAD_RESUMABLE_MAX_BYTES", default=5 << 30)
+UPLOAD_QUOTA_BYTES = env.int("UPLOAD_QUOTA_BYTES", default=20 << 30)
+UPLOAD_EXPIRY_SECONDS = env.int("UPLOAD_EXPIRY_SECONDS", default=86_400)
 # By somebody new to a Datanet; ten times as many by who is known there, any number by the trusted.
 CONTRIBUTIONS_AN_HOUR = env.int("CONTRIBUTIONS_AN_HOUR", default=30)
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")
@@ -249,6 +253,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "free expired holds": {"task": "rewards.expire_holds", "schedule": 30.0},
     "close answers that were cut off": {"task": "marketplace.sweep_answers", "schedule": 60.0},
+    "forget uploads that nobody finished": {
+        "task": "datanets.expire_uploads",
+        "schedule": 600.0,
+    },
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=30)

@@ -46,7 +46,7 @@ def answer_findings(row: Row) -> Iterator[Finding]:
         question, answer = row.instruction, row.response
     if row.kind == "preference" and _plain(row.response) == _plain(row.rejected):
         yield Finding(rule="equal_pair", sentence="Both answers are the same.")
-    words = _WORD.findall(answer)
+    words = _WORD.findall(answer.lower())
     if not words or _PLACEHOLDER.fullmatch(answer.strip().lower()):
         yield Finding(
             rule="empty_answer",
@@ -97,8 +97,8 @@ def _about(question: str, answer: str, words: list[str]) -> Iterator[Finding]:
 
 
 def _repeats(question: str, words: list[str]) -> Iterator[Finding]:
-    asked = {word.lower() for word in _WORD.findall(question)}
-    given = {word.lower() for word in words}
+    asked = set(_WORD.findall(question.lower()))
+    given = set(words)
     if len(given) < 3:
         return
     share = len(given & asked) / len(given)
@@ -131,7 +131,7 @@ def _cut_off(answer: str) -> bool:
     if answer.count("```") % 2:
         return True
     last_line = answer.rstrip().rpartition("\n")[2]
-    if _ENDS_WELL.search(answer) or _LIST_LINE.match(last_line):
+    if _ENDS_WELL.search(last_line[-1:]) or _LIST_LINE.match(last_line):
         return False
     return _SENTENCE_END.search(answer) is not None and "```" not in answer
 

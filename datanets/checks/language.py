@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,30 @@ ROWS_MIN = 20
 PROBABILITY_MIN = 0.95
 CHARACTERS_MIN = 40
 """Shorter text is not judged: names and code look like any language."""
-CHARACTERS_MAX = 2_000
+CHARACTERS_MAX = 500
+"""What follows hardly changes the judgement, and judging is what takes longest in a long row."""
 USUAL_SHARE_MIN = 0.6
 
 Judged = tuple[str, float]
+
+
+class Judgements:
+    """What was judged of each row, in five bytes a row."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self._code = array("B")
+        self._probability = array("f")
+
+    def add(self, judged: Judged) -> None:
+        code, probability = judged
+        self._code.append(self._codes.setdefault(code, len(self._codes)))
+        self._probability.append(probability)
+
+    def __iter__(self) -> Iterator[Judged]:
+        names = list(self._codes)
+        for code, probability in zip(self._code, self._probability, strict=True):
+            yield names[code], probability
 
 
 def language_of(text: str) -> Judged:
@@ -34,7 +55,7 @@ def sure_code(judged: Judged) -> str:
     return code if probability >= PROBABILITY_MIN else ""
 
 
-def usual_language(judged: Sequence[Judged]) -> str:
+def usual_language(judged: Iterable[Judged]) -> str:
     """The language of most rows that could be judged surely, or "" when there is no such one."""
     sure = Counter(code for code, probability in judged if code and probability >= PROBABILITY_MIN)
     if sure.total() < ROWS_MIN:

@@ -7,6 +7,7 @@ from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
 from datanets.models.datanet import AccessGrant, Datanet, Membership
 from datanets.models.quality import Appeal, GoldAnswer, GoldRow, SecondLook
+from datanets.models.upload import ResumableUpload
 from datanets.models.version import Version, VersionRecord, VersionSummary
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PersonalDatum",
     "Record",
     "RecordKey",
+    "ResumableUpload",
     "Review",
     "SecondLook",
     "Version",

@@ -27,6 +27,7 @@ from datanets.parsing.result import (
 )
 
 _PROGRESS_EVERY_SECONDS = 0.1
+_DIRECTORY_BYTES = 4 << 20
 
 
 class _Progress:
@@ -63,6 +64,19 @@ def _preload(upload: IO[bytes]) -> None:
     if start == b"PAR1" or start[:2] == b"PK":
         import pyarrow.parquet
         import pyarrow.types  # noqa: F401
+    if start == b"%PDF" or (start[:2] == b"PK" and _names_a_pdf(upload)):
+        from datanets.parsing import pdf_text
+
+        pdf_text.load()
+
+
+def _names_a_pdf(upload: IO[bytes]) -> bool:
+    """Whether the directory at the end of a zip may name one; loading for nothing costs 0.3 s."""
+    size = upload.seek(0, os.SEEK_END)
+    upload.seek(max(0, size - _DIRECTORY_BYTES))
+    found = b".pdf" in upload.read().lower()
+    upload.seek(0)
+    return found
 
 
 def _collect(task: dict[str, Any], upload: IO[bytes], status: IO[bytes]) -> Report:

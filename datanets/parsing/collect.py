@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from datanets.parsing import strict_json
+from datanets.parsing import pdf_text, strict_json, word_text
 from datanets.parsing.plain_text import read_paragraphs
 from datanets.parsing.result import (
     BadRow,
@@ -25,7 +25,7 @@ from datanets.parsing.result import (
     wrong_content,
 )
 from datanets.parsing.shapes import NOT_RECOGNISED, Normaliser
-from datanets.parsing.sniff import HEAD_BYTES, Detected, not_yet, sniff
+from datanets.parsing.sniff import HEAD_BYTES, Detected, office, sniff
 from datanets.parsing.tables import RawRow, read_delimited, read_parquet
 from datanets.parsing.text_lines import ByteSource, place, read_characters, read_lines
 from datanets.parsing.zip_entries import Entry, EntryReader, list_entries, ratio_too_high, shown
@@ -108,20 +108,22 @@ class Collector:
             )
         detected = sniff(head, filename)
         self.report.format, self.report.format_found_by = detected.format, detected.found_by
-        if detected.format == "zip":
-            self._collect_zip(file)
-        elif detected.format == "parquet":
-            self._collect_rows(self._parquet_rows(file, ""), "")
+        if detected.format in ("zip", "docx"):
+            self._collect_zip(file, detected)
+        elif detected.format in ("parquet", "pdf"):
+            self._collect_rows(self._seekable_rows(file, detected, ""), "")
         else:
             self._collect_rows(_text_rows(source, detected, self.limits, ""), "")
         self._refuse_nothing()
         return self.report
 
-    def _collect_zip(self, file: IO[bytes]) -> None:
+    def _collect_zip(self, file: IO[bytes], detected: Detected) -> None:
         entries = list_entries(file, self.limits)
-        if any(entry.name == "[Content_Types].xml" for entry in entries):
-            raise not_yet("Office", "")
         self.report.unpacked_bytes = 0
+        if detected.format == "docx" or _is_office(entries):
+            self.report.format = "docx"
+            self._collect_rows(self._word_rows(file, entries, ""), "")
+            return
         for entry in entries:
             if not _is_clutter(entry.name):
                 self._collect_entry(file, entry)
@@ -140,20 +142,31 @@ class Collector:
                 where=f'entry "{shown(name)}"',
                 remedy="Put the files themselves into one zip.",
             )
-        if detected.format == "parquet":
-            rows = self._parquet_rows(self._spool(source), name)
+        if detected.format in ("parquet", "pdf", "docx"):
+            rows = self._seekable_rows(self._spool(source), detected, name)
         else:
             rows = _text_rows(source, detected, self.limits, name)
         self._collect_rows(rows, name)
 
-    def _parquet_rows(self, file: IO[bytes], entry: str) -> Iterator[RawRow]:
+    def _seekable_rows(self, file: IO[bytes], detected: Detected, entry: str) -> Iterator[RawRow]:
         def charge_bytes(size_bytes: int) -> None:
             charge(self.report, self.limits, size_bytes, entry)
 
+        if detected.format == "docx":
+            return self._word_rows(file, list_entries(file, self.limits), entry)
+        if detected.format == "pdf":
+            return pdf_text.read_pdf(file, self.limits, entry, charge_bytes)
         return read_parquet(file, self.limits, entry, self.mapping, charge_bytes)
 
+    def _word_rows(self, file: IO[bytes], entries: list[Entry], entry: str) -> Iterator[RawRow]:
+        part = word_text.main_part(entries)
+        if part is None:
+            raise office("Such Office", entry)
+        source = CountedSource(EntryReader(file, part), self.limits, self.report, entry=part)
+        return word_text.read_paragraphs(source, self.limits, entry)
+
     def _spool(self, source: ByteSource) -> IO[bytes]:
-        """Parquet must be read from its end, so an entry is unpacked to nameless scratch space."""
+        """What is read from its end, as an entry of a zip: unpacked to nameless scratch space."""
         self.scratch.seek(0)
         self.scratch.truncate()
         while data := source.read(_COPY_BYTES):
@@ -270,6 +283,10 @@ class _UnknownColumns:
 def _shown_cell(cell: object) -> str:
     text = "" if cell is None else str(cell)[:200]
     return text.encode("utf-8", errors="replace").decode("utf-8").replace("\x00", "?")
+
+
+def _is_office(entries: list[Entry]) -> bool:
+    return any(entry.name == "[Content_Types].xml" for entry in entries)
 
 
 def _is_clutter(name: str) -> bool:

@@ -18,13 +18,14 @@ def read_paragraphs(source: ByteSource, limits: Limits, entry: str) -> Iterator[
             held.append(text)
             size += len(text)
         if held and (not text or size > limits.line_bytes):
-            yield from _pieces("\n".join(held), limits.chunk_characters)
+            yield from pieces("\n".join(held), limits.chunk_characters)
             held, size = [], 0
     if held:
-        yield from _pieces("\n".join(held), limits.chunk_characters)
+        yield from pieces("\n".join(held), limits.chunk_characters)
 
 
-def _pieces(paragraph: str, longest: int) -> Iterator[dict[str, str]]:
+def pieces(paragraph: str, longest: int) -> Iterator[dict[str, str]]:
+    """Rows of at most `longest` characters, cut where a sentence ends if there is such a place."""
     start = 0
     while len(paragraph) - start > longest:
         end = _cut(paragraph, start, start + longest)

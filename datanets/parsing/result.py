@@ -37,6 +37,7 @@ class Limits:
     """Entries that unpack to less than this may have any ratio: they cannot hurt."""
     parquet_row_groups: int = 10_000
     parquet_footer_bytes: int = 16 * 1024**2
+    pdf_pages: int = 10_000
     bad_rows_listed: int = 1_000
     memory_bytes: int = 1_000_000_000
     cpu_seconds: int = 120

@@ -9,10 +9,12 @@ from typing import Literal
 from datanets.parsing.result import UploadRejectedError, wrong_content, wrong_type
 from datanets.parsing.text_lines import place
 
-Format = Literal["csv", "tsv", "json", "jsonl", "json objects", "parquet", "text", "zip"]
+Format = Literal[
+    "csv", "tsv", "json", "jsonl", "json objects", "parquet", "text", "zip", "pdf", "docx"
+]
 
 HEAD_BYTES = 4_096
-WORKING_FORMATS = "csv, tsv, json, jsonl, parquet, txt, md, or a zip of these"
+WORKING_FORMATS = "csv, tsv, json, jsonl, parquet, txt, md, pdf, docx, or a zip of these"
 _USE_ANOTHER = f"Send {WORKING_FORMATS}."
 
 JSON_FORMATS: tuple[Format, ...] = ("json", "jsonl", "json objects")
@@ -20,9 +22,13 @@ JSON_FORMATS: tuple[Format, ...] = ("json", "jsonl", "json objects")
 EXTENSIONS: dict[str, Format] = {
     "csv": "csv", "tsv": "tsv", "tab": "tsv", "json": "json", "jsonl": "jsonl", "ndjson": "jsonl",
     "parquet": "parquet", "txt": "text", "md": "text", "markdown": "text", "zip": "zip",
+    "pdf": "pdf", "docx": "docx",
 }  # fmt: skip
 
-NOT_YET = {"pdf": "PDF", "docx": "Word", "doc": "Word", "xlsx": "Excel", "xls": "Excel"}
+# Formats with a mark at their start: a name without the mark is a lie.
+_BY_MARK = ("parquet", "zip", "pdf", "docx")
+
+OFFICE = {"doc": "Word", "xlsx": "Excel", "xls": "Excel", "pptx": "PowerPoint", "odt": "Writer"}
 
 # First bytes of what people send by mistake. A pickle is never opened, whatever its name.
 _FOREIGN = (
@@ -30,7 +36,8 @@ _FOREIGN = (
     (b"\xfd7zXZ", "an xz archive"), (b"Rar!", "a RAR archive"), (b"(\xb5/\xfd", "a zstd archive"),
     (b"\x89PNG", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"GIF8", "a GIF image"),
     (b"\x7fELF", "a program"), (b"SQLite format 3", "an SQLite database"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document"), (b"\x80\x02", "a Python pickle"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document, or one with a password"),
+    (b"\x80\x02", "a Python pickle"),
     (b"\x80\x03", "a Python pickle"), (b"\x80\x04", "a Python pickle"),
     (b"\x80\x05", "a Python pickle"), (b"ARROW1", "an Arrow file"), (b"OggS", "a sound file"),
 )  # fmt: skip
@@ -60,9 +67,11 @@ def sniff(head: bytes, filename: str, entry: str = "") -> Detected:
     _refuse_foreign(head, extension, entry)
     by_magic = _by_magic(head)
     by_name = EXTENSIONS.get(extension)
+    if by_magic == "zip" and by_name == "docx":
+        return Detected("docx", "both")
     if by_magic:
         return Detected(by_magic, "both" if by_name == by_magic else "the content")
-    if by_name in ("parquet", "zip"):
+    if by_name in _BY_MARK:
         raise wrong_content(
             "not_what_it_says",
             f"The name ends in .{extension} but the content is not {by_name}.",
@@ -72,7 +81,7 @@ def sniff(head: bytes, filename: str, entry: str = "") -> Detected:
     _refuse_other_encodings(head, entry)
     by_content = _by_text(head)
     if by_name is None:
-        if extension in NOT_YET or not _plausible_text_name(extension):
+        if extension in OFFICE or not _plausible_text_name(extension):
             raise wrong_type(
                 "type_not_read",
                 f"Files ending in .{extension} are not read.",
@@ -91,19 +100,18 @@ def _plausible_text_name(extension: str) -> bool:
     return extension in ("", "data", "text", "log", "dat")
 
 
-def not_yet(kind: str, entry: str) -> UploadRejectedError:
+def office(kind: str, entry: str) -> UploadRejectedError:
     return wrong_type(
-        "type_not_yet",
-        f"{kind} documents cannot be read yet.",
+        "type_not_read",
+        f"{kind} documents are not read.",
         where=place(entry, "the file"),
-        remedy=f"Copy the text into a .txt file for now. What works: {WORKING_FORMATS}.",
+        remedy=f"Save it as .docx or .csv. What works: {WORKING_FORMATS}.",
     )
 
 
 def _refuse_foreign(head: bytes, extension: str, entry: str) -> None:
-    if head.startswith(b"%PDF") or (extension in NOT_YET and head[:2] == b"PK"):
-        kind = NOT_YET.get(extension, "PDF")
-        raise not_yet(kind, entry)
+    if extension in OFFICE and head[:2] == b"PK":
+        raise office(OFFICE[extension], entry)
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             raise wrong_type(
@@ -132,6 +140,8 @@ def _refuse_other_encodings(head: bytes, entry: str) -> None:
 def _by_magic(head: bytes) -> Format | None:
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith(b"%PDF-"):
+        return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     return None

@@ -86,6 +86,7 @@ from datanets.selectors.rows import (
     version_for_reader,
 )
 from datanets.selectors.trust import Level, Trust, trust_in
+from datanets.selectors.uploads import upload_for, uploads_of
 
 __all__ = [
     "APPEAL_DAYS",
@@ -156,6 +157,8 @@ __all__ = [
     "trainable_by",
     "training_rows",
     "trust_in",
+    "upload_for",
+    "uploads_of",
     "version_for",
     "version_for_reader",
     "version_for_training",

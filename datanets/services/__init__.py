@@ -16,12 +16,15 @@ from datanets.services.decide_contribution import Choice, decide_contribution
 from datanets.services.edit_card import SAMPLES_MAX, edit_card, mark_sample
 from datanets.services.errors import (
     AlreadyDecided,
+    ChecksumMismatch,
     NothingToCut,
     OwnRows,
     TooManyRows,
+    UploadBusy,
     UploadRejected,
     UploadTooLarge,
     WaitsForCurator,
+    WrongOffset,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.look_again import ask_to_look_again, decide_second_look
@@ -34,6 +37,14 @@ from datanets.services.manage_members import (
     transfer_ownership,
 )
 from datanets.services.note_reading import note_reading
+from datanets.services.receive_upload import (
+    append_part,
+    begin_upload,
+    discard_upload,
+    expire_uploads,
+    offset_of,
+    take_upload,
+)
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
     Upload,
@@ -48,18 +59,23 @@ __all__ = [
     "SAMPLES_MAX",
     "AlreadyDecided",
     "AnsweredBefore",
+    "ChecksumMismatch",
     "Choice",
     "Decision",
     "NothingToCut",
     "OwnRows",
     "TooManyRows",
     "Upload",
+    "UploadBusy",
     "UploadRejected",
     "UploadTooLarge",
     "WaitsForCurator",
+    "WrongOffset",
     "answer_gold",
     "appeal_rejection",
+    "append_part",
     "ask_to_look_again",
+    "begin_upload",
     "change_role",
     "choose_mapping",
     "create_datanet",
@@ -67,12 +83,15 @@ __all__ = [
     "decide_contribution",
     "decide_grant",
     "decide_second_look",
+    "discard_upload",
     "edit_card",
+    "expire_uploads",
     "inclusion_proof",
     "mail_about_grant",
     "make_gold",
     "mark_sample",
     "note_reading",
+    "offset_of",
     "parse_contribution",
     "refuse_oversized",
     "register_withdrawal_follower",
@@ -86,6 +105,7 @@ __all__ = [
     "set_member",
     "set_review_rules",
     "submit_contribution",
+    "take_upload",
     "transfer_ownership",
     "undo_review",
     "withdraw_contribution",

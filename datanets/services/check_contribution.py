@@ -109,7 +109,7 @@ def ask_or_store(contribution: Contribution, result: ParseResult, checked: Check
         tally = Tally()
         for _ in judge_rows(contribution, checked, tally):
             pass
-        tally.left_out.clear()  # said again when it is stored
+        tally.forget_left_out()  # said again when it is stored
         count_rows(contribution, result, tally)
         contribution.report["checks"]["personal_data"] = asks
         contribution.state = Contribution.State.NEEDS_DECISION

@@ -24,6 +24,41 @@ class UploadTooLarge(DomainError):
     code = "file_too_large"
 
 
+class WrongOffset(Conflict):
+    """`offset_bytes` is where the next part has to start."""
+
+    code = "wrong_offset"
+
+    def __init__(self, offset_bytes: int) -> None:
+        self.offset_bytes = offset_bytes
+        super().__init__(
+            f"The server holds {offset_bytes:,} bytes. Go on from there.",
+            where="Upload-Offset",
+            limit=offset_bytes,
+        )
+
+
+class UploadBusy(DomainError):
+    """The last part, perhaps of a connection that broke, is still being written."""
+
+    status = 423
+    code = "upload_busy"
+    message = "Another part of this file is being written. Ask for the offset in a second."
+
+
+class ChecksumMismatch(DomainError):
+    """The number is tus's own."""
+
+    status = 460
+    code = "checksum_mismatch"
+
+
+class OutOfDisk(DomainError):
+    status = 507
+    code = "disk_full"
+    message = "The server is short of disk space. Try again later."
+
+
 class OwnRows(NotAllowed):
     code = "own_rows"
     message = "Nobody reviews their own rows: another curator has to decide."

@@ -15,6 +15,7 @@ from datanets.selectors import records_visible_to
 from datanets.services.compare_rows import Matched, compare_rows
 
 BATCH_ROWS = 1_000
+BAD_ROWS_KEPT = 1_000
 FINDINGS_PER_ROW = 20
 COPY_RULES = frozenset(["duplicate", "near_duplicate"])
 
@@ -39,7 +40,18 @@ class Tally:
     rows: int = 0
     new_rows: int = 0
     flags: Counter[str] = field(default_factory=Counter)
+    left_out_count: int = 0
     left_out: list[BadRow] = field(default_factory=list)
+    """The first `BAD_ROWS_KEPT` of them."""
+
+    def leave_out(self, bad: BadRow) -> None:
+        self.left_out_count += 1
+        if len(self.left_out) < BAD_ROWS_KEPT:
+            self.left_out.append(bad)
+
+    def forget_left_out(self) -> None:
+        self.left_out_count = 0
+        self.left_out.clear()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -102,7 +114,7 @@ def _count(contribution: Contribution, judged: list[JudgedRow], tally: Tally) ->
     visible = visible_matches(contribution, pks)
     for row in judged:
         if row.left_out is not None:
-            tally.left_out.append(row.left_out)
+            tally.leave_out(row.left_out)
         if row.row is None:
             continue
         seen = {one.finding.rule for one in row.matched if one.record_pk in visible}

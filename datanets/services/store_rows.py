@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,10 +26,9 @@ from datanets.content import (
 )
 from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record, RecordKey
 from datanets.parsing import BadRow, ParseResult
-from datanets.services.judge_rows import JudgedRow, Tally, judge_rows
+from datanets.services.judge_rows import BAD_ROWS_KEPT, JudgedRow, Tally, judge_rows
 from datanets.wordings import held_out_wordings, training_wordings
 
-BAD_ROWS_KEPT = 1_000
 # Rewording a page of text helps nobody and multiplies its size.
 REWORDED_CHARACTERS_MAX = 2_000
 LIKE_RULES = ("duplicate", "near_duplicate", "same_question")
@@ -42,11 +42,12 @@ def store_rows(contribution: Contribution, result: ParseResult, checked: CheckRe
     """
     Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
     tally = Tally()
-    stored: dict[int, int] = {}
+    stored = array("q", [0])  # the record of each position, which counts from 1; 0: left out
     for batch in judge_rows(contribution, checked, tally):
         kept = [row for row in batch if row.left_out is None]
         records = Record.objects.bulk_create([_record(contribution, row) for row in kept])
-        stored.update((record.position, record.pk) for record in records)
+        by_position = {record.position: record.pk for record in records}
+        stored.extend(by_position.get(row.position, 0) for row in batch)
         keys = [
             key for row, record in zip(kept, records, strict=True) for key in _keys(row, record)
         ]
@@ -65,8 +66,8 @@ def count_rows(contribution: Contribution, result: ParseResult, tally: Tally) ->
     """Put the counts and the report on the contribution; rows left out now are rejected rows."""
     scan = {name: contribution.report[name] for name in SCAN_KEYS if name in contribution.report}
     contribution.rows_read = result.rows_read
-    contribution.rows_accepted = result.rows_accepted - len(tally.left_out)
-    contribution.rows_rejected = result.rows_rejected + len(tally.left_out)
+    contribution.rows_accepted = result.rows_accepted - tally.left_out_count
+    contribution.rows_rejected = result.rows_rejected + tally.left_out_count
     contribution.report = {**report_of(result, tally.left_out), **scan, "checks": tally.as_json()}
 
 
@@ -78,10 +79,10 @@ def _keys(row: JudgedRow, record: Record) -> Iterator[RecordKey]:
         yield RecordKey(record=record, kind=RecordKey.Kind.HELD_OUT, key=key)
 
 
-def _findings(row: JudgedRow, stored: Mapping[int, int]) -> Iterator[Finding]:
+def _findings(row: JudgedRow, stored: Sequence[int]) -> Iterator[Finding]:
     own = stored[row.position]
     for one in row.findings:
-        yield _finding(own, one, stored.get(one.match) if one.match else None)
+        yield _finding(own, one, stored[one.match] or None if one.match else None)
     for matched in row.matched:
         yield _finding(own, matched.finding, matched.record_pk)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +39,30 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.jobs import JobFailed, Lease, cancel_job, start_job
-from openledger_site.core.storage import blob_path, store_file
+from openledger_site.core.storage import adopt_file, blob_path, store_file
 
 PARSE_JOB = "datanets.parse_contribution"
 # A person waits this long for the answer; what takes longer goes on as a job with progress.
 CHECK_SECONDS = 10.0
 CHUNK_BYTES = 1 << 20
+# What a job may take for a file of the largest size, at a few megabytes a second.
+FILE_LIMITS = Limits(
+    unpacked_bytes=20 << 30, output_bytes=8 << 30, cpu_seconds=3_600, wall_seconds=3_600.0
+)
 REPORT_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A complete file on local disk. `filename` is the sender's: shown, sniffed, never a path."""
+    """A complete file on local disk. `filename` is the sender's: shown, sniffed, never a path.
+
+    `digest` is given for one that came in parts: it may be larger, and its bytes become the stored
+    ones without being copied.
+    """
 
     path: Path
     filename: str
+    digest: str = ""
 
 
 def submit_contribution(
@@ -79,7 +88,8 @@ def submit_contribution(
     if not agreed:
         raise DomainError("Accept the contributor agreement first.", where="agree")
     size_bytes = upload.path.stat().st_size
-    refuse_oversized(size_bytes)
+    if not upload.digest:
+        refuse_oversized(size_bytes)
     refuse_too_many(datanet, contributor)
     contribution = Contribution(
         datanet=datanet,
@@ -94,7 +104,7 @@ def submit_contribution(
     )
     with _parse(upload.path, upload.filename, seconds=CHECK_SECONDS) as result:
         _refuse_bad(result)
-        contribution.file_digest, _ = store_file(_chunks(upload.path), size_max_bytes=size_bytes)
+        contribution.file_digest = _keep(upload, size_bytes)
         with check_in_request(contribution, result) as checked, transaction.atomic():
             return settle(contribution, result, checked, actor=contributor)
 
@@ -138,6 +148,23 @@ def refuse_oversized(size_bytes: int) -> None:
         )
 
 
+def largest_upload() -> int:
+    """Bytes of the largest file that comes in by any way."""
+    limits: tuple[int, int] = (
+        settings.UPLOAD_SIZE_MAX_BYTES,
+        settings.UPLOAD_RESUMABLE_MAX_BYTES,
+    )
+    return max(limits)
+
+
+def _keep(upload: Upload, size_bytes: int) -> str:
+    """Put the file into the store; its digest."""
+    if upload.digest:
+        adopt_file(upload.path, upload.digest)
+        return upload.digest
+    return store_file(_chunks(upload.path), size_max_bytes=size_bytes)[0]
+
+
 def _parse(
     path: Path,
     filename: str,
@@ -146,9 +173,10 @@ def _parse(
     mapping: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> ParseResult:
-    limits = Limits(file_bytes=settings.UPLOAD_SIZE_MAX_BYTES)
+    unpacked = min(FILE_LIMITS.unpacked_bytes, max(2 << 30, 10 * path.stat().st_size))
+    limits = replace(FILE_LIMITS, file_bytes=largest_upload(), unpacked_bytes=unpacked)
     if seconds is not None:
-        limits = Limits(file_bytes=settings.UPLOAD_SIZE_MAX_BYTES, wall_seconds=seconds)
+        limits = replace(limits, wall_seconds=seconds)
     try:
         return parse_upload(path, filename, limits, on_progress, mapping or None)
     except SandboxUnavailableError as problem:

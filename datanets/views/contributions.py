@@ -6,6 +6,7 @@ import csv
 import uuid
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -25,6 +26,8 @@ from openledger_site.core.idempotency import idempotent
 from openledger_site.core.middleware import wants_json
 
 PAGE_ROWS = 20
+# A smaller file goes with the form: sending it again costs a second.
+IN_PARTS_ABOVE_BYTES = 4 << 20
 
 
 @require_http_methods(["GET", "POST"])
@@ -53,10 +56,11 @@ def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _submit(request: HttpRequest, datanet: Datanet, form: ContributeForm) -> Contribution:
     data = form.cleaned_data
-    with upload_on_disk(data) as upload:
+    contributor = signed_in_user(request)
+    with upload_on_disk(data, owner=contributor, datanet=datanet) as upload:
         return services.submit_contribution(
             datanet=datanet,
-            contributor=signed_in_user(request),
+            contributor=contributor,
             upload=upload,
             licence=data["licence"],
             agreed=data["agree"],
@@ -78,6 +82,12 @@ def _contribute_page(
         "form": form,
         "refusal": refusal,
         "formats": WORKING_FORMATS,
+        "uploads": selectors.uploads_of(request.user, datanet),
+        "resumable_max_bytes": settings.UPLOAD_RESUMABLE_MAX_BYTES,
+        "request_max_bytes": settings.UPLOAD_SIZE_MAX_BYTES,
+        "quota_bytes": settings.UPLOAD_QUOTA_BYTES,
+        "in_parts_above_bytes": IN_PARTS_ABOVE_BYTES,
+        "chosen_upload": getattr(form, "cleaned_data", {}).get("upload"),
         "not_checked": NOT_CHECKED,
         "idempotency_key": uuid.uuid4(),
     }

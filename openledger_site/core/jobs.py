@@ -16,10 +16,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.http import Http404
+from psycopg.errors import LockNotAvailable
 
 from openledger_site.core import push
 from openledger_site.core.errors import DomainError
@@ -256,7 +257,9 @@ def _lease_end() -> Any:
 def _keep_alive(lease: Lease, stop: threading.Event) -> None:
     try:
         while not stop.wait(settings.JOB_HEARTBEAT_SECONDS):
-            lease.heartbeat()
+            # The handler itself holds the row in a long `fenced` transaction: nobody else can.
+            with _without_lock_timeout():
+                lease.heartbeat()
     except LeaseLost:
         logger.warning("lease lost while running job=%s", lease.job.pk)
     except Exception:
@@ -265,14 +268,19 @@ def _keep_alive(lease: Lease, stop: threading.Event) -> None:
         connection.close()
 
 
+@contextmanager
+def _without_lock_timeout() -> Iterator[None]:
+    """Go on when a lock was waited for in vain."""
+    try:
+        yield
+    except OperationalError as problem:
+        if not isinstance(problem.__cause__, LockNotAvailable):
+            raise
+
+
 def sweep() -> int:
     """Queue again every job whose worker went silent, and re-send wake-ups that were lost."""
-    Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now()).update(
-        state=Job.State.QUEUED,
-        lease_until=None,
-        woken_at=None,
-        message="Resuming after an interruption.",
-    )
+    _queue_abandoned()
     forgotten = timedelta(seconds=JOB_WAKE_AGAIN_SECONDS)
     overdue = Job.objects.filter(
         Q(woken_at__isnull=True) | Q(woken_at__lt=Now() - forgotten),
@@ -286,6 +294,19 @@ def sweep() -> int:
             send_on_commit("core.run_job", queue=job.queue, job_id=str(job.pk))
             woken += 1
     return woken
+
+
+def _queue_abandoned() -> None:
+    """Passes by a row that somebody holds: a long `fenced` transaction is no silence."""
+    with transaction.atomic():
+        silent = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
+        pks = list(silent.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        Job.objects.filter(pk__in=pks).update(
+            state=Job.State.QUEUED,
+            lease_until=None,
+            woken_at=None,
+            message="Resuming after an interruption.",
+        )
 
 
 def cancel_job(job: Job) -> None:

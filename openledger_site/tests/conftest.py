@@ -20,6 +20,7 @@ from datanets.models import Contribution, Membership, Record, Review, SecondLook
 from datanets.services import (
     Upload,
     ask_to_look_again,
+    begin_upload,
     create_datanet,
     cut_version,
     decide_grant,
@@ -111,6 +112,9 @@ def _give_data(people: dict[str, User], things: SimpleNamespace, folder: Path) -
     review_all(records=Record.objects.all(), datanet=datanet, reviewer=curator, verdict="approve")
     things.version = cut_version(datanet=datanet, actor=owner, note="First")
     pending = _contribute(datanet, people["Carla"], folder, [PENDING_ROW])
+    things.upload = begin_upload(
+        datanet=datanet, owner=people["Carla"], filename="half a mine.jsonl", size_bytes=100
+    )
     grant = request_access(datanet=datanet, user=people["Bo"], right="train", purpose="Errors")
     things.grant = decide_grant(grant=grant, actor=owner, granted=True)
     revoked = request_access(datanet=datanet, user=people["Vic"], right="read", purpose="Errors")

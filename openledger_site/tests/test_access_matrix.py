@@ -33,6 +33,7 @@ CANARIES = {
     "Read beyond end of file": {"contributor", "reader", "curator", "owner"},
     "seen in the mine": {"contributor", "curator", "owner"},
     "canary yellow": {"contributor", "curator", "owner"},
+    "half a mine": {"contributor"},  # the name of a file on its way in
 }
 
 
@@ -58,6 +59,8 @@ def parse(table: str) -> list[Line]:
 
 
 LINES = parse(TABLE)
+# Few routes know more than GET and POST; what they answer to the others stands in the table too.
+LISTED = {(line.route, line.method) for line in LINES}
 
 
 def routes(resolver: URLResolver, spaces: tuple[str, ...] = ()) -> Iterator[tuple[str, bool]]:
@@ -79,7 +82,7 @@ NAMES = sorted(
 
 def test_every_route_that_names_a_thing_is_in_the_table() -> None:
     wanted = {(name, method) for name, thing in NAMES if thing for method in ("GET", "POST")}
-    assert {(line.route, line.method) for line in LINES} == wanted
+    assert {one for one in LISTED if one[1] in ("GET", "POST")} == wanted
 
 
 def path_of(line: Line, thread: Thread) -> str:
@@ -96,11 +99,12 @@ def client_of(person: str, route: str, thread: Thread) -> Client:
     """Signed in, or with a key of theirs where a route wants one."""
     if not PEOPLE[person]:
         return Client()
+    headers = {"tus-resumable": "1.0.0"} if "upload" in route else {}
     user = thread.people[PEOPLE[person]]
     if route.startswith("v1:"):
         _, secret = create_api_key(user, name="m", scopes=["inference"])
         return Client(headers={"authorization": f"Bearer {secret}"})
-    client = Client()
+    client = Client(headers=headers)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return client
 
@@ -128,7 +132,7 @@ def test_everybody_gets_what_the_table_says_and_no_word_more(thread: Thread, lin
 @pytest.mark.parametrize("line", [line for line in LINES if line.method == "GET"],
                          ids=lambda line: line.route)  # fmt: skip
 def test_no_route_knows_any_other_method(thread: Thread, line: Line) -> None:
-    for method in OTHER_METHODS:
+    for method in [one for one in OTHER_METHODS if (line.route, one) not in LISTED]:
         for person in PEOPLE:
             status, body = knock(person, method, line, thread)
             assert status == 405 or (person == "anonymous" and status in (302, 401)), person

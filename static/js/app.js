@@ -7,12 +7,14 @@ import "./menu.js";
 import "./hotkeys.js";
 import "./forms.js";
 import { attach as attachDropzone } from "./dropzone.js";
+import { attach as attachUpload } from "./upload.js";
 import { attach as attachLive } from "./live.js";
 import { attach as attachChat } from "./chat.js";
 import { attach as attachWallet } from "./wallet/wallet.js";
 
 function attachAll(root) {
   attachDropzone(root);
+  attachUpload(root);
   attachLive(root);
   attachChat(root);
   attachWallet(root);

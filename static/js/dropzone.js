@@ -1,12 +1,6 @@
 // A file field that also takes dropped and pasted files, and shows what was chosen.
 import { attachOnce } from "./attach.js";
-
-const UNITS = ["B", "kB", "MB", "GB"];
-
-function sizeInWords(bytes) {
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1);
-  return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${UNITS[power]}`;
-}
+import { sizeInWords } from "./sizes.js";
 
 function row(file) {
   const item = document.createElement("li");

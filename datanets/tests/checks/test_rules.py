@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from datanets.checks import RULES
+from datanets.checks import RULES, text_rules
 from datanets.checks.check_rows import row_findings
 from datanets.checks.rows import content_of_row
 from datanets.content import whole_text
@@ -104,3 +106,19 @@ def test_every_finding_gives_its_number_its_threshold_and_a_sentence_without_the
         assert finding.measured is not None
         assert finding.threshold is not None
         assert "xylophone" not in finding.sentence
+
+
+def test_what_spares_the_counting_never_changes_what_is_found(monkeypatch):
+    """Hashes and word counts decide only whether repetition is counted at all."""
+    drawn = random.Random(7)
+    texts = []
+    for _ in range(400):
+        vocabulary = ["ab" * drawn.randint(1, 6) + str(n) for n in range(drawn.randint(2, 80))]
+        words = drawn.choices(vocabulary, k=drawn.randint(20, 200))
+        at = drawn.randrange(len(words))
+        texts.append(words + words[at : at + drawn.randint(0, 30)])
+    quick = [list(text_rules._repetition(words)) for words in texts]
+    monkeypatch.setattr(text_rules, "_may_have_top_phrase", lambda *_: True)
+    monkeypatch.setattr(text_rules, "_may_repeat_passages", lambda *_: True)
+    assert quick == [list(text_rules._repetition(words)) for words in texts]
+    assert 20 < sum(map(bool, quick)) < 380

@@ -1,0 +1,51 @@
+"""The public list of a version's leaves, written as a stream: a million rows fit in no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from datanets.content import canonical_json
+from datanets.models import Version
+from datanets.services.version_entries import PlannedEntry
+
+MANIFEST_SCHEMA = "openledger/datanet-version/1"
+MANIFEST_MAX_BYTES = 8 << 30
+ENTRIES_A_CHUNK = 1_000
+
+
+def manifest_chunks(version: Version, entries: Iterable[PlannedEntry]) -> Iterator[bytes]:
+    """Canonical JSON in pieces: owners, licences, and hashes that are salted and hold no text."""
+    before, after = canonical_json(_around(version)).split(b"[]")
+    yield before + b"["
+    entries, mark = iter(entries), b""
+    while batch := list(islice(entries, ENTRIES_A_CHUNK)):
+        yield mark + canonical_json([_listed(entry) for entry in batch])[1:-1]
+        mark = b","
+    yield b"]" + after
+
+
+def _around(version: Version) -> dict[str, Any]:
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "version": str(version.public_id),
+        "number": version.number,
+        "datanet": {"id": str(version.datanet.public_id), "slug": version.datanet.slug},
+        "merkle_root": version.merkle_root,
+        "record_count": version.record_count,
+        "train_count": version.train_count,
+        "held_out_percent": version.held_out_percent,
+        "split_seed": str(version.datanet.public_id),
+        "records": [],
+    }
+
+
+def _listed(entry: PlannedEntry) -> dict[str, str]:
+    return {
+        "record": entry.record,
+        "contributor": entry.contributor,
+        "licence": entry.licence,
+        "split": entry.split,
+        "leaf_hash": entry.leaf_hash,
+    }
