@@ -19,6 +19,7 @@ from bench.influence.bank import (
 )
 from bench.influence.contributors import agreement, fee_shares
 from bench.influence.exchange import read_scores
+from bench.influence.mislabelled import SEED, WRONG, auc, spoilt_world
 from bench.influence.tasks import Bench, table
 from bench.influence.world import KINDS, SMALL, WorldSize, make_world
 
@@ -132,3 +133,22 @@ def test_a_peer_that_failed_is_shown_with_its_error(tmp_path: Path) -> None:
 
 def test_the_whole_model_comes_first_since_all_are_asked_about_its_answers() -> None:
     assert plan_of(WORLD, PlanSize())[0].name == FULL
+
+
+def test_wrong_rows_read_like_right_ones_and_each_is_somebody_elses_answer() -> None:
+    right, spoilt = make_world(SEED, WorldSize(health=0)), spoilt_world(size=WorldSize(health=0))
+    wrong = [
+        (row, other)
+        for row, other in zip(spoilt.rows, right.rows, strict=True)
+        if row.answer != other.answer
+    ]
+    assert 10 <= len(wrong) <= WRONG
+    assert {row.answer for row, _ in wrong} == {other.answer for _, other in wrong}
+    assert all(row.question == other.question for row, other in wrong)
+
+
+def test_auc_is_one_for_a_perfect_order_and_a_half_for_none() -> None:
+    wrong = np.array([True, False, True, False])
+    assert auc(np.array([3.0, 1.0, 2.0, 0.0]), wrong) == 1
+    assert auc(np.zeros(4), wrong) == 0.5
+    assert auc(np.array([0.0, 1.0, 3.0, 2.0]), wrong) == 0.5

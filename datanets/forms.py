@@ -178,16 +178,72 @@ class DecisionForm(forms.Form):
 
 
 class ReviewForm(forms.Form):
-    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    verdict = forms.ChoiceField(
+        choices=[("approve", "Approve"), ("reject", "Reject"), ("flag", "Leave to a curator")]
+    )
     reason = forms.ChoiceField(
         choices=[("", "Why reject?"), *Review.Reason.choices], required=False
     )
+    note = forms.CharField(max_length=500, required=False)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("verdict") == "reject" and not data.get("reason"):
-            self.add_error("reason", "Say why: choose a reason.")
+            self.add_error("reason", "Choose a reason to reject.")
+        if data.get("verdict") == "flag" and not (data.get("note") or "").strip():
+            self.add_error("note", "Write what the curator should look at.")
         return data
+
+
+class ReviewRulesForm(forms.ModelForm[Datanet]):
+    """How many votes decide, test rows, and how much newcomers may send."""
+
+    class Meta:
+        model = Datanet
+        fields = ["votes_per_row", "gold_every", "newcomer_rows_a_day"]
+        labels = {
+            "votes_per_row": "Votes a row",
+            "gold_every": "A test row after",
+            "newcomer_rows_a_day": "Rows a day from newcomers",
+        }
+
+
+class GoldForm(forms.Form):
+    explanation = forms.CharField(
+        max_length=500,
+        label="What reviewers learn from it",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Shown right after they answered.",
+    )
+
+
+class DoubtForm(forms.Form):
+    note = forms.CharField(
+        max_length=300,
+        label="What is wrong with it",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="The Datanet's curators read it, with your name.",
+    )
+
+
+class SecondLookForm(forms.Form):
+    decision = forms.ChoiceField(choices=[("keep", "Keep it"), ("take_out", "Take it out")])
+    reason = forms.ChoiceField(choices=[("", "Why?"), *Review.Reason.choices], required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("decision") == "take_out" and not data.get("reason"):
+            self.add_error("reason", "Choose why it is taken out.")
+        return data
+
+
+class AppealForm(forms.Form):
+    text = forms.CharField(
+        max_length=1_000,
+        label="Why it should be kept",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="A curator reads it and decides. Once a row.",
+    )
 
 
 class QueueFilterForm(forms.Form):
@@ -199,6 +255,7 @@ class QueueFilterForm(forms.Form):
         choices=[
             ("", "Every row"),
             ("none", "Without a flag"),
+            ("curator", "Left to a curator"),
             *((code, rule.title) for code, rule in RULES.items()),
         ],
     )
@@ -211,7 +268,7 @@ class QueueFilterForm(forms.Form):
         self.fields["flag"].widget.choices = [
             (code, f"{label} ({counts[code]:,})" if code in counts else label)
             for code, label in self.fields["flag"].choices  # type: ignore[attr-defined] # as above
-            if code in ("", "none", chosen) or code in counts
+            if code in ("", "none", "curator", chosen) or code in counts
         ]
 
     def filters(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from datanets import api
-from datanets.views import access, contributions, datanets, members, reviews, versions
+from datanets.views import access, contributions, datanets, members, quality, reviews, versions
 
 app_name = "datanets"
 urlpatterns = [
@@ -42,6 +42,11 @@ urlpatterns = [
     ),
     path("records/<uuid:record_id>/", versions.record_detail, name="record-detail"),
     path("records/<uuid:record_id>/review/", reviews.record_review, name="record-review"),
+    path("records/<uuid:record_id>/appeal/", quality.record_appeal, name="record-appeal"),
+    path("records/<uuid:record_id>/doubt/", quality.record_doubt, name="record-doubt"),
+    path("second-looks/<uuid:look_id>/", quality.second_look_decide, name="second-look-decide"),
+    path("records/<uuid:record_id>/gold/", quality.gold_make, name="gold-make"),
+    path("records/<uuid:record_id>/gold/retire/", quality.gold_retire, name="gold-retire"),
     path("versions/<uuid:version_id>/", versions.version_detail, name="version-detail"),
     path(
         "versions/<uuid:version_id>/manifest/", versions.version_manifest, name="version-manifest"
@@ -76,6 +81,9 @@ urlpatterns = [
     path("<slug:slug>/review/", reviews.review_queue, name="review-queue"),
     path("<slug:slug>/review/all/", reviews.review_all, name="review-all"),
     path("<slug:slug>/review/undo/<uuid:batch>/", reviews.review_undo, name="review-undo"),
+    path("<slug:slug>/review/quality/", quality.review_quality, name="review-quality"),
+    path("<slug:slug>/review/again/", quality.second_look_list, name="second-look-list"),
+    path("<slug:slug>/review/rules/", quality.review_rules, name="review-rules"),
     path("<slug:slug>/versions/", versions.version_create, name="version-create"),
     path("<slug:slug>/members/", members.member_list, name="member-list"),
     path("<slug:slug>/members/owner/", members.owner_transfer, name="owner-transfer"),

@@ -35,6 +35,8 @@ PAGES = [
     ("Cleo", "/datanets/new/"),
     ("Cleo", "datanet"),
     ("Cleo", "review"),
+    ("Cleo", "review/quality"),
+    ("Cleo", "review/again"),
     ("Cleo", "members"),
     ("Cleo", "requests"),
     ("Cleo", "log"),
@@ -54,6 +56,7 @@ PAGES = [
     ("Dora", "model"),
     ("Emil", "/rewards/"),
     ("Emil", "/marketplace/answers/"),
+    ("Emil", "/marketplace/spending/"),
     ("Emil", "chat"),
     ("Emil", "receipt"),
 ]

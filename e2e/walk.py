@@ -136,7 +136,8 @@ def open_datanet(walk: Walk) -> None:
     page.get_by_role("button", name="Make it").click()
     page.get_by_role("heading", name="Python, explained", level=1).wait_for()
     walk.paths["datanet"] = path_of(page)
-    for place in ("contribute", "review", "members", "requests", "log"):
+    reviewing = ("review", "review/quality", "review/again")
+    for place in ("contribute", *reviewing, "members", "requests", "log"):
         walk.paths[place] = f"{walk.paths['datanet']}{place}/"
     walk.look("Cleo", "Datanet, empty")
 

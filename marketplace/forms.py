@@ -10,10 +10,13 @@ from uuid import UUID
 
 from django import forms
 
+from marketplace.models import SpendingCap
 from marketplace.services import Sampling
 from marketplace.services.raise_dispute import RECORDS_MAX
 from marketplace.services.reserve_answer import MAX_TOKENS_DEFAULT, MAX_TOKENS_LIMIT
 from openledger_site.core.errors import DomainError
+from openledger_site.core.form_fields import OpenField
+from openledger_site.core.money import exact_open
 
 ROLES = ("system", "developer", "user", "assistant")
 KNOWN = {
@@ -28,6 +31,38 @@ class ChatForm(forms.Form):
         label="Your question",
         widget=forms.Textarea(attrs={"rows": 2, "placeholder": "Ask a question…"}),
     )
+
+
+class SpendingCapForm(forms.Form):
+    """What may be spent; an empty field sets no limit."""
+
+    day = OpenField(required=False, label="A day", help_text="In OPEN; empty for no limit.")
+    month = OpenField(required=False, label="A month", help_text="In OPEN; empty for no limit.")
+    alert_percent = forms.IntegerField(
+        min_value=1,
+        max_value=100,
+        initial=80,
+        label="Tell me at (percent of the month's cap)",
+        help_text="By mail, once a month.",
+    )
+
+    @classmethod
+    def of(cls, cap: SpendingCap | None, prefix: str | None = None) -> SpendingCapForm:
+        """Filled with what holds now."""
+        if cap is None:
+            return cls(prefix=prefix)
+        shown: dict[str, Any] = {"alert_percent": cap.alert_percent}
+        for name, wei in (("day", cap.day_wei), ("month", cap.month_wei)):
+            shown[name] = None if wei is None else exact_open(wei)
+        return cls(initial=shown, prefix=prefix)
+
+    def as_arguments(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        return {
+            "day_wei": data["day"],
+            "month_wei": data["month"],
+            "alert_percent": data["alert_percent"],
+        }
 
 
 class DisputeForm(forms.Form):

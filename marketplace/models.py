@@ -84,6 +84,7 @@ class Inference(models.Model):
         indexes = [
             models.Index(fields=["consumer", "-id"], name="inference_of_consumer"),
             models.Index(fields=["model", "-id"], name="inference_of_model"),
+            models.Index(fields=["consumer", "created_at"], name="inference_spending"),
             models.Index(
                 fields=["created_at"],
                 condition=models.Q(state="answering"),
@@ -171,6 +172,50 @@ class AnswerShare(models.Model):
     @property
     def percent(self) -> float:
         return self.parts / 10_000_000
+
+
+class SpendingCap(models.Model):
+    """The most that a person or one of their API keys spends on answers in a day or a month (UTC).
+
+    What is held for an answer under way counts as spent. An alert is mailed once a month.
+    """
+
+    consumer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="spending_caps"
+    )
+    api_key = models.OneToOneField(
+        "accounts.ApiKey",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="spending_cap",
+        help_text="Empty: of everything the person asks.",
+    )
+    day_wei = WeiField(null=True, blank=True)
+    month_wei = WeiField(null=True, blank=True)
+    alert_percent = models.PositiveSmallIntegerField(default=80)
+    alerted_month = models.DateField(null=True, blank=True, help_text="The last one with an alert.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["consumer"],
+                condition=models.Q(api_key__isnull=True),
+                name="spending_cap_once_per_person",
+            ),
+            models.CheckConstraint(
+                condition=(models.Q(day_wei__isnull=True) | models.Q(day_wei__gte=0))
+                & (models.Q(month_wei__isnull=True) | models.Q(month_wei__gte=0)),
+                name="spending_cap_is_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(alert_percent__range=(1, 100)),
+                name="spending_alert_is_a_percentage",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"spending cap of {self.consumer_id}"
 
 
 class Dispute(models.Model):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace.views import answers, disputes, earned
+from marketplace.views import answers, disputes, earned, spending
 
 app_name = "marketplace"
 urlpatterns = [
@@ -13,6 +13,10 @@ urlpatterns = [
     path(
         "answers/<uuid:public_id>/receipt.json", answers.receipt_download, name="receipt-download"
     ),
+    path("spending/", spending.spending, name="spending"),
+    path("spending/answers.csv", spending.invoice, name="spending-invoice"),
+    path("spending/cap/", spending.cap_set, name="spending-cap"),
+    path("spending/keys/<uuid:public_id>/", spending.key_cap_set, name="spending-key-cap"),
     path("earned/", earned.earned, name="earned"),
     path("earned/<uuid:public_id>/", earned.earned_detail, name="earned-detail"),
     path("earned/<uuid:public_id>/dispute/", disputes.dispute_new, name="dispute-new"),

@@ -11,7 +11,7 @@ from django.http import Http404
 from datanets.selectors import version_for_training
 from modelfactory.models import Model, Run
 from modelfactory.selectors import bases_offered
-from openledger_site.core.money import parse_open
+from openledger_site.core.form_fields import OpenField
 
 STEPS: dict[str, tuple[str, ...]] = {
     "goal": ("name", "goal"),
@@ -81,19 +81,6 @@ class RunForm(forms.Form):
         """The first step whose answers are missing or wrong; "plan" when none is."""
         open_steps = (step for step, names in STEPS.items() if set(names) & set(self.errors))
         return next(open_steps, "plan")
-
-
-class OpenField(forms.CharField):
-    """An amount of OPEN as people write it; cleans to wei."""
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        if not text:
-            return None
-        try:
-            return parse_open(text)
-        except ValueError as problem:
-            raise ValidationError(str(problem)) from None
 
 
 class PublishForm(forms.ModelForm[Model]):

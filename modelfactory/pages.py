@@ -161,6 +161,7 @@ def run_context(user: Any, run: Run) -> dict[str, Any]:
     """Everything of a run's page: progress while it goes, the verdict when it is done."""
     events = selectors.run_events(run)
     curve = selectors.loss_curve(run) if run.succeeded else events.curve
+    results = _readable_results(user, run) if run.succeeded else []
     return {
         "run": run,
         "job": run.job,
@@ -169,7 +170,8 @@ def run_context(user: Any, run: Run) -> dict[str, Any]:
         "progress": events.progress,
         "series": [{"name": "training loss", "points": curve}] if curve else [],
         "verdict": selectors.verdict_of(run) if run.succeeded else None,
-        "results": _readable_results(user, run) if run.succeeded else [],
+        "results": results,
+        "any_wrong": any(shown and not one.tuned_correct for one, shown in results),
         "index": selectors.index_of(run.adapter_digest),
         "model": getattr(run, "model", None),
         "clone_query": _clone_query(run),

@@ -14,6 +14,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/stop/", views.run_stop, name="run-stop"),
     path("runs/<uuid:run_id>/resume/", views.run_resume, name="run-resume"),
     path("runs/<uuid:run_id>/retry/", views.run_retry, name="run-retry"),
+    path("runs/<uuid:run_id>/doubt/", views.run_doubt, name="run-doubt"),
     path("runs/<uuid:run_id>/publish/", views.model_publish, name="model-publish"),
     path("models/<slug:slug>/", views.model_detail, name="model-detail"),
     path("models/<slug:slug>/fidelity/", views.model_fidelity, name="model-fidelity"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,7 @@ from modelfactory import pages, selectors, services
 from modelfactory.contributor_value import value_context
 from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import PublishForm, RunForm
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.jobs import cancel_job
 
@@ -68,6 +70,15 @@ def run_stop(request: HttpRequest, run_id: UUID) -> HttpResponse:
     run = selectors.run_for(request.user, run_id)
     if run.job is not None:
         cancel_job(run.job)
+    return redirect("modelfactory:run-detail", run.public_id)
+
+
+@require_POST
+def run_doubt(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    run = selectors.run_for(request.user, run_id)
+    count = services.doubt_worst_rows(run, signed_in_user(request))
+    said = f"The curators will look at {count} rows." if count else "They have these rows already."
+    messages.success(request, said)
     return redirect("modelfactory:run-detail", run.public_id)
 
 

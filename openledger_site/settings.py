@@ -148,6 +148,8 @@ WHITENOISE_AUTOREFRESH = DEBUG
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20
 UPLOAD_SIZE_MAX_BYTES = env.int("UPLOAD_SIZE_MAX_BYTES", default=512 << 20)
+# By somebody new to a Datanet; ten times as many by who is known there, any number by the trusted.
+CONTRIBUTIONS_AN_HOUR = env.int("CONTRIBUTIONS_AN_HOUR", default=30)
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")
 
 # --- People -----------------------------------------------------------------------------------

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
 from typing import Any, cast
 from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from openledger_site.accounts.models import User
+from openledger_site.core.csv_export import csv_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
@@ -24,7 +23,6 @@ from rewards.forms import DepositForm
 from rewards.services.chain import ContractsMissing, contract_addresses
 
 ROWS_A_PAGE = 25
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _person(request: HttpRequest) -> User:
@@ -89,28 +87,7 @@ def _is_hash(text: str) -> bool:
 @require_GET
 def statement_export(request: HttpRequest) -> HttpResponseBase:
     rows = selectors.statement_rows(_person(request))
-    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="openledger-statement.csv"'
-    return response
-
-
-class _Line:
-    """Hands each line that the csv module writes straight on."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _csv_lines(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    for row in rows:
-        yield writer.writerow([_inert(cell) for cell in row])
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet runs as a formula (OWASP: CSV injection); numbers stay numbers."""
-    is_harmless = re.fullmatch(r"-?\d+", cell) or not cell.startswith(FORMULA_STARTS)
-    return cell if is_harmless else "'" + cell
+    return csv_response(rows, "openledger-statement.csv")
 
 
 @require_GET

@@ -27,6 +27,8 @@ from bench.influence.world import World, WorldSize, make_world
 from modelfactory.attribution.subsets import half_subsets
 
 FULL = "full-1"
+GIVEN = "given.json"
+"""Answers to ask about, where they are not the model's own."""
 WORKERS = 2
 
 
@@ -91,10 +93,14 @@ def _halves(names: list[str], count: int, seed: str) -> list[tuple[str, ...]]:
 
 
 def prepare(folder: Path, seed: int, world_size: WorldSize, plan_size: PlanSize) -> World:
-    """Write the world and the plan; an existing folder of the same world goes on."""
+    """Write the world of a seed and the plan; an existing folder of the same world goes on."""
+    return prepare_world(folder, make_world(seed, world_size), plan_size)
+
+
+def prepare_world(folder: Path, world: World, plan_size: PlanSize) -> World:
+    """As ``prepare``, of a world at hand."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bank").mkdir(exist_ok=True)
-    world = make_world(seed, world_size)
     document = json.dumps(world.to_json(), indent=1)
     path = folder / "world.json"
     if path.exists() and path.read_text(encoding="utf-8") != document:
@@ -191,11 +197,15 @@ class Worker:
         return bench_recipe(seed)
 
     def _write_answers(self, model: Any, tokenizer: Any) -> None:
-        """What the whole model answers is what all attribution is about."""
+        """What the whole model answers is what all attribution is about; or what `GIVEN` says."""
         from modelfactory.training.chat import messages_for
         from modelfactory.training.evaluate import answers
 
-        said = answers(model, tokenizer, [messages_for(q.text) for q in self.world.questions])
+        given = self.folder / GIVEN
+        if given.exists():
+            said = json.loads(given.read_text(encoding="utf-8"))
+        else:
+            said = answers(model, tokenizer, [messages_for(q.text) for q in self.world.questions])
         path = self.folder / "answers.json"
         path.write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
 

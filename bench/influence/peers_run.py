@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 PEERS = Path(__file__).parent / "peers"
@@ -17,10 +18,13 @@ def environments() -> Path:
     return Path(os.environ.get("BENCH_PEERS", ".local/bench/peers")).absolute()
 
 
-def run_peers(place: Path) -> None:
-    """Run the scripts that have not left scores yet; a failure is a result, written as such."""
+def run_peers(place: Path, only: Collection[str] | None = None) -> None:
+    """Run the scripts that have not left scores yet, or some of them; a failure is a result,
+    written as such."""
     for script in sorted(PEERS.glob("*_peer.py")):
         name = script.stem.removesuffix("_peer")
+        if only is not None and name not in only:
+            continue
         done = place / "scores" / f".{name}.done"
         if done.exists():
             continue

@@ -113,6 +113,8 @@ class Record(models.Model):
     prompt_fingerprint = models.CharField(max_length=64)
     salt = models.BinaryField(max_length=32)
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
+    # Pending, and only a curator decides: the votes are tied, one was unsure, or an appeal waits.
+    escalated = models.BooleanField(default=False, db_default=False)
     duplicate_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
     )
@@ -126,6 +128,10 @@ class Record(models.Model):
             models.UniqueConstraint(
                 fields=["contribution", "position"], name="record_place_is_unique"
             ),
+            models.CheckConstraint(
+                condition=models.Q(escalated=False) | models.Q(state="pending"),
+                name="only_pending_rows_are_escalated",
+            ),
         ]
         indexes = [
             models.Index(fields=["datanet", "state", "id"], name="record_queue"),
@@ -133,6 +139,11 @@ class Record(models.Model):
             models.Index(fields=["datanet", "prompt_fingerprint"], name="record_same_prompt"),
             models.Index(fields=["fingerprint"], name="record_copies"),
             GinIndex(fields=["flags"], name="record_flags"),
+            models.Index(
+                fields=["datanet", "id"],
+                condition=models.Q(escalated=True),
+                name="record_escalated",
+            ),
         ]
         triggers = [
             pgtrigger.Protect(
@@ -159,12 +170,19 @@ class Record(models.Model):
 
 
 class Review(models.Model):
-    """One decision on one record. Rows are only added: an undo is a decision too."""
+    """One vote on one record. Rows are only added: an undo is a row too.
+
+    A reviewer's newest row on a record stands; with as many votes as the Datanet asks for, they
+    decide.
+    """
 
     class Verdict(models.TextChoices):
         APPROVE = "approve"
         REJECT = "reject"
+        FLAG = "flag", "Left to a curator"
         UNDO = "undo"
+
+    VOTES = (Verdict.APPROVE, Verdict.REJECT)
 
     class Reason(models.TextChoices):
         WRONG = "wrong", "The answer is wrong"
@@ -183,6 +201,11 @@ class Review(models.Model):
     batch = models.UUIDField(db_index=True)
     verdict = models.CharField(max_length=7, choices=Verdict)
     reason = models.CharField(max_length=13, choices=Reason, blank=True)
+    note = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="Read by curators, and by the contributor once decided.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

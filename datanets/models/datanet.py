@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -41,6 +42,23 @@ class Datanet(models.Model):
     )
     # Rules of `datanets.checks` whose rows are left out at once, by the owner's choice.
     left_out_rules = models.JSONField(default=_left_out_at_first, blank=True)
+    votes_per_row = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(5)],
+        help_text="Blind votes that decide a row; a tie goes to a curator. Rows of a trusted"
+        " contributor need one.",
+    )
+    gold_every = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(1_000)],
+        help_text="After so many votes a reviewer gets a test row; 0 for none.",
+    )
+    newcomer_rows_a_day = models.PositiveIntegerField(
+        default=2_000,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="Who is new here sends no more once so many rows came in a day; who is known,"
+        " ten times as many.",
+    )
     access_questions = models.TextField(
         max_length=1_000,
         blank=True,
@@ -50,6 +68,11 @@ class Datanet(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(votes_per_row__range=(1, 5)), name="one_to_five_votes_decide"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.http import Http404
 
@@ -182,6 +182,18 @@ def record_for_reviewer(user: Any, public_id: Any) -> Record:
     return found
 
 
+def record_for_curator(user: Any, public_id: Any) -> Record:
+    rows = Record.objects.filter(public_id=public_id, datanet__in=curatable_by(user))
+    found: Record = first_or_404(rows.select_related("datanet", "contribution"), "record")
+    return found
+
+
+def record_for_contributor(user: Any, public_id: Any) -> Record:
+    rows = Record.objects.filter(public_id=public_id, contribution__contributor=user.pk)
+    found: Record = first_or_404(rows.select_related("datanet"), "record")
+    return found
+
+
 def approved_records(datanet: Datanet, search: str = "") -> QuerySet[Record]:
     """Rows of the viewer; the caller has checked the right to read."""
     rows = Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
@@ -248,11 +260,12 @@ def review_queue(
     contribution: Any = None,
     search: str = "",
 ) -> QuerySet[Record]:
-    """Pending rows that this reviewer may decide: never their own."""
-    rows = Record.objects.filter(datanet=datanet, state=Record.State.PENDING).exclude(
-        contribution__contributor=user.pk
-    )
-    if flag == "none":
+    """Pending rows that this reviewer may vote on: never their own, none twice, and those left to
+    the curators only as one. The flag `curator` is theirs: rows that nobody else may decide."""
+    rows = waiting_for(user, datanet)
+    if flag == "curator":
+        rows = rows.filter(escalated=True)
+    elif flag == "none":
         rows = rows.filter(flags=[])
     elif flag:
         rows = rows.filter(flags__contains=[flag])
@@ -261,6 +274,19 @@ def review_queue(
     if search:
         rows = rows.filter(Q(instruction__icontains=search) | Q(response__icontains=search))
     return rows.select_related("contribution__contributor").order_by("id")
+
+
+def waiting_for(user: Any, datanet: Datanet) -> QuerySet[Record]:
+    """Pending rows of a Datanet that wait for a vote of this reviewer."""
+    rows = Record.objects.filter(datanet=datanet, state=Record.State.PENDING).exclude(
+        contribution__contributor=user.pk
+    )
+    rows = rows.filter(Q(escalated=False) | _member(user, Membership.CURATING, "datanet"))
+    if datanet.votes_per_row == 1:
+        return rows
+    mine = Review.objects.filter(record=OuterRef("pk"), reviewer=user.pk).order_by("-id")
+    open_to_me = Q(escalated=True) | Q(last_vote=None) | Q(last_vote=Review.Verdict.UNDO)
+    return rows.annotate(last_vote=Subquery(mine.values("verdict")[:1])).filter(open_to_me)
 
 
 def last_batch_of(user: Any, datanet: Datanet) -> Review | None:

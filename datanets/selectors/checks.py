@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count
 
 from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record
-from datanets.selectors.access import records_visible_to, reviewable_by
+from datanets.selectors.access import records_visible_to, reviewable_by, waiting_for
 
 PLACES_SHOWN = 200
 
@@ -44,9 +44,7 @@ def remarks_on(user: Any, record: Record, *, reviews: bool | None = None) -> lis
 
 def flag_counts(datanet: Datanet, user: Any) -> dict[str, int]:
     """How many rows that wait for this reviewer carry each flag."""
-    waiting = Record.objects.filter(datanet=datanet, state=Record.State.PENDING).exclude(
-        contribution__contributor=user.pk
-    )
+    waiting = waiting_for(user, datanet).values("pk")
     rows = (
         Finding.objects.filter(record__in=waiting)
         .values("rule")

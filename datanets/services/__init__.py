@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datanets.services.answer_gold import answer_gold, make_gold, retire_gold
+from datanets.services.appeal_rejection import appeal_rejection
 from datanets.services.cut_version import cut_version, inclusion_proof
 from datanets.services.decide_access import (
     AnsweredBefore,
@@ -15,12 +17,15 @@ from datanets.services.errors import (
     AlreadyDecided,
     NothingToCut,
     OwnRows,
+    TooManyRows,
     UploadRejected,
     UploadTooLarge,
+    WaitsForCurator,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
+from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
-from datanets.services.manage_datanet import create_datanet, set_access_questions
+from datanets.services.manage_datanet import create_datanet, set_access_questions, set_review_rules
 from datanets.services.manage_members import (
     change_role,
     remove_member,
@@ -45,28 +50,37 @@ __all__ = [
     "Decision",
     "NothingToCut",
     "OwnRows",
+    "TooManyRows",
     "Upload",
     "UploadRejected",
     "UploadTooLarge",
+    "WaitsForCurator",
+    "answer_gold",
+    "appeal_rejection",
+    "ask_to_look_again",
     "change_role",
     "choose_mapping",
     "create_datanet",
     "cut_version",
     "decide_contribution",
     "decide_grant",
+    "decide_second_look",
     "inclusion_proof",
     "mail_about_grant",
+    "make_gold",
     "note_reading",
     "parse_contribution",
     "refuse_oversized",
     "register_withdrawal_follower",
     "remove_member",
     "request_access",
+    "retire_gold",
     "review_all",
     "review_record",
     "revoke_grant",
     "set_access_questions",
     "set_member",
+    "set_review_rules",
     "submit_contribution",
     "transfer_ownership",
     "undo_review",

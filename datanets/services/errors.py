@@ -34,6 +34,16 @@ class AlreadyDecided(Conflict):
     message = "Somebody decided this row a moment ago."
 
 
+class WaitsForCurator(Conflict):
+    code = "waits_for_curator"
+    message = "This row waits for a curator: the votes are tied, or somebody was unsure."
+
+
+class TooManyRows(DomainError):
+    status = 429
+    code = "too_many_rows"
+
+
 class NothingToCut(DomainError):
     code = "nothing_approved"
     message = "A version needs at least one approved row to train on. Review the queue first."

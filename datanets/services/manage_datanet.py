@@ -14,7 +14,9 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 
-RESERVED_SLUGS = frozenset({"api", "new", "contributions", "records", "versions", "grants"})
+RESERVED_SLUGS = frozenset(
+    {"api", "new", "contributions", "records", "versions", "grants", "second-looks"}
+)
 
 
 def create_datanet(
@@ -47,6 +49,27 @@ def set_access_questions(datanet: Datanet, questions: str) -> None:
     """What whoever asks for access answers from now on, one question a line."""
     datanet.access_questions = questions
     datanet.save(update_fields=["access_questions"])
+
+
+def set_review_rules(
+    *,
+    datanet: Datanet,
+    actor: User,
+    votes_per_row: int,
+    gold_every: int,
+    newcomer_rows_a_day: int,
+) -> None:
+    """How rows are decided from now on; votes that were cast stand."""
+    rules = {
+        "votes_per_row": votes_per_row,
+        "gold_every": gold_every,
+        "newcomer_rows_a_day": newcomer_rows_a_day,
+    }
+    with transaction.atomic():
+        Datanet.objects.filter(pk=datanet.pk).update(**rules)
+        record_audit(
+            "datanet.review_rules", actor=actor, subject=f"datanet:{datanet.public_id}", **rules
+        )
 
 
 def _insert_with_free_slug(**fields: Any) -> Datanet:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from datanets.checks import CheckResult
 from datanets.licences import AGREEMENT_VERSION, LICENCES
-from datanets.models import Contribution, Datanet, Finding, Record, RecordKey, VersionRecord
+from datanets.models import Appeal, Contribution, Datanet, Finding, Record, RecordKey, VersionRecord
 from datanets.parsing import (
     Limits,
     ParseResult,
@@ -32,6 +32,7 @@ from datanets.services.check_contribution import (
 )
 from datanets.services.errors import UploadRejected, UploadTooLarge
 from datanets.services.follow_withdrawal import tell_followers
+from datanets.services.limit_rows import refuse_too_many
 from datanets.services.store_rows import report_of
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -70,7 +71,7 @@ def submit_contribution(
     `look_first`, until its contributor has seen what the checks say.
 
     Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
-    `DomainError` (licence or agreement missing); then nothing is stored.
+    `DomainError` (licence or agreement missing, 429: too much in a day); then nothing is stored.
     """
     if licence not in LICENCES:
         raise DomainError("Choose one of the licences offered.", where="licence")
@@ -78,6 +79,7 @@ def submit_contribution(
         raise DomainError("Accept the contributor agreement first.", where="agree")
     size_bytes = upload.path.stat().st_size
     refuse_oversized(size_bytes)
+    refuse_too_many(datanet, contributor)
     contribution = Contribution(
         datanet=datanet,
         contributor=contributor,
@@ -310,8 +312,10 @@ def _empty_records(records: Any) -> None:
     Finding.objects.filter(record__in=records).delete()
     RecordKey.objects.filter(record__in=records).delete()
     VersionRecord.objects.filter(record__in=records).update(held_out_wordings=[])
+    Appeal.objects.filter(record__in=records).delete()
     records.update(
         state=Record.State.WITHDRAWN,
+        escalated=False,
         instruction="",
         response="",
         rejected="",

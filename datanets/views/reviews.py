@@ -16,8 +16,8 @@ from django.views.decorators.http import require_GET, require_POST
 from datanets import selectors, services
 from datanets.content import answer_of, prompt_of
 from datanets.differences import Piece, word_differences
-from datanets.forms import QueueFilterForm, ReviewForm
-from datanets.models import Datanet, Finding, Record
+from datanets.forms import QueueFilterForm, ReviewForm, first_mistake
+from datanets.models import Datanet, Finding, GoldRow, Record
 from datanets.selectors import content_of
 from openledger_site.accounts.requests import signed_in_user
 
@@ -31,6 +31,8 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
     after = request.GET.get("after", "")
     filter_form.show_counts(selectors.flag_counts(datanet, request.user))
     record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
+    if record is not None and not (filters or after):
+        record = selectors.gold_due(request.user, datanet) or record
     if record is not None:
         services.note_reading(reader=request.user, datanet=datanet)
     context = {
@@ -43,6 +45,10 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
         "remarks": _remarks(request, record),
+        "curates": selectors.curatable_by(request.user).filter(pk=datanet.pk).exists(),
+        "said": selectors.reviews_shown(request.user, record)
+        if record is not None and record.escalated
+        else [],
     }
     part = "#card" if request.htmx else ""  # type: ignore[attr-defined] # set by django-htmx
     return render(request, f"datanets/review_queue.html{part}", context)
@@ -88,10 +94,25 @@ def record_review(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for_reviewer(request.user, record_id)
     form = ReviewForm(request.POST)
     if form.is_valid():
-        services.review_record(record=record, reviewer=signed_in_user(request), **form.cleaned_data)
+        decision = services.review_record(
+            record=record, reviewer=signed_in_user(request), **form.cleaned_data
+        )
+        if decision.gold is not None:
+            _tell_about_test(request, decision.gold, form.cleaned_data["verdict"])
     else:
-        messages.error(request, "Choose a reason to reject.")
+        messages.error(request, first_mistake(form).message)
     return redirect(_queue_url(record.datanet, request))
+
+
+def _tell_about_test(request: HttpRequest, gold: GoldRow, verdict: str) -> None:
+    """A reviewer learns at once that it was a test, and what it was to show."""
+    if verdict == gold.expected:
+        messages.success(request, f"That was a test row, and you were right. {gold.explanation}")
+    else:
+        wanted = gold.get_expected_display().lower()
+        messages.warning(
+            request, f"That was a test row; the answer was “{wanted}”. {gold.explanation}"
+        )
 
 
 @require_POST
@@ -100,7 +121,7 @@ def review_all(request: HttpRequest, slug: str) -> HttpResponse:
     filters = QueueFilterForm(request.GET).filters()
     form = ReviewForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Choose a reason to reject.")
+        messages.error(request, first_mistake(form).message)
         return redirect(_queue_url(datanet, request))
     decision = services.review_all(
         records=selectors.review_queue(request.user, datanet, **filters),
@@ -108,9 +129,15 @@ def review_all(request: HttpRequest, slug: str) -> HttpResponse:
         reviewer=signed_in_user(request),
         **form.cleaned_data,
     )
-    done = "approved" if form.cleaned_data["verdict"] == "approve" else "rejected"
-    messages.success(request, f"{decision.count} rows {done}.")
+    messages.success(request, _said(decision, form.cleaned_data["verdict"]))
     return redirect(_queue_url(datanet, request))
+
+
+def _said(decision: services.Decision, verdict: str) -> str:
+    done = {"approve": "approved", "reject": "rejected"}.get(verdict, "left to a curator")
+    if verdict == "flag" or decision.decided == decision.count:
+        return f"{decision.count} rows {done}."
+    return f"You voted on {decision.count} rows; {decision.decided} are decided by it."
 
 
 @require_POST

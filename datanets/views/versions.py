@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,8 +13,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from datanets import selectors, services
-from datanets.forms import VersionForm
-from datanets.models import Datanet, Record
+from datanets.forms import AppealForm, DoubtForm, GoldForm, VersionForm
+from datanets.models import Appeal, Datanet, GoldRow, Record
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
@@ -86,12 +87,29 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         "record": record,
         "datanet": record.datanet,
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
-        "reviews": record.reviews.select_related("reviewer"),
+        "reviews": selectors.reviews_shown(request.user, record),
+        **_quality(request, record),
         "remarks": selectors.remarks_on(request.user, record)
         if request.user.is_authenticated
         else [],
     }
     return render(request, "datanets/record_detail.html", context)
+
+
+def _quality(request: HttpRequest, record: Record) -> dict[str, Any]:
+    """A test row for a curator to make, an appeal for its contributor."""
+    curates = selectors.curatable_by(request.user).filter(pk=record.datanet_id).exists()
+    own = record.contribution.contributor_id == request.user.pk
+    decided = record.state in (Record.State.APPROVED, Record.State.REJECTED)
+    return {
+        "appeal": Appeal.objects.filter(record=record).first() if own or curates else None,
+        "appeal_form": AppealForm() if own and selectors.may_appeal(record) else None,
+        "doubt_form": DoubtForm()
+        if request.user.is_authenticated and not own and record.state == Record.State.APPROVED
+        else None,
+        "gold": GoldRow.objects.filter(record=record).first() if curates else None,
+        "gold_form": GoldForm() if curates and decided and not own else None,
+    }
 
 
 def _note(request: HttpRequest, record: Record, datanet: Datanet) -> None:

@@ -24,11 +24,20 @@ from marketplace.selectors.earned import (
     own_records,
     taught_records,
 )
+from marketplace.selectors.spending import (
+    Month,
+    caps_of,
+    invoice_rows,
+    spending_of,
+    spent_since,
+)
 
 __all__ = [
     "COUNTED_MAX",
     "UNLISTED_MAX",
+    "Month",
     "answers_of",
+    "caps_of",
     "concerned_answer_for",
     "conversation",
     "disputable_rows",
@@ -40,10 +49,13 @@ __all__ = [
     "earned_view",
     "income_of",
     "inference_for",
+    "invoice_rows",
     "listed_models",
     "others_of",
     "own_records",
     "receipt_for",
     "receipt_view",
+    "spending_of",
+    "spent_since",
     "taught_records",
 ]

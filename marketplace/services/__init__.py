@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from marketplace.services.audit_dispute import audit_dispute
+from marketplace.services.limit_spending import (
+    SpendingCapReached,
+    mail_spending_alert,
+    set_spending_cap,
+)
 from marketplace.services.raise_dispute import AUDIT_JOB, audit_again, raise_dispute
 from marketplace.services.reserve_answer import Sampling, reserve_answer
 from marketplace.services.settle_inference import settle_inference
@@ -12,11 +17,14 @@ from marketplace.services.sweep_answers import sweep_answers
 __all__ = [
     "AUDIT_JOB",
     "Sampling",
+    "SpendingCapReached",
     "audit_again",
     "audit_dispute",
     "finish_answer",
+    "mail_spending_alert",
     "raise_dispute",
     "reserve_answer",
+    "set_spending_cap",
     "settle_inference",
     "stream_answer",
     "sweep_answers",

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from datanets.models import SecondLook
+from datanets.services import ask_to_look_again
 from marketplace.likelihood import likelihood_in_words
 from marketplace.models import Dispute
 from modelfactory.services.audit_removal import Removal, audit_removal
@@ -44,6 +46,12 @@ def audit_dispute(lease: Lease) -> None:
             Now(),
         )
         locked.save(update_fields=["state", "finding", "decided_at"])
+        ask_to_look_again(
+            record_ids=dispute.records,
+            source=SecondLook.Source.DISPUTE,
+            note=f"Audit of an answer: {locked.finding['sentence']}",
+            opened_by=None,
+        )
         record_audit(
             "dispute.decided",
             actor="trainer",

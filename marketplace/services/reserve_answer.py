@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from django.db import IntegrityError, transaction
 
 from marketplace.models import Inference
+from marketplace.services.limit_spending import check_spending_caps
 from modelfactory.models import Model
 from modelfactory.selectors import index_of
 from modelfactory.services import check_serving, price_wei
@@ -73,9 +74,9 @@ def reserve_answer(
 ) -> tuple[Inference, bool]:
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
-    The same `key` gives the first answer again. Raises `InsufficientFunds` (402), `ModelNotReady`,
-    `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`,
-    `StillAnswering`.
+    The same `key` gives the first answer again. Raises `InsufficientFunds` and `SpendingCapReached`
+    (402), `ModelNotReady`, `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`,
+    `KeyReusedForAnother`, `StillAnswering`.
     """
     _check_messages(messages)
     check_key(key)
@@ -111,6 +112,7 @@ def reserve_answer(
                 adapter_digest=model.adapter_digest,
                 hold=hold,
             )
+            check_spending_caps(consumer, api_key)
     except IntegrityError:
         # Another request with this key was a moment faster; its hold stands, ours is rolled back.
         first = _existing(consumer, key, fingerprint)

@@ -31,6 +31,7 @@ from modelfactory.services.calibrate_model import (
     start_calibration,
     stop_calibration,
 )
+from modelfactory.services.doubt_rows import doubt_worst_rows
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import fit_calibration
 from modelfactory.services.follow_withdrawals import follow_withdrawals
@@ -104,6 +105,7 @@ __all__ = [
     "calibration_folder",
     "check_serving",
     "check_still_attributed",
+    "doubt_worst_rows",
     "engine_command",
     "estimate_contributors",
     "estimated_seconds",

@@ -87,6 +87,13 @@ def format_open(amount_wei: int, digits: int = 4, *, aligned: bool = False) -> s
     return f"{sign}{whole:,}" + (f".{shown}" if shown else "")
 
 
+def exact_open(amount_wei: int) -> str:
+    """As `parse_open` reads it back: all decimals, no separators, no rounding."""
+    whole, fraction = divmod(amount_wei, WEI_PER_OPEN)
+    decimals = f"{fraction:018d}".rstrip("0")
+    return f"{whole}.{decimals}" if decimals else str(whole)
+
+
 def parse_open(text: str) -> int:
     """`"0.0042"` → wei. Raises `ValueError` for anything but a plain decimal of ≤18 places."""
     whole, _, fraction = text.strip().partition(".")

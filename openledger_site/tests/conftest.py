@@ -15,12 +15,14 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
 
-from datanets.models import Contribution, Membership, Record, Review
+from datanets.models import Contribution, Membership, Record, Review, SecondLook
 from datanets.services import (
     Upload,
+    ask_to_look_again,
     create_datanet,
     cut_version,
     decide_grant,
+    make_gold,
     request_access,
     review_all,
     revoke_grant,
@@ -114,6 +116,14 @@ def _give_data(people: dict[str, User], things: SimpleNamespace, folder: Path) -
     things.revoked_grant = revoke_grant(grant=revoked, actor=owner, answer="Not as agreed")
     things.datanet, things.contribution, things.pending = datanet, approved, pending
     things.record, things.pending_record = approved.records.all()[0], pending.records.all()[0]
+    ask_to_look_again(
+        record_ids=[things.record.public_id],
+        source=SecondLook.Source.READER,
+        note="Is it so?",
+        opened_by=people["Rita"],
+    )
+    things.look = SecondLook.objects.get()
+    make_gold(record=things.record, actor=owner, explanation="As the manual says it.")
     things.review, things.membership = (
         Review.objects.all()[0],
         datanet.memberships.get(role="reader"),

@@ -124,6 +124,14 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:record-review": mine(
         "pending_record.public_id", by="Rene", method="POST", inside=FOUND
     ),
+    "datanets:record-appeal": mine("record.public_id", by="Carla", method="POST", inside=422),
+    "datanets:record-doubt": mine("record.public_id", by="Carla", method="POST", inside=422),
+    "datanets:second-look-list": mine("datanet.slug", by="Rene"),
+    "datanets:second-look-decide": mine("look.public_id", by="Rene", method="POST", inside=422),
+    "datanets:gold-make": mine("record.public_id", by="Rene", method="POST", inside=422),
+    "datanets:gold-retire": mine("record.public_id", by="Rene", method="POST", inside=FOUND),
+    "datanets:review-quality": mine("datanet.slug", by="Rene"),
+    "datanets:review-rules": mine("datanet.slug", by="Olive", method="POST", inside=422),
     "datanets:version-detail": [hidden("version.public_id"), hidden("version.public_id", by="Bo")],
     "datanets:version-manifest": hidden("version.public_id"),
     "datanets:version-proof": hidden("version.public_id record.public_id"),
@@ -162,6 +170,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "modelfactory:run-detail": mine("run.public_id"),
     "modelfactory:run-progress": mine("run.public_id"),
     "modelfactory:run-stop": mine("run.public_id", method="POST", inside=FOUND),
+    "modelfactory:run-doubt": mine("settled_run.public_id", method="POST", inside=FOUND),
     "modelfactory:run-resume": mine("run.public_id", method="POST", inside=409),
     "modelfactory:run-retry": mine("settled_run.public_id", method="POST", inside=FOUND),
     "modelfactory:model-publish": mine("unpublished_run.public_id"),
@@ -178,6 +187,10 @@ DOORS: dict[str, Door | list[Door]] = {
     "marketplace:answer": mine("inference.public_id", inside=FOUND),
     "marketplace:receipt": mine("inference.public_id"),
     "marketplace:receipt-download": mine("inference.public_id"),
+    "marketplace:spending": own(),
+    "marketplace:spending-invoice": own(),
+    "marketplace:spending-cap": door("POST", FOUND, 422, 422),
+    "marketplace:spending-key-cap": mine("api_key.public_id", method="POST", inside=422),
     "marketplace:earned": own(),
     "marketplace:earned-detail": [
         mine("inference.public_id", by="Carla"),

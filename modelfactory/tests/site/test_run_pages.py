@@ -9,13 +9,14 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.test import Client
 
+from datanets.models import Datanet, SecondLook
 from modelfactory.models import Run
 from modelfactory.tests.site.conftest import settle
 from openledger_site.accounts.models import User
 from openledger_site.core.models import Job, JobEvent
 
 PAGES = ["", "progress/", "publish/"]
-POSTS = ["stop/", "resume/", "retry/"]
+POSTS = ["stop/", "resume/", "retry/", "doubt/"]
 
 
 def address(run: Run, tail: str = "") -> str:
@@ -117,6 +118,26 @@ def test_a_settled_run_shows_its_verdict_and_its_questions(
     assert "<strong>2 of 3</strong>" in page
     assert "Wren, weight?" in page
     assert address(settled_run, "publish/") in page
+
+
+def test_what_a_run_answers_wrongly_goes_to_the_curators_once(
+    client: Client, builder: User, settled_run: Run
+) -> None:
+    client.force_login(builder)
+    for _ in range(2):
+        client.post(address(settled_run, "doubt/"))
+    look = SecondLook.objects.get()
+    assert (look.source, look.opened_by) == ("evaluation", builder)
+    assert "“Birds”" in look.note
+
+
+def test_nobody_asks_about_rows_that_they_may_not_read(
+    client: Client, builder: User, settled_run: Run
+) -> None:
+    Datanet.objects.update(visibility="restricted")
+    client.force_login(builder)
+    client.post(address(settled_run, "doubt/"))
+    assert not SecondLook.objects.exists()
 
 
 def test_a_run_that_did_not_help_says_so(client: Client, builder: User, run: Run) -> None:
