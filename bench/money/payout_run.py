@@ -6,7 +6,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -41,7 +42,8 @@ def _measure(contributors: int, chain: Any) -> dict[str, Any]:
     signers = _prepare(contributors, chain)
     seconds: dict[str, float] = {}
     before = _peak_mb()
-    epoch = _timed(seconds, "close_epoch", lambda: close_epoch(actor=None))
+    with _statements_timed() as statements:
+        epoch = _timed(seconds, "close_epoch", lambda: close_epoch(actor=None))
     _timed(seconds, "tree_and_all_proofs", lambda: _take_every_proof(epoch))
     peak = _peak_mb()
     _until_active(epoch)
@@ -56,8 +58,30 @@ def _measure(contributors: int, chain: Any) -> dict[str, Any]:
         "claim_gas_of_all": first,
         "leaves": epoch.leaves,
         "seconds_of": {name: round(took, 1) for name, took in seconds.items()},
+        "seconds_of_statement": statements,
         "reconcile_ok": reconcile().ok,
     }
+
+
+@contextmanager
+def _statements_timed() -> Iterator[dict[str, float]]:
+    """Seconds of the slowest statements by their first words; COMMIT is none of them."""
+    from django.db import connection
+
+    found: dict[str, float] = {}
+
+    def wrapper(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            name = " ".join(str(sql).split()[:4])
+            found[name] = round(found.get(name, 0.0) + time.perf_counter() - began, 2)
+
+    with connection.execute_wrapper(wrapper):
+        yield found
+    for name in [name for name, took in found.items() if took < 0.05]:
+        del found[name]
 
 
 def _timed(seconds: dict[str, float], name: str, action: Callable[[], Any]) -> Any:

@@ -16,7 +16,7 @@ import openledger_site.core.money
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("rewards", "0002_ledger_speed"),
+        ("rewards", "0003_payouts_at_scale"),
     ]
 
     operations = [

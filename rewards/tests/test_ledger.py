@@ -100,6 +100,7 @@ def test_held_wei_cannot_be_spent(consumer: User, builder: User, fund: Fund) -> 
         "UPDATE rewards_account SET balance_wei = balance_wei + 1",
         "UPDATE rewards_account SET held_wei = 1 WHERE kind = 'spendable'",
         "UPDATE rewards_account SET kind = 'holding' WHERE kind = 'spendable'",
+        "UPDATE rewards_account SET code = code || 'x', balance_wei = balance_wei",
         "DELETE FROM rewards_account",
         "INSERT INTO rewards_account (code, kind, balance_wei, held_wei)"
         " VALUES ('x', 'dust', 5, 0)",
@@ -112,6 +113,39 @@ def test_raw_sql_cannot_unbalance_the_books(statement: str, consumer: User, fund
     with pytest.raises(IntegrityError):
         sql(statement)
     assert spendable(consumer).balance_wei == 100
+
+
+@pytest.mark.parametrize("legs", [2, 16, 17, 400])
+def test_a_statement_of_few_or_many_legs_moves_each_balance_by_their_sum(
+    legs: int, consumer: User, builder: User, fund: Fund
+) -> None:
+    fund(consumer, 1_000)
+    payer, payee = spendable(consumer), spendable(builder)
+    written_together([(payer, -2), (payee, 2)], times=legs // 2)
+    sql("SELECT 1")
+    moved = 2 * (legs // 2)
+    assert (spendable(consumer).balance_wei, spendable(builder).balance_wei) == (
+        1_000 - moved,
+        moved,
+    )
+
+
+@transaction.atomic
+def written_together(legs: list[tuple[Account, int]], times: int) -> None:
+    rows = [Transaction.objects.create(key=f"k{n}", kind="x", reason="x") for n in range(times)]
+    Entry.objects.bulk_create(
+        Entry(transaction=row, account=account, amount_wei=amount)
+        for row in rows
+        for account, amount in legs
+    )
+
+
+def test_many_legs_cannot_take_an_account_below_zero(consumer: User, builder: User) -> None:
+    accounts = [system_account(kind) for kind in (Kind.DUST, Kind.FEES, Kind.RESERVE)]
+    legs = [(account, 1) for account in accounts] + [(spendable(consumer), -3)]
+    with pytest.raises(IntegrityError, match="never_below_zero"):
+        written_together(legs, times=6)
+    assert spendable(consumer).balance_wei == 0
 
 
 def one_sided(account: Account) -> None:
