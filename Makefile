@@ -48,8 +48,8 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 
 # Two processes share nothing (openledger_site/core/tests/own_folder.py); tests wait as often as they
 # compute. The journeys come second: their site runs seven processes, which would slow the rest down. Those of
-# attribution publish a model of the same name, so they have a site of their own. What kills a site
-# comes last and alone.
+# attribution publish a model of the same name, and votes last seconds in theirs, so both have a site
+# of their own. What kills a site comes last and alone.
 test: setup-dev ## the whole suite
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py

@@ -137,7 +137,7 @@ def open_datanet(walk: Walk) -> None:
     page.get_by_role("heading", name="Python, explained", level=1).wait_for()
     walk.paths["datanet"] = path_of(page)
     reviewing = ("review", "review/quality", "review/again")
-    for place in ("contribute", *reviewing, "members", "requests", "log"):
+    for place in ("contribute", *reviewing, "rows", "card", "members", "requests", "log"):
         walk.paths[place] = f"{walk.paths['datanet']}{place}/"
     walk.look("Cleo", "Datanet, empty")
 
