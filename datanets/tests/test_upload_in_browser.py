@@ -121,7 +121,8 @@ def test_a_reload_goes_on_where_the_upload_was_paused(page, large):
 def test_a_cancelled_file_leaves_nothing(page, large):
     page.set_input_files("input[type=file]", large)
     arrived(page)
-    page.get_by_role("button", name="Cancel this file").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_role("button", name="Cancel this file").click()
     expect(page.locator("[data-upload]")).to_be_hidden()
     page.reload()
     expect(page.get_by_text("Files you began to send")).to_have_count(0)

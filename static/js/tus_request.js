@@ -7,7 +7,9 @@ const RETRIED = new Set([408, 423, 429, 460, 500, 502, 503, 504]);
 // and any other error where the server should be asked what it holds.
 export async function ask(method, url, { token, signal, headers = {}, body = undefined }) {
   const sent = { "Tus-Resumable": "1.0.0", Accept: "application/json", "X-CSRFToken": token, ...headers };
-  const answer = await fetch(url, { method, headers: sent, body, signal });
+  // A file that is given up is forgotten even if the page is left at once.
+  const keepalive = method === "DELETE";
+  const answer = await fetch(url, { method, headers: sent, body, signal, keepalive });
   if (answer.ok) return answer;
   if (answer.status === 404 && method !== "POST") return undefined;
   if (RETRIED.has(answer.status) || answer.headers.has("Upload-Offset")) throw new Error("Ask again.");
