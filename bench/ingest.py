@@ -46,7 +46,7 @@ def measure() -> dict[str, Any]:
     with temporary_site() as site:
         figures |= _step("bad files", lambda: send_bad_files(site, SEEDS))
         figures |= _step("cut uploads", lambda: _uploads(site))
-        figures |= _step("version", lambda: _version(site, VERSION_ROWS))
+        figures |= _step("version", lambda: measure_version(site, VERSION_ROWS))
         figures |= _step("access", lambda: _access(site))
     return figures | {
         "targets": TARGETS,
@@ -157,7 +157,7 @@ def _uploads(site: Site) -> dict[str, Any]:
     }
 
 
-def _version(site: Site, rows: int) -> dict[str, Any]:
+def measure_version(site: Site, rows: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.intake.cut_version", str(rows)]
     done = subprocess.run(
         command, check=True, cwd=REPOSITORY, env=site.cluster.environment(), capture_output=True,

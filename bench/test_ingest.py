@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.ingest import measure_version
 from bench.intake.bad_files import BAD_FILES
 from bench.intake.cut_uploads import send_through_faults
 from bench.intake.refusals import send_bad_files
@@ -37,3 +38,7 @@ def test_a_bad_file_is_the_same_for_the_same_seed() -> None:
     for bad in BAD_FILES:
         if "zip" not in bad.filename and "docx" not in bad.filename:  # those hold the time
             assert bad.content(3) == bad.content(3)
+
+
+def test_a_version_is_cut_of_rows_as_the_bench_writes_them(site: Site) -> None:
+    assert measure_version(site, 300)["version"]["rows"] == 300

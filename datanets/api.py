@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datanets import selectors, services
-from datanets.forms import ContributeForm, DatanetForm, VersionForm, first_mistake
+from datanets.forms import ContributeForm, DatanetForm, VersionForm
 from datanets.models import Contribution, Datanet
 from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
 from datanets.services import UploadTooLarge
@@ -30,6 +30,7 @@ from openledger_site.accounts.authentication import HasScope
 from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError, NotAllowed
+from openledger_site.core.form_fields import first_mistake
 from openledger_site.core.idempotency import idempotent
 
 ROWS_MAX = 100

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datanets.checks.findings import RULES
+from datanets.models import Record
 
 # Characters of a whole row at which a new bucket begins.
 LENGTH_EDGES = (50, 100, 200, 500, 1_000, 2_000, 5_000)
@@ -26,12 +27,6 @@ LANGUAGES = {
     "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "th": "Thai", "tr": "Turkish",
     "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
-KINDS = {
-    "instruction": "Question and answer",
-    "chat": "Conversation",
-    "preference": "Preference pair",
-    "text": "Text",
-}
 
 
 @dataclass(slots=True)
@@ -75,7 +70,7 @@ def value_label(facet: str, value: str) -> str:
     if facet == "language":
         return LANGUAGES.get(value, value) if value != UNKNOWN else "Not judged"
     if facet == "kind":
-        return KINDS.get(value, value)
+        return dict(Record.Kind.choices).get(value, value)
     if facet == "label":
         return RULES[value].title if value in RULES else "No label" if value == UNKNOWN else value
     return value

@@ -18,16 +18,8 @@ from datanets.models import (
     Review,
 )
 from datanets.parsing.shapes import SYNONYMS
-from openledger_site.core.errors import DomainError
 
 PASTE_CHARACTERS_MAX = 1_000_000
-
-
-def first_mistake(form: forms.BaseForm) -> DomainError:
-    """What a program is told about an invalid form: its first wrong field, as a 422."""
-    field, problems = next(iter(form.errors.items()))
-    where = "" if field == "__all__" else field
-    return DomainError(str(problems[0]), where=where, code="invalid")
 
 
 def named_flags(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:

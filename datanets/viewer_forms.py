@@ -9,9 +9,9 @@ from django import forms
 
 from datanets.checks import RULES
 from datanets.completeness import CARD_QUESTIONS
-from datanets.facets import KINDS, LENGTH_EDGES, value_label
+from datanets.facets import LENGTH_EDGES, value_label
 from datanets.licences import licence_choices
-from datanets.models import DatanetCard
+from datanets.models import DatanetCard, Record
 from datanets.selectors import SORTS, RowFilter
 
 
@@ -25,7 +25,7 @@ class RowFilterForm(forms.Form):
         choices=[(str(at), value_label("length", str(at))) for at in range(len(LENGTH_EDGES) + 1)],
         widget=forms.HiddenInput,
     )
-    kind = forms.ChoiceField(required=False, choices=list(KINDS.items()), widget=forms.HiddenInput)
+    kind = forms.ChoiceField(required=False, choices=Record.Kind.choices, widget=forms.HiddenInput)
     language = forms.RegexField(r"^(?:[a-z]{2,3}|none)$", required=False, widget=forms.HiddenInput)
     licence = forms.ChoiceField(required=False, choices=licence_choices, widget=forms.HiddenInput)
     label = forms.ChoiceField(

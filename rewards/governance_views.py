@@ -21,7 +21,7 @@ from rewards.governance_forms import ACTIONS, ActionForm, FeeSplitForm, HoldingF
 from rewards.models import GovernanceReading, Proposal
 from rewards.services.chain import ContractsMissing, contract_addresses
 from rewards.simulation import simulate_holding, simulate_split
-from rewards.views import wallet_contracts
+from rewards.views import is_transaction_hash, wallet_contracts
 
 PROPOSALS_A_PAGE = 20
 # Without contracts nothing of ours can be recognised; the pages still show what is stored.
@@ -125,8 +125,7 @@ def _proposal_context(proposal: Proposal) -> dict[str, Any]:
 def proposal_found(request: HttpRequest) -> HttpResponse:
     """Whether the proposal of `?transaction=` is known by now, and where it is."""
     sought = request.GET.get("transaction", "")
-    is_hash = re.fullmatch(r"0x[0-9a-f]{64}", sought) is not None
-    proposal = selectors.proposal_of_transaction(sought) if is_hash else None
+    proposal = selectors.proposal_of_transaction(sought) if is_transaction_hash(sought) else None
     return render(request, "rewards/_proposal_found.html", {"proposal": proposal})
 
 

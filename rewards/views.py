@@ -62,7 +62,7 @@ def deposit_state(request: HttpRequest) -> HttpResponse:
     sought = request.GET.get("transaction", "")
     context = {
         "deposits": deposits[:5],
-        "done": _is_hash(sought)
+        "done": is_transaction_hash(sought)
         and deposits.filter(transaction_hash=sought, state="credited").exists(),
     }
     return render(request, "rewards/_deposits.html", context)
@@ -75,12 +75,13 @@ def claim_state(request: HttpRequest) -> HttpResponse:
     sought = request.GET.get("transaction", "")
     context = {
         "claims": claims[:5],
-        "done": _is_hash(sought) and claims.filter(transaction_hash=sought, state="paid").exists(),
+        "done": is_transaction_hash(sought)
+        and claims.filter(transaction_hash=sought, state="paid").exists(),
     }
     return render(request, "rewards/_claims.html", context)
 
 
-def _is_hash(text: str) -> bool:
+def is_transaction_hash(text: str) -> bool:
     return re.fullmatch(r"0x[0-9a-f]{64}", text) is not None
 
 

@@ -18,7 +18,8 @@ HELD_OUT_PERCENT = 10
 _ROWS = """
 INSERT INTO datanets_record (
     public_id, contribution_id, datanet_id, position, kind, instruction, response, rejected, text,
-    messages, wordings, content_hash, fingerprint, prompt_fingerprint, salt, state, flags)
+    messages, wordings, content_hash, fingerprint, prompt_fingerprint, salt, state, flags,
+    characters, language, is_sample)
 SELECT gen_random_uuid(), %(contribution)s, %(datanet)s, number, 'instruction',
     'What does error number ' || number || ' of module ' || number %% 997 || ' mean?',
     'It means that ' || repeat('the argument was out of its range and ', 4) || number,
@@ -31,7 +32,8 @@ SELECT gen_random_uuid(), %(contribution)s, %(datanet)s, number, 'instruction',
         'held_out', jsonb_build_array('Meaning of error number ' || number || '?',
                                       'In short, error number ' || number || ' is what?')),
     encode(sha256(('c' || number)::bytea), 'hex'), encode(sha256(('f' || number)::bytea), 'hex'),
-    encode(sha256(('p' || number)::bytea), 'hex'), sha256(('s' || number)::bytea), 'approved', '[]'
+    encode(sha256(('p' || number)::bytea), 'hex'), sha256(('s' || number)::bytea), 'approved', '[]',
+    250, 'en', false
 FROM generate_series(1, %(rows)s) AS number
 """
 

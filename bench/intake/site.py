@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from bench.money.cluster import REPOSITORY, Cluster, temporary_cluster
+from rewards.chain.local import free_port
 
 START_SECONDS = 180
 SAMPLE_SECONDS = 0.05
@@ -40,7 +40,7 @@ class Site:
 
     def start(self) -> None:
         """Returns when it answers."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         command = ["-m", "uvicorn", "openledger_site.asgi:application", "--log-level", "error"]
         self.process = subprocess.Popen(
             [sys.executable, *command, "--host", "127.0.0.1", "--port", str(self.port)],
@@ -104,13 +104,6 @@ def _resident_mb(pid: int) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

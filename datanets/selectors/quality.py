@@ -14,10 +14,16 @@ from django.utils import timezone
 from datanets.agreement import nominal_alpha, share_at_least
 from datanets.models import Appeal, Datanet, GoldAnswer, GoldRow, Record, Review, SecondLook
 from datanets.selectors.access import curatable_by, first_or_404
+from openledger_site.accounts.models import User
 
 VOTES_LOOKED_AT = 20_000
 """The newest votes of a Datanet that its figures are made of."""
 WEEK = timedelta(days=7)
+VOTE_OF = {
+    Record.State.APPROVED: Review.Verdict.APPROVE,
+    Record.State.REJECTED: Review.Verdict.REJECT,
+}
+"""What was said of a row, by what became of it."""
 APPEAL_DAYS = 30
 APPEAL_TERM = timedelta(days=APPEAL_DAYS)
 
@@ -103,9 +109,19 @@ def reviews_shown(user: Any, record: Record) -> QuerySet[Review]:
     return reviews
 
 
+def appeal_of(record: Record) -> Appeal | None:
+    """For its contributor and the curators; the caller has checked who asks."""
+    return Appeal.objects.filter(record=record).first()
+
+
+def gold_of(record: Record) -> GoldRow | None:
+    """The test row made of a row; for curators only, or it is no test."""
+    return GoldRow.objects.filter(record=record).first()
+
+
 def may_appeal(record: Record) -> bool:
     """A rejected row, not appealed before, whose rejection is not older than `APPEAL_DAYS`."""
-    if record.state != Record.State.REJECTED or Appeal.objects.filter(record=record).exists():
+    if record.state != Record.State.REJECTED or appeal_of(record) is not None:
         return False
     decided = record.reviews.filter(verdict=Review.Verdict.REJECT).first()
     return decided is not None and decided.created_at > timezone.now() - APPEAL_TERM
@@ -135,7 +151,7 @@ def second_look_for(user: Any, public_id: Any) -> SecondLook:
 class ReviewerFigures:
     """One reviewer's votes among those looked at."""
 
-    name: str
+    name: str = ""
     votes: int = 0
     this_week: int = 0
     decided: int = 0
@@ -174,20 +190,22 @@ class ReviewQuality:
 
 def review_quality(datanet: Datanet) -> ReviewQuality:
     """Figures of the newest votes; the caller has checked that it is a curator who asks."""
-    figures: dict[int, ReviewerFigures] = {}
+    figures: dict[int, ReviewerFigures] = defaultdict(ReviewerFigures)
     votes = _newest_votes(datanet)
     by_row: dict[int, list[str]] = defaultdict(list)
     week_ago = timezone.now() - WEEK
     for row in votes:
         by_row[row["record_id"]].append(row["verdict"])
-        one = figures.setdefault(row["reviewer_id"], ReviewerFigures(row["name"]))
+        one = figures[row["reviewer_id"]]
         one.votes += 1
         one.this_week += row["created_at"] >= week_ago
         one.hours.add(row["created_at"].replace(minute=0, second=0, microsecond=0))
-        outcome = _VOTE_OF.get(row["state"])
+        outcome = VOTE_OF.get(row["record__state"])
         one.decided += outcome is not None
         one.with_outcome += outcome == row["verdict"]
     _add_tests(datanet, figures)
+    for pk, person in User.objects.in_bulk(figures.keys()).items():
+        figures[pk].name = person.name
     pending = Record.objects.filter(datanet=datanet, state=Record.State.PENDING)
     return ReviewQuality(
         waiting=pending.count(),
@@ -197,12 +215,6 @@ def review_quality(datanet: Datanet) -> ReviewQuality:
         alpha=nominal_alpha(by_row.values()),
         reviewers=sorted(figures.values(), key=lambda one: (-one.votes, one.name)),
     )
-
-
-_VOTE_OF = {
-    Record.State.APPROVED: Review.Verdict.APPROVE,
-    Record.State.REJECTED: Review.Verdict.REJECT,
-}
 
 
 def _newest_votes(datanet: Datanet) -> list[dict[str, Any]]:
@@ -217,29 +229,18 @@ def _newest_votes(datanet: Datanet) -> list[dict[str, Any]]:
             "verdict",
             "created_at",
             "record__state",
-            "reviewer__display_name",
-            "reviewer__public_id",
         )[:VOTES_LOOKED_AT]
     )
-    return [
-        {
-            **row,
-            "state": row["record__state"],
-            "name": row["reviewer__display_name"]
-            or f"person-{str(row['reviewer__public_id'])[:8]}",
-        }
-        for row in newest
-        if row["verdict"] in Review.VOTES
-    ]
+    return [dict(row) for row in newest if row["verdict"] in Review.VOTES]
 
 
 def _add_tests(datanet: Datanet, figures: dict[int, ReviewerFigures]) -> None:
     answers: Iterable[GoldAnswer] = (
         GoldAnswer.objects.filter(gold__record__datanet=datanet, verdict__in=Review.VOTES)
-        .select_related("gold", "reviewer")
+        .select_related("gold")
         .order_by("-id")[:VOTES_LOOKED_AT]
     )
     for answer in answers:
-        one = figures.setdefault(answer.reviewer_id, ReviewerFigures(answer.reviewer.name))
+        one = figures[answer.reviewer_id]
         one.tests += 1
         one.tests_right += answer.verdict == answer.gold.expected

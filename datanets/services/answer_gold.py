@@ -5,20 +5,16 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 
 from datanets.models import GoldAnswer, GoldRow, Record, Review
+from datanets.selectors.quality import VOTE_OF
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
-
-_EXPECTED = {
-    Record.State.APPROVED: Review.Verdict.APPROVE,
-    Record.State.REJECTED: Review.Verdict.REJECT,
-}
 
 
 def make_gold(*, record: Record, actor: User, explanation: str) -> GoldRow:
     """A decided row becomes a test: its decision is the expected answer. Raises `DomainError` for a
     row that waits, `Conflict` for one that is a test already."""
-    expected = _EXPECTED.get(Record.State(record.state))
+    expected = VOTE_OF.get(Record.State(record.state))
     if expected is None:
         raise DomainError("Only a decided row can be a test row.", where="record")
     if not explanation.strip():

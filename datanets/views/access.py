@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from datanets import selectors, services
-from datanets.forms import AccessQuestionsForm, AccessRequestForm, GrantDecisionForm, first_mistake
+from datanets.forms import AccessQuestionsForm, AccessRequestForm, GrantDecisionForm
 from datanets.models import AccessGrant
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.core.form_fields import first_mistake
 
 PAGE_ROWS, LOG_ROWS = 20, 50
 

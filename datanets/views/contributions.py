@@ -15,13 +15,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from datanets import selectors, services
 from datanets.checks.personal_data import NOT_CHECKED
-from datanets.forms import ContributeForm, DecisionForm, MappingForm, first_mistake, named_flags
+from datanets.forms import ContributeForm, DecisionForm, MappingForm, named_flags
 from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
 from datanets.services import Choice, UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import Conflict, DomainError, NotAllowed
+from openledger_site.core.form_fields import first_mistake
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.middleware import wants_json
 

@@ -17,10 +17,10 @@ from datanets.forms import (
     GoldForm,
     ReviewRulesForm,
     SecondLookForm,
-    first_mistake,
 )
 from datanets.models import SecondLook
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.core.form_fields import first_mistake
 
 LOOKS_A_PAGE = 20
 

@@ -16,10 +16,11 @@ from django.views.decorators.http import require_GET, require_POST
 from datanets import selectors, services
 from datanets.content import answer_of, prompt_of
 from datanets.differences import Piece, word_differences
-from datanets.forms import QueueFilterForm, ReviewForm, first_mistake
+from datanets.forms import QueueFilterForm, ReviewForm
 from datanets.models import Datanet, Finding, GoldRow, Record
 from datanets.selectors import content_of
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.core.form_fields import first_mistake
 
 
 @require_GET
@@ -45,7 +46,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
         "remarks": _remarks(request, record),
-        "curates": selectors.curatable_by(request.user).filter(pk=datanet.pk).exists(),
+        "curates": selectors.is_senior(request.user, datanet),
         "said": selectors.reviews_shown(request.user, record)
         if record is not None and record.escalated
         else [],

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from datanets import selectors, services
 from datanets.croissant import citation_of
 from datanets.forms import AppealForm, DoubtForm, GoldForm, VersionForm
-from datanets.models import Appeal, Datanet, GoldRow, Record, Version
+from datanets.models import Datanet, Record, Version
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
@@ -98,14 +98,15 @@ def version_proof(request: HttpRequest, version_id: UUID, record_id: UUID) -> Ht
 def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for(request.user, record_id)
     _note(request, record, record.datanet)
+    curates = selectors.is_senior(request.user, record.datanet)
     context = {
         "record": record,
         "datanet": record.datanet,
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
-        "may_curate": selectors.rights_of(request.user, record.datanet).curate,
+        "may_curate": curates,
         "samples_max": services.SAMPLES_MAX,
         "reviews": selectors.reviews_shown(request.user, record),
-        **_quality(request, record),
+        **_quality(request, record, curates),
         "remarks": selectors.remarks_on(request.user, record)
         if request.user.is_authenticated
         else [],
@@ -113,18 +114,17 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
     return render(request, "datanets/record_detail.html", context)
 
 
-def _quality(request: HttpRequest, record: Record) -> dict[str, Any]:
+def _quality(request: HttpRequest, record: Record, curates: bool) -> dict[str, Any]:
     """A test row for a curator to make, an appeal for its contributor."""
-    curates = selectors.curatable_by(request.user).filter(pk=record.datanet_id).exists()
     own = record.contribution.contributor_id == request.user.pk
     decided = record.state in (Record.State.APPROVED, Record.State.REJECTED)
     return {
-        "appeal": Appeal.objects.filter(record=record).first() if own or curates else None,
+        "appeal": selectors.appeal_of(record) if own or curates else None,
         "appeal_form": AppealForm() if own and selectors.may_appeal(record) else None,
         "doubt_form": DoubtForm()
         if request.user.is_authenticated and not own and record.state == Record.State.APPROVED
         else None,
-        "gold": GoldRow.objects.filter(record=record).first() if curates else None,
+        "gold": selectors.gold_of(record) if curates else None,
         "gold_form": GoldForm() if curates and decided and not own else None,
     }
 

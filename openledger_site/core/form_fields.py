@@ -1,4 +1,4 @@
-"""Form fields that several apps use."""
+"""Form fields that several apps use, and what a program is told about a wrong one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from openledger_site.core.errors import DomainError
 from openledger_site.core.money import parse_open
 
 
@@ -21,3 +22,10 @@ class OpenField(forms.CharField):
             return parse_open(text)
         except ValueError as problem:
             raise ValidationError(str(problem)) from None
+
+
+def first_mistake(form: forms.BaseForm) -> DomainError:
+    """What a program is told about an invalid form: its first wrong field, as a 422."""
+    field, problems = next(iter(form.errors.items()))
+    where = "" if field == "__all__" else field
+    return DomainError(str(problems[0]), where=where, code="invalid")

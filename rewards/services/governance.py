@@ -28,7 +28,8 @@ from rewards.chain.governance import (
     proposal_events,
 )
 from rewards.models import CuratorDecision, ParameterChange, Proposal
-from rewards.services.parameters import book_parameters, void_parameters
+from rewards.services.chain_events import keep_event
+from rewards.services.parameters import book_parameters
 
 logger = logging.getLogger(__name__)
 # After year 9999 a time cannot be shown; a governor's clock never gets there.
@@ -76,18 +77,18 @@ def book_governance(events: GovernanceEvents, addresses: Addresses) -> None:
 
 
 def void_governance(client: ChainClient, chain_id: int) -> int:
-    """Void what stands in blocks that left the chain; return how many rows."""
+    """Void what stands in blocks that left the chain; return how many rows.
+
+    A change of parameters is out of force by that; receipts that used it keep it.
+    """
     voided = 0
     for model in (Proposal, ParameterChange, CuratorDecision):
         standing = model.objects.filter(chain_id=chain_id).exclude(state="voided")
         for row in standing.order_by("-block_number", "-log_index"):
             if client.block_hash(row.block_number) == row.block_hash:
                 break
-            if isinstance(row, ParameterChange):
-                void_parameters(row)
-            else:
-                row.state = "voided"
-                row.save(update_fields=["state"])
+            row.state = "voided"
+            row.save(update_fields=["state"])
             voided += 1
     # What ended in a block that is gone has to be read again.
     Proposal.objects.filter(chain_id=chain_id).exclude(state="voided").update(is_settled=False)
@@ -95,29 +96,22 @@ def void_governance(client: ChainClient, chain_id: int) -> int:
 
 
 def _book_proposal(event: ProposalEvent, addresses: Addresses) -> None:
-    place = event.place
     text = event.description.decode("utf-8", "replace").replace("\0", "�")
-    proposal, is_new = Proposal.objects.get_or_create(
-        chain_id=addresses.chain_id,
-        transaction_hash=place.transaction_hash,
-        log_index=place.log_index,
-        block_hash=place.block_hash,
-        defaults={
-            "block_number": place.block_number,
-            "governor": addresses.governor,
-            "proposal_id": str(event.proposal_id),
-            "proposer": event.proposer,
-            "actions": _actions(event),
-            "title": _title(text),
-            "description": text,
-            "description_hash": event.description_hash,
-            "vote_start": _time(event.vote_start),
-            "vote_end": _time(event.vote_end),
-        },
+    keep_event(
+        Proposal,
+        event.place,
+        addresses.chain_id,
+        standing=Proposal.State.PENDING,
+        governor=addresses.governor,
+        proposal_id=str(event.proposal_id),
+        proposer=event.proposer,
+        actions=_actions(event),
+        title=_title(text),
+        description=text,
+        description_hash=event.description_hash,
+        vote_start=_time(event.vote_start),
+        vote_end=_time(event.vote_end),
     )
-    if not is_new and proposal.state == Proposal.State.VOIDED:
-        proposal.state, proposal.applications = Proposal.State.PENDING, proposal.applications + 1
-        proposal.save(update_fields=["state", "applications"])
 
 
 def _actions(event: ProposalEvent) -> list[dict[str, str]]:
@@ -139,23 +133,15 @@ def _time(timestamp: int) -> datetime:
 
 
 def _book_curator(event: CuratorEvent, chain_id: int) -> None:
-    place = event.place
-    decision, is_new = CuratorDecision.objects.get_or_create(
-        chain_id=chain_id,
-        transaction_hash=place.transaction_hash,
-        log_index=place.log_index,
-        block_hash=place.block_hash,
-        defaults={
-            "block_number": place.block_number,
-            "datanet": UUID(event.datanet),
-            "account": event.account,
-            "is_curator": event.is_curator,
-        },
+    keep_event(
+        CuratorDecision,
+        event.place,
+        chain_id,
+        standing=CuratorDecision.State.WAITING,
+        datanet=UUID(event.datanet),
+        account=event.account,
+        is_curator=event.is_curator,
     )
-    if not is_new and decision.state == CuratorDecision.State.VOIDED:
-        decision.state = CuratorDecision.State.WAITING
-        decision.applications += 1
-        decision.save(update_fields=["state", "applications"])
 
 
 def carry_out_decisions() -> int:

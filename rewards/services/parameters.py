@@ -13,6 +13,7 @@ from django.db.models import Max
 from openledger_site.core.audit import record_audit
 from rewards.chain.governance import HOLDING_SECONDS_MAX, ParameterEvent, ParameterValues
 from rewards.models import Epoch, ParameterChange, SplitParameters
+from rewards.services.chain_events import keep_event
 
 EPOCH_LOCK = 0x0A0D1A
 PPM_PER_BPS = 100
@@ -53,34 +54,25 @@ def book_parameters(event: ParameterEvent, chain_id: int, contract: str) -> bool
     """
     if event.version == 1:
         return False
-    place = event.place
     values = event.values
-    change, is_new = ParameterChange.objects.get_or_create(
-        chain_id=chain_id,
-        transaction_hash=place.transaction_hash,
-        log_index=place.log_index,
-        block_hash=place.block_hash,
-        defaults={
-            "block_number": place.block_number,
-            "contract": contract,
-            "version": event.version,
-            "from_epoch": min(event.from_epoch, EPOCH_MAX),
-            "contributors_bps": values.contributors_bps,
-            "builder_bps": values.builder_bps,
-            "stakers_bps": values.stakers_bps,
-            "platform_bps": values.platform_bps,
-            "holding_seconds": values.holding_seconds,
-            "slashing_cap_bps": values.slashing_cap_bps,
-        },
+    change, is_new, came_back = keep_event(
+        ParameterChange,
+        event.place,
+        chain_id,
+        standing=ParameterChange.State.COUNTED,
+        contract=contract,
+        version=event.version,
+        from_epoch=min(event.from_epoch, EPOCH_MAX),
+        contributors_bps=values.contributors_bps,
+        builder_bps=values.builder_bps,
+        stakers_bps=values.stakers_bps,
+        platform_bps=values.platform_bps,
+        holding_seconds=values.holding_seconds,
+        slashing_cap_bps=values.slashing_cap_bps,
     )
     if is_new:
         _write_parameters(change)
-        return True
-    if change.state == ParameterChange.State.COUNTED:
-        return False
-    change.state, change.applications = ParameterChange.State.COUNTED, change.applications + 1
-    change.save(update_fields=["state", "applications"])
-    return True
+    return is_new or came_back
 
 
 def _write_parameters(change: ParameterChange) -> None:
@@ -104,9 +96,3 @@ def _write_parameters(change: ParameterChange) -> None:
         from_epoch=parameters.effective_from_epoch,
         transaction=change.transaction_hash,
     )
-
-
-def void_parameters(change: ParameterChange) -> None:
-    """Take a change out of force whose block left the chain; receipts that used it keep it."""
-    change.state = ParameterChange.State.VOIDED
-    change.save(update_fields=["state"])

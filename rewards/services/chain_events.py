@@ -1,0 +1,32 @@
+"""Events of final blocks as rows: written once, and standing again when their block comes back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from rewards.chain.records import LogPlace
+from rewards.models import CuratorDecision, ParameterChange, Proposal
+
+Row = TypeVar("Row", CuratorDecision, ParameterChange, Proposal)
+
+
+def keep_event(
+    model: type[Row], place: LogPlace, chain_id: int, *, standing: str, **values: Any
+) -> tuple[Row, bool, bool]:
+    """The event's row, whether it is new, and whether it came back.
+
+    A row that was voided with its block gets the state `standing` again; any other stays as it is.
+    The caller holds a transaction open.
+    """
+    row, is_new = model._default_manager.get_or_create(
+        chain_id=chain_id,
+        transaction_hash=place.transaction_hash,
+        log_index=place.log_index,
+        block_hash=place.block_hash,
+        defaults={"block_number": place.block_number, **values},
+    )
+    came_back = not is_new and row.state == model.State.VOIDED
+    if came_back:
+        row.state, row.applications = standing, row.applications + 1
+        row.save(update_fields=["state", "applications"])
+    return row, is_new, came_back
