@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from openledger_site.core.waiting import rounds
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
@@ -158,8 +159,5 @@ def wait_for_step(page: Page, *, above: int) -> int:
 
 def until(holds: Callable[[], bool], seconds: float) -> None:
     """Ask again until it holds; raises AssertionError when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Did not hold within {seconds:.0f} s.")
-        time.sleep(0.5)
+    if not any(holds() for _ in rounds(seconds, pause_seconds=0.5)):
+        raise AssertionError(f"Did not hold within {seconds:.0f} s.")

@@ -14,6 +14,7 @@ from e2e.browser import PHONE, Visitor, chromium, overflow_pixels, violations
 from e2e.demo.person import PASSWORD
 from e2e.site import Site, make_site
 from e2e.wallet import Wallet
+from openledger_site.core.waiting import rounds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SOON_MS = 90_000
@@ -59,12 +60,10 @@ def press(page: Page, kind: str, button: str, words: str) -> None:
 
 
 def until_state(visitor: Visitor, path: str, state: str) -> Page:
-    deadline = time.monotonic() + SOON_MS / 1000
-    while time.monotonic() < deadline:
+    for _ in rounds(SOON_MS / 1000, pause_seconds=1):
         page = visitor.visit(path)
         if page.locator(".pill", has_text=re.compile(f"^{state}$", re.I)).count():
             return page
-        time.sleep(1)
     raise AssertionError(f"{path} never became {state}: {visitor.words()}")
 
 

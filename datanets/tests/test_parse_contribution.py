@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from django.db import connection
@@ -18,6 +17,7 @@ from datanets.tests.conftest import jsonl
 from openledger_site.core import jobs
 from openledger_site.core.models import Job
 from openledger_site.core.storage import blob_path
+from openledger_site.core.waiting import rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,7 +97,8 @@ def start_worker(job_id, media) -> subprocess.Popen[bytes]:
 
 
 def wait_until(condition, worker, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
+    for _ in rounds(seconds):
+        if condition():
+            return
         assert worker.poll() is None, "the worker ended before it was killed"
-        assert time.monotonic() < deadline, "the worker never began"
+    raise AssertionError("the worker never began")

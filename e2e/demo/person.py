@@ -13,6 +13,8 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
+from openledger_site.core.waiting import rounds
+
 PASSWORD = "a sentence nobody guesses 42"  # five throw-away people on a local site
 Result = TypeVar("Result")
 
@@ -85,12 +87,10 @@ class Person:
 
 def wait_for(what: str, look: Callable[[], Result | None], seconds: float) -> Result:
     """Ask `look` until it gives something; raises `StepFailed` when the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    for _ in rounds(seconds, pause_seconds=0.25):
         found = look()
         if found:
             return found
-        time.sleep(0.25)
     raise StepFailed(f"Waited {seconds:.0f} s for {what}.")
 
 

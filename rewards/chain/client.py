@@ -20,6 +20,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
+from openledger_site.core.waiting import rounds
 from rewards.chain.calls import ContractCall
 from rewards.chain.errors import (
     ChainUnavailable,
@@ -263,13 +264,11 @@ class ChainClient:
 
         Raises ``TransactionFailed`` when it reverted, ``ReceiptTimeout`` when it is not mined yet.
         """
-        deadline = time.monotonic() + timeout_seconds
-        pause_seconds = 0.01
-        while (receipt := self.receipt(transaction_hash)) is None:
-            if time.monotonic() > deadline:
-                raise ReceiptTimeout(f"{transaction_hash} not mined in {timeout_seconds} s")
-            time.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, 0.5)
+        for _ in rounds(timeout_seconds, pause_seconds=0.02):
+            if (receipt := self.receipt(transaction_hash)) is not None:
+                break
+        else:
+            raise ReceiptTimeout(f"{transaction_hash} not mined in {timeout_seconds} s")
         if not receipt.is_success:
             raise TransactionFailed(f"{transaction_hash} reverted in block {receipt.block_number}")
         return receipt

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from uuid import uuid4
 
 from django.conf import settings
 
 from openledger_site.core.errors import DomainError
+from openledger_site.core.waiting import rounds
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import (
     WEI_PER_OPEN,
@@ -97,16 +97,14 @@ def give_test_open(account: str, amount_wei: int, *, timeout_seconds: float = 30
         queue_transaction("mint", subject=subject, account=account, amount_wei=str(amount_wei)),
         queue_transaction("native", subject=subject, account=account, amount_wei=str(WEI_FOR_GAS)),
     ]
-    deadline = time.monotonic() + timeout_seconds
-    while True:
+    for _ in rounds(timeout_seconds):
         send_transactions()
         for row in rows:
             row.refresh_from_db()
         if all(row.state in (State.MINED, *ChainTransaction.ENDED) for row in rows):
             return [_hash_of(row) for row in rows]
-        if time.monotonic() > deadline:
-            raise ReceiptTimeout(f"{subject} was not mined in {timeout_seconds} s")
-        time.sleep(0.1)
+    states = ", ".join(f"{row.purpose} {row.state} {row.problem}".strip() for row in rows)
+    raise ReceiptTimeout(f"{subject} was not mined in {timeout_seconds} s: {states}")
 
 
 def _hash_of(row: ChainTransaction) -> str:

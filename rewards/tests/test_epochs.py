@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
+from openledger_site.core.waiting import rounds
 from rewards.chain.calls import transfer_native_call
 from rewards.models import ChainTransaction, Epoch, PayoutFreeze
 from rewards.selectors import claims_open_for, earnings_summary
@@ -55,8 +56,9 @@ def pay_answer(consumer: User, builder: User, contributor: User, key: str) -> No
 
 
 def until_active(wallets: Wallets, epoch: Epoch) -> None:
-    deadline = time.monotonic() + 30
-    while epoch.state not in ("active", "failed") and time.monotonic() < deadline:
+    for _ in rounds(30, pause_seconds=0.01):
+        if epoch.state in ("active", "failed"):
+            break
         advance_epochs()
         send_transactions()
         epoch.refresh_from_db()

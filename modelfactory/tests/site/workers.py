@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,15 +16,13 @@ from django.db import connection
 
 from openledger_site.core.jobs import run_job, sweep
 from openledger_site.core.models import Job
+from openledger_site.core.waiting import rounds
 
 DEADLINE_SECONDS = 300
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.1)
+    assert any(happened() for _ in rounds(DEADLINE_SECONDS)), f"never happened: {what}"
 
 
 def trainers_of(pid: int) -> list[int]:
