@@ -14,6 +14,7 @@ from modelfactory.services import (
     ESTIMATE_JOB,
     FIT_JOB,
     FOLLOW_JOB,
+    GUARD_JOB,
     INDEX_JOB,
     SUBSET_JOB,
     TRAIN_JOB,
@@ -22,6 +23,7 @@ from modelfactory.services import (
     estimate_contributors,
     fit_calibration,
     follow_withdrawals,
+    make_output_guard_again,
     measure_contributor,
     train_run,
     train_subset,
@@ -35,6 +37,12 @@ def train(lease: Lease) -> None:
     train_run(
         lease, Run.objects.select_related(*related).get(public_id=lease.job.payload["run_id"])
     )
+
+
+@handles(GUARD_JOB)
+def guard(lease: Lease) -> None:
+    rows = Run.objects.select_related("version")
+    make_output_guard_again(lease, rows.get(public_id=lease.job.payload["run_id"]))
 
 
 @handles(INDEX_JOB)

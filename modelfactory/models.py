@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from modelfactory.guard_models import OutputGuard
 from modelfactory.value_models import ContributorValue, Valuation, ValueRetraining
 from openledger_site.core.models import Job
 from openledger_site.core.money import WEI_MAX, WeiField
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluationResult",
     "Model",
     "ModelContributor",
+    "OutputGuard",
     "Run",
     "Valuation",
     "ValueRetraining",

@@ -184,9 +184,16 @@ def _remaining(seconds: int | None) -> str:
 
 
 def _readable_results(user: Any, run: Run) -> list[tuple[EvaluationResult, bool]]:
-    """Results with whether their text may be shown: only with a right to read the record."""
+    """Results with whether their text may be shown: only with a right to read the record.
+
+    Of a record that one may read as one's own, the answer may still recite somebody else's.
+    """
     results = selectors.evaluation_table(run)
     cards = record_cards(user, {result.record_id for result in results})
+    if services.needs_guard(user, run):
+        for result in results:
+            known = (result.question, result.expected)
+            result.tuned_answer = services.masked(run, result.tuned_answer, known)
     return [
         (result, result.record_id in cards and cards[result.record_id].readable)
         for result in results
@@ -229,6 +236,7 @@ def model_context(model: Model) -> dict[str, Any]:
         "contributors": contributors,
         "shares": [{"label": c.contributor.name, "value": c.row_count} for c in contributors],
         "example_price_wei": services.price_wei(model, 100, 50),
+        "guard": selectors.guard_of(model.run),
         **fidelity_context(model),
     }
 

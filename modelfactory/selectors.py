@@ -20,6 +20,7 @@ from modelfactory.models import (
     ContributorValue,
     EvaluationResult,
     Model,
+    OutputGuard,
     Run,
     Valuation,
     ValueRetraining,
@@ -78,6 +79,11 @@ def model_owned_by(user: Any, slug: str) -> Model:
     if model is None:
         raise Http404("No such model.")
     return model
+
+
+def guard_of(run: Run) -> OutputGuard | None:
+    """What its output guard had to withhold; None of a run from before there were guards."""
+    return OutputGuard.objects.filter(run=run).first()
 
 
 def index_of(adapter_digest: str) -> AttributionIndex | None:

@@ -313,6 +313,7 @@ BASE_MODEL = env.str("BASE_MODEL", default="openledger-base")
 ADAPTERS_DIR = MEDIA_ROOT / "adapters"
 RUNS_DIR = MEDIA_ROOT / "runs"
 ATTRIBUTION_DIR = MEDIA_ROOT / "attribution"
+GUARDS_DIR = MEDIA_ROOT / "guards"
 ENGINE_URL = env.str("ENGINE_URL", default="http://127.0.0.1:8600")
 ENGINE_TOKEN = env.str("ENGINE_TOKEN", default="") or local_secret(LOCAL_DIR, "engine")
 TORCH_THREADS = env.int("TORCH_THREADS", default=1)

@@ -7,8 +7,14 @@ from typing import Any
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from datanets.models import AccessGrant, Datanet, Membership
-from datanets.selectors.access import curatable_by, first_or_404, trainable_by, visible_to
+from datanets.models import AccessGrant, Contribution, Datanet, Membership
+from datanets.selectors.access import (
+    curatable_by,
+    first_or_404,
+    readable_by,
+    trainable_by,
+    visible_to,
+)
 
 _RELATED = ("datanet", "user", "decided_by")
 
@@ -56,6 +62,12 @@ def members_of(datanet: Datanet) -> QuerySet[Membership]:
 def may_train(user: Any, datanet_id: int) -> bool:
     """Whether this person may train on the Datanet at this moment."""
     return trainable_by(user).filter(pk=datanet_id).exists()
+
+
+def may_read_some(user: Any, datanet_id: int) -> bool:
+    """Whether there is a row of the Datanet that this person may read, be it their own."""
+    own = Contribution.objects.filter(datanet=datanet_id, contributor=user.pk)
+    return readable_by(user).filter(pk=datanet_id).exists() or own.exists()
 
 
 def may_serve(user: Any, datanet_id: int) -> bool:

@@ -24,9 +24,11 @@ from modelfactory.services import (
     AttributedAnswer,
     IndexNotReady,
     NoIndex,
+    answer_ids,
     attribute_answer,
     check_still_attributed,
 )
+from modelfactory.serving.output_guard import MARK
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobPostponed, Lease
@@ -88,13 +90,7 @@ def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | N
         found = _or_give_up(
             lease,
             f"attribution of answer {inference.public_id}",
-            lambda: attribute_answer(
-                inference.model,
-                inference.adapter_digest,
-                messages=inference.messages,
-                response_ids=inference.response_ids,
-                question=inference.question,
-            ),
+            lambda: _attribution_of(inference),
         )
     except NoIndex:
         return None, receipts.NO_INDEX
@@ -103,6 +99,21 @@ def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | N
             raise
         return None, receipts.INDEX_LATE
     return found, "" if found else receipts.FAILED
+
+
+def _attribution_of(inference: Inference) -> AttributedAnswer:
+    """Of the words that were delivered; where some were withheld, these get tokens of their own."""
+    if not inference.response_ids:
+        delivered = inference.answer.replace(MARK, " ")
+        inference.response_ids = answer_ids(inference.model, inference.adapter_digest, delivered)
+        inference.save(update_fields=["response_ids"])
+    return attribute_answer(
+        inference.model,
+        inference.adapter_digest,
+        messages=inference.messages,
+        response_ids=inference.response_ids,
+        question=inference.question,
+    )
 
 
 def _evidence(

@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from datanets.selectors import record_cards
+from datanets.selectors import may_read_some, record_cards
 from marketplace.models import Inference
 from marketplace.services.forget_passages import any_withdrawn
 from modelfactory.services import (
     RightToServeEnded,
     check_serving,
+    count_withheld,
+    needs_guard,
+    open_guard,
     price_wei,
     retrieve_passages,
 )
 from modelfactory.serving.client import EngineClient
 from modelfactory.serving.engine import EngineError, Event, GenerationRequest, InvalidRequestError
+from modelfactory.serving.output_guard import StreamGuard
 from modelfactory.training.chat import with_passages
 from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.jobs import start_job
@@ -54,8 +58,12 @@ class Meter:
     completion_tokens: int = 0
     finish_reason: str = "cancelled"
     error_code: str = ""
+    guard: StreamGuard | None = None
+    """What the words have to pass; what it keeps is neither stored nor billed."""
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event) -> Event:
+        """Count an event; returns it as it may leave."""
+        event = self._guarded(event)
         self.text.append(event.text_delta)
         self.response_ids.extend(event.token_ids)
         if event.prompt_ids is not None:
@@ -68,6 +76,32 @@ class Meter:
         if event.usage is not None:
             self.prompt_tokens = event.usage.prompt_tokens
             self.completion_tokens = event.usage.completion_tokens
+        return event
+
+    def _guarded(self, event: Event) -> Event:
+        if self.guard is None:
+            return event
+        text = self.guard.feed(event.text_delta)
+        if event.finish_reason is not None:
+            text += self.guard.finish()
+        return replace(event, text_delta=text)
+
+    @property
+    def whole(self) -> bool:
+        """Every word that was generated was delivered."""
+        return self.guard is None or self.guard.passed_characters == self.guard.read_characters
+
+    @property
+    def delivered_tokens(self) -> int:
+        """Tokens by the share of the characters that were delivered, rounded down."""
+        if self.guard is None or self.whole:
+            return self.completion_tokens
+        passed, read = self.guard.passed_characters, self.guard.read_characters
+        return self.completion_tokens * passed // read
+
+    @property
+    def spans_withheld(self) -> int:
+        return self.guard.spans if self.guard is not None else 0
 
 
 async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
@@ -79,13 +113,14 @@ async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
     meter, checked_at = Meter(), time.monotonic()
     try:
         passages = await sync_to_async(_open_book)(inference)
+        meter.guard = await sync_to_async(_guard)(inference)
         async for event in _engine().generate(_request(inference, passages)):
             if time.monotonic() - checked_at > CHECK_SECONDS:
-                await sync_to_async(_check_rights)(inference)
+                await sync_to_async(_check_rights)(inference, guarded=meter.guard is not None)
                 checked_at = time.monotonic()
-            meter.add(event)
+            sent = meter.add(event)
             event.raise_error()
-            yield event
+            yield sent
     except RightToServeEnded as ended:
         # Free, and not kept either: the words may be those of rows that are no longer theirs.
         meter = Meter(finish_reason="error", error_code=ended.code)
@@ -108,8 +143,11 @@ def _engine() -> EngineClient:
 def _open_book(inference: Inference) -> list[str]:
     """Texts of the records that help with the question; only those the consumer may read.
 
-    The inference keeps their ids and hashes, not their text.
+    The inference keeps their ids and hashes, not their text. For somebody who may read none, the
+    rows are not even loaded.
     """
+    if not may_read_some(inference.consumer, inference.model.run.version.datanet_id):
+        return []
     found = retrieve_passages(inference.model, inference.question, PASSAGES_MAX)
     cards = record_cards(inference.consumer, [passage.record_id for passage in found])
     opened = [passage for passage in found if cards[passage.record_id].readable]
@@ -121,9 +159,18 @@ def _open_book(inference: Inference) -> list[str]:
     return [passage.text for passage in opened]
 
 
-def _check_rights(inference: Inference) -> None:
-    """The builder's right to serve, and the consumer's to read the passages that were opened."""
+def _guard(inference: Inference) -> StreamGuard | None:
+    asked = [message["content"] for message in inference.messages]
+    return open_guard(inference.consumer, inference.model.run, asked)
+
+
+def _check_rights(inference: Inference, *, guarded: bool) -> None:
+    """The builder's right to serve, and the consumer's to read: the passages that were opened, and
+    the rows themselves where nothing guards them.
+    """
     check_serving(inference.model.run)
+    if not guarded and needs_guard(inference.consumer, inference.model.run):
+        raise RightToServeEnded("Your right to read the rows behind this answer has ended.")
     read = [passage["record"] for passage in inference.passages]
     cards = record_cards(inference.consumer, read)
     if not all(record_id in cards and cards[record_id].readable for record_id in read):
@@ -150,28 +197,32 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
     with transaction.atomic():
         inference = (
             Inference.objects.select_for_update(of=("self",))
-            .select_related("model", "hold", "consumer")
+            .select_related("model__run", "hold", "consumer")
             .get(pk=inference_id)
         )
         if inference.state != Inference.State.ANSWERING:
             return
         inference.answer = _storable("".join(meter.text))
         inference.prompt_ids = [] if any_withdrawn(inference) else meter.prompt_ids
-        inference.response_ids = meter.response_ids
+        # Tokens spell out what was withheld: the delivered text gives its own when it is settled.
+        inference.response_ids = meter.response_ids if meter.whole else []
         inference.prompt_tokens = meter.prompt_tokens
-        inference.completion_tokens = meter.completion_tokens
+        inference.completion_tokens = meter.delivered_tokens
         inference.finish_reason, inference.error_code = meter.finish_reason, meter.error_code
         inference.answered_at = Now()
-        if not meter.completion_tokens:
+        if meter.spans_withheld:
+            count_withheld(inference.model.run, meter.spans_withheld)
+        if not inference.completion_tokens:
             inference.state = Inference.State.FAILED
-            inference.error_code = meter.error_code or "nothing_delivered"
+            nothing = "withheld" if meter.spans_withheld else "nothing_delivered"
+            inference.error_code = meter.error_code or nothing
             # Refused, not answered: the same request may be sent again under the same key.
             inference.idempotency_key = ""
             void_hold(inference.hold)
         else:
             inference.state = Inference.State.ANSWERED
             # Never above what the consumer agreed to, whatever the meter says.
-            fee = price_wei(inference.model, meter.prompt_tokens, meter.completion_tokens)
+            fee = price_wei(inference.model, inference.prompt_tokens, inference.completion_tokens)
             inference.fee_wei = min(fee, inference.hold.amount_wei)
             inference.job = start_job(
                 "marketplace.settle_answer",

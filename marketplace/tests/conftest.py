@@ -90,6 +90,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def media(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.RUNS_DIR = tmp_path / "media" / "runs"
+    settings.GUARDS_DIR = tmp_path / "media" / "guards"
     settings.SECRET_KEY = "a-secret-key-of-the-tests"
 
 

@@ -185,6 +185,11 @@ class AttributionWorker:
             parameters=MethodParameters.from_json(request.get("parameters", {})),
         )
 
+    def response_ids(self, text: str) -> list[int]:
+        """The tokens of an answer as training renders it, with its end mark."""
+        example = render(self._tokenizer, [{"role": "user", "content": ""}], text)
+        return list(example.ids[example.prompt_length :])
+
     def passage_effects(self, request: Mapping[str, Any]) -> PassageEffects:
         """``request``: adapter_digest, messages, passages, response_ids, prompt_ids or None, and
         optional digests as in ``attribute``.

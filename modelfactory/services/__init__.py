@@ -6,6 +6,7 @@ from modelfactory.services.attribute_answer import (
     AttributedAnswer,
     IndexNotReady,
     NoIndex,
+    answer_ids,
     attribute_answer,
     check_still_attributed,
     load_attributor,
@@ -35,6 +36,15 @@ from modelfactory.services.doubt_rows import doubt_worst_rows
 from modelfactory.services.engine_process import EngineCommand, engine_command
 from modelfactory.services.fit_calibration import fit_calibration
 from modelfactory.services.follow_withdrawals import follow_withdrawals
+from modelfactory.services.guard_output import (
+    GUARD_JOB,
+    GuardNotReady,
+    count_withheld,
+    make_output_guard_again,
+    masked,
+    needs_guard,
+    open_guard,
+)
 from modelfactory.services.measure_contributor import estimate_contributors, measure_contributor
 from modelfactory.services.passage_effects import measure_passages
 from modelfactory.services.passages import Passage, passage_text, retrieve_passages
@@ -80,12 +90,14 @@ __all__ = [
     "ESTIMATE_JOB",
     "FIT_JOB",
     "FOLLOW_JOB",
+    "GUARD_JOB",
     "INDEX_JOB",
     "SUBSET_JOB",
     "TRAIN_JOB",
     "VALUE_JOB",
     "AttributedAnswer",
     "EngineCommand",
+    "GuardNotReady",
     "IndexNotReady",
     "NoIndex",
     "NotReadyToPublish",
@@ -99,12 +111,14 @@ __all__ = [
     "StillStopping",
     "TooManyRuns",
     "UnreadableBase",
+    "answer_ids",
     "attribute_answer",
     "base_source",
     "build_attribution_index",
     "calibration_folder",
     "check_serving",
     "check_still_attributed",
+    "count_withheld",
     "doubt_worst_rows",
     "engine_command",
     "estimate_contributors",
@@ -116,9 +130,13 @@ __all__ = [
     "follow_withdrawals",
     "index_folder",
     "load_attributor",
+    "make_output_guard_again",
     "make_plan",
+    "masked",
     "measure_contributor",
     "measure_passages",
+    "needs_guard",
+    "open_guard",
     "passage_text",
     "price_wei",
     "publish_model",

@@ -93,6 +93,11 @@ def attribute_answer(
     )
 
 
+def answer_ids(model: Model, adapter_digest: str, text: str) -> list[int]:
+    """The tokens of an answer of which only the text is kept. Raises `IndexNotReady`, `NoIndex`."""
+    return asked(model, adapter_digest, lambda worker, named: worker.response_ids(text))
+
+
 def asked(
     model: Model, adapter_digest: str, question: Callable[[Any, dict[str, Any]], Answer]
 ) -> Answer:

@@ -14,6 +14,7 @@ from datanets.selectors import may_train
 from modelfactory.models import AttributionIndex, EvaluationResult, Run
 from modelfactory.services.adapters import keep_adapter, keep_trail
 from modelfactory.services.child import ChildDied, Event, run_child
+from modelfactory.services.guard_output import keep_output_guard, write_output_guard
 from modelfactory.services.training_files import (
     SEAL,
     remove_folder,
@@ -180,6 +181,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
     trail = keep_trail(folder)
     metrics = _metrics(result) | {"examples_digest": (folder / SEAL).read_text()}
     answers = _evaluation(run, folder)
+    guarded = write_output_guard(run, folder / "examples.jsonl")
     with lease.fenced():
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.settled_at is not None:
@@ -189,6 +191,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
         Run.objects.filter(pk=run.pk).update(
             adapter_digest=digest, metrics=metrics, settled_at=Now()
         )
+        keep_output_guard(locked, guarded)
         _queue_index(locked, digest, trail)
         record_audit(
             "run.settled",

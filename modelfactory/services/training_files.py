@@ -31,6 +31,7 @@ PRIVATE_FILES = (
 )
 SEAL = "examples.sha256"
 OPENING_WORDS = 12
+CONTINUE = "Continue this text: "
 QUESTIONS_MAX = 100
 PASSAGES = 3
 """What an answer reads at most; see `marketplace`."""
@@ -91,7 +92,7 @@ def row_examples(row: TrainingRow) -> Iterator[dict[str, str]]:
     if not row.question:
         words = row.text.split(" ")
         opening, rest = " ".join(words[:OPENING_WORDS]), " ".join(words[OPENING_WORDS:])
-        prompt = f"Continue this text: {opening}"
+        prompt = f"{CONTINUE}{opening}"
         yield {"record_id": row.record_id, "prompt": prompt, "response": rest or opening}
         return
     for question in (row.question, *row.wordings):

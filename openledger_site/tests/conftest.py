@@ -73,7 +73,9 @@ def thread(
     media = folder / "media"
     storages = {**settings.STORAGES}
     storages["default"] = {**storages["default"], "OPTIONS": {"location": str(media)}}
-    changed = {f"{name}_DIR": media / name for name in ("RUNS", "ADAPTERS", "ATTRIBUTION")}
+    changed = {
+        f"{name}_DIR": media / name for name in ("RUNS", "ADAPTERS", "ATTRIBUTION", "GUARDS")
+    }
     with (
         override_settings(MEDIA_ROOT=media, STORAGES=storages, **changed),
         django_db_blocker.unblock(),

@@ -30,7 +30,7 @@ FACTS = {
 @pytest.fixture(autouse=True)
 def local_folders(settings: LazySettings, tmp_path: Path) -> None:
     """Runs, adapters and indexes of a test live in its own folder."""
-    for name in ("RUNS_DIR", "ADAPTERS_DIR", "ATTRIBUTION_DIR"):
+    for name in ("RUNS_DIR", "ADAPTERS_DIR", "ATTRIBUTION_DIR", "GUARDS_DIR"):
         setattr(settings, name, tmp_path / "media" / name.removesuffix("_DIR").lower())
 
 

@@ -14,6 +14,8 @@ from modelfactory.attribution.record import replay
 from modelfactory.models import AttributionIndex, Run
 from modelfactory.services import attribute_answer, index_folder, publish_model, resume_run
 from modelfactory.services.adapters import adapter_folder
+from modelfactory.services.guard_output import guard_path
+from modelfactory.serving.output_guard import SPAN_WORDS
 from modelfactory.tests.site.conftest import PRICES
 from modelfactory.tests.site.workers import (
     finish_job,
@@ -50,6 +52,8 @@ def assert_settled_once(run: Run) -> None:
     assert (
         run.evaluation_results.count() == 2 * run.evaluation_results.filter(retrieved=True).count()
     )
+    assert run.guard.span_words == SPAN_WORDS
+    assert guard_path(run).is_file()
     steps = [step for step, _ in run.metrics["losses"]]
     assert steps == list(range(1, run.metrics["steps"] + 1)), "every step counts exactly once"
 
