@@ -18,6 +18,7 @@ from modelfactory import selectors, services
 from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import STEPS, RunForm
 from modelfactory.models import EvaluationResult, Model, Run
+from modelfactory.privacy import privacy_of
 from modelfactory.services import Plan
 
 HEADINGS = {
@@ -170,6 +171,7 @@ def run_context(user: Any, run: Run) -> dict[str, Any]:
         "progress": events.progress,
         "series": [{"name": "training loss", "points": curve}] if curve else [],
         "verdict": selectors.verdict_of(run) if run.succeeded else None,
+        "privacy": privacy_of(run),
         "results": results,
         "any_wrong": any(shown and not one.tuned_correct for one, shown in results),
         "index": selectors.index_of(run.adapter_digest),
@@ -237,6 +239,7 @@ def model_context(model: Model) -> dict[str, Any]:
         "shares": [{"label": c.contributor.name, "value": c.row_count} for c in contributors],
         "example_price_wei": services.price_wei(model, 100, 50),
         "guard": selectors.guard_of(model.run),
+        "privacy": privacy_of(model.run),
         **fidelity_context(model),
     }
 

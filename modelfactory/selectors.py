@@ -61,7 +61,7 @@ def models_visible_to(user: Any) -> QuerySet[Model]:
         visible |= Q(owner_id=user.pk)
     # A public model may have learnt from a Datanet whose very name is private.
     data_seen = Exists(visible_to(user).filter(pk=OuterRef("run__version__datanet")))
-    related = ("owner", "base", "run__version__datanet")
+    related = ("owner", "base", "run__version__datanet", "run__guard")
     return Model.objects.filter(visible).select_related(*related).annotate(data_seen=data_seen)
 
 
@@ -83,7 +83,8 @@ def model_owned_by(user: Any, slug: str) -> Model:
 
 def guard_of(run: Run) -> OutputGuard | None:
     """What its output guard had to withhold; None of a run from before there were guards."""
-    return OutputGuard.objects.filter(run=run).first()
+    guard: OutputGuard | None = getattr(run, "guard", None)
+    return guard
 
 
 def index_of(adapter_digest: str) -> AttributionIndex | None:

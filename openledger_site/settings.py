@@ -326,6 +326,9 @@ CALIBRATE_ON_PUBLISH = env.bool("CALIBRATE_ON_PUBLISH", default=True)
 # many contributors (those with most rows; 0 switches that off), each with so many seeds.
 CONTRIBUTOR_VALUE_MAX = env.int("CONTRIBUTOR_VALUE_MAX", default=12)
 CONTRIBUTOR_VALUE_REPEATS = env.int("CONTRIBUTOR_VALUE_REPEATS", default=2)
+# A run on rows that not everybody may read measures what it gives away of a single one: it trains
+# once more with so many canaries, thrown away afterwards. 0 switches that off.
+CANARY_COUNT = env.int("CANARY_COUNT", default=8)
 # Needs torch; named by path so that only the attribution worker imports it.
 ATTRIBUTOR = "modelfactory.attribution.worker.AttributionWorker"
 

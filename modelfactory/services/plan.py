@@ -14,7 +14,7 @@ from datanets.selectors import readable_by, training_rows
 from modelfactory.models import BaseModel, Run
 from modelfactory.services.estimate import Fit, fit_of
 from modelfactory.services.publish_model import rows_by_contributor
-from modelfactory.services.training_files import row_examples
+from modelfactory.services.training_files import measures_privacy, row_examples
 from modelfactory.training.recipe import Recipe, estimate_seconds, recipe_for
 
 PREVIEW_ROWS = 2
@@ -81,7 +81,8 @@ def token_count(version: Version) -> int:
 
 def estimated_seconds(version: Version, recipe: Recipe) -> float:
     """Wall time of a run, from start to verdict, without waiting in the queue."""
-    return SCORING_SECONDS + estimate_seconds(recipe, token_count(version))
+    trainings = 2 if measures_privacy(version) else 1
+    return SCORING_SECONDS + trainings * estimate_seconds(recipe, token_count(version))
 
 
 def time_in_words(seconds: float) -> str:

@@ -27,8 +27,8 @@ from openledger_site.core.jobs import JobFailed, Lease, start_job
 
 INDEX_JOB = "modelfactory.index"
 REPORT_SECONDS = 0.4
-# Thousandths of the job: reading files and weights, the steps, the questions.
-LOADED, TRAINED = 30, 850
+# Thousandths of the job: reading files and weights, the steps, the questions, the canaries.
+LOADED, TRAINED, EVALUATED, PROBED = 30, 850, 960, 990
 ANSWER_FIELDS = (
     "record_id",
     "question",
@@ -140,10 +140,23 @@ class Reporter:
             self.lease.report("checkpoint", step=int(event["step"]))
         elif kind == "resumed":
             self.lease.report("resumed", step=int(event["step"]))
+        elif kind == "probing":
+            self._probing(event)
         elif kind == "evaluated":
-            self.lease.report("evaluated", progress=960, message="Comparing with its base")
+            self.lease.report("evaluated", progress=EVALUATED, message="Comparing with its base")
         elif kind == "failed":
             raise refusal(event)
+
+    def _probing(self, event: Event) -> None:
+        now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
+        if now - self.reported_at < REPORT_SECONDS:
+            return
+        self.reported_at = now
+        self.lease.report(
+            "probing",
+            progress=EVALUATED + (PROBED - EVALUATED) * step // max(1, steps),
+            message="Measuring what it gives away of single rows",
+        )
 
     def _step(self, event: Event) -> None:
         now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
@@ -205,7 +218,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
 
 
 def _metrics(result: dict[str, Any]) -> dict[str, Any]:
-    names = ("steps", "tokens", "seconds", "losses", "evaluated")
+    names = ("steps", "tokens", "seconds", "losses", "evaluated", "privacy")
     return {name: result[name] for name in names if name in result}
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
-from datanets.models import Version
+from datanets.models import Datanet, Version
 from datanets.selectors import TrainingRow, evaluation_rows, training_rows
 from modelfactory.models import Run
 from modelfactory.services.base_models import base_source
@@ -67,7 +67,18 @@ def write_training_files(run: Run) -> Path:
     write_recipe(run, folder)
     write_lines(folder / "examples.jsonl", examples)
     write_lines(folder / "evaluation.jsonl", evaluation_questions(run.version))
+    if measures_privacy(run.version):
+        write_text(folder / "canaries.json", json.dumps({"count": settings.CANARY_COUNT}))
     return folder
+
+
+def measures_privacy(version: Version) -> bool:
+    """Whether a run on this version measures what it gives away: of rows that not everybody reads.
+
+    It trains a second time for that, so it takes about twice as long.
+    """
+    private = version.datanet.visibility != Datanet.Visibility.PUBLIC
+    return private and settings.CANARY_COUNT > 0
 
 
 def write_recipe(run: Run, folder: Path, **changes: Any) -> None:

@@ -1,6 +1,7 @@
 """One run in its own process: `python -m modelfactory.training FOLDER`.
 
-Reads `recipe.json`, `examples.jsonl` and, if there, `evaluation.jsonl`; resumes by itself; prints
+Reads `recipe.json`, `examples.jsonl` and, if there, `evaluation.jsonl` and `canaries.json` (how
+many to measure by what single rows are given away); resumes by itself; prints
 one JSON line per event on stdout and never prints example text. Writes `result.json` and
 `evaluation_result.jsonl`. Exit status: 0 done, 2 the run cannot be done (the last event says why),
 143 stopped by SIGTERM.
@@ -15,11 +16,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from modelfactory.training.recipe import Example, Recipe, RecipeError, read_examples
 
+CANARIES = "canaries.json"
 STOPPED_STATUS = 128 + signal.SIGTERM
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -91,6 +94,12 @@ def _run(
     if stop.asked:
         return STOPPED_STATUS
     measured = _evaluate(folder, model, tokenizer, rows)
+    privacy = _recitation(folder, examples, model, tokenizer)
+    del model  # the repeat with canaries needs the memory
+    try:
+        privacy |= _exposure(folder, recipe, examples, stop)
+    except StoppedError:
+        return STOPPED_STATUS
     from modelfactory.training.checkpoint import write_atomically
 
     outcome = {
@@ -101,6 +110,7 @@ def _run(
         "seconds": round(result.seconds, 3),
         "losses": [[step, round(loss, 5)] for step, loss in result.losses],
         **measured,
+        **({"privacy": privacy} if privacy else {}),
     }
     write_atomically(folder / "result.json", json.dumps(outcome, sort_keys=True))
     _emit({"event": "done", "adapter_digest": result.adapter_digest})
@@ -124,6 +134,37 @@ def _evaluate(folder: Path, model: Any, tokenizer: Any, rows: Sequence[Example])
     }
     _emit({"event": "evaluated", **figures})
     return figures
+
+
+def _recitation(
+    folder: Path, examples: Sequence[Example], model: Any, tokenizer: Any
+) -> dict[str, Any]:
+    """How many rows the model says word by word, where canaries are asked for."""
+    if not (folder / CANARIES).exists():
+        return {}
+    from modelfactory.training.exposure import recitation
+
+    _emit({"event": "probing", "step": 0, "steps": 0})
+    return {"recitation": asdict(recitation(model, tokenizer, examples))}
+
+
+def _exposure(
+    folder: Path, recipe: Recipe, examples: Sequence[Example], stop: _Stop
+) -> dict[str, Any]:
+    """What a repeat of the training gives away of canaries, where they are asked for."""
+    if not (folder / CANARIES).exists():
+        return {}
+    from modelfactory.training.exposure import exposure
+
+    def on_progress(event: Mapping[str, Any]) -> None:
+        if event["event"] == "step":
+            stop.in_loop = True
+            _emit({"event": "probing", "step": event["step"], "steps": event["steps"]})
+
+    count = int(json.loads((folder / CANARIES).read_text())["count"])
+    found = exposure(recipe, examples, folder / "repeat", count, on_progress, lambda: stop.asked)
+    stop.in_loop = False
+    return {"exposure": found.to_json()}
 
 
 def _emit(event: Mapping[str, Any]) -> None:
