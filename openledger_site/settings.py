@@ -147,6 +147,8 @@ WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20
+# Secrets that wrap the keys of kept files: the first for new ones, all of them to open.
+DATA_KEYS = env.list("DATA_KEYS", default=[]) or [local_secret(LOCAL_DIR, "data-key")]
 UPLOAD_SIZE_MAX_BYTES = env.int("UPLOAD_SIZE_MAX_BYTES", default=512 << 20)
 # A file sent in parts; a person's unfinished ones together; how long they are kept untouched.
 UPLOAD_RESUMABLE_MAX_BYTES = env.int("UPLOAD_RESUMABLE_MAX_BYTES", default=5 << 30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datanets.models.card import DatanetCard
 from datanets.models.checks import Finding, PersonalDatum, RecordKey
 from datanets.models.contribution import Contribution, Record, Review
+from datanets.models.data_key import DataKey
 from datanets.models.datanet import AccessGrant, Datanet, Membership
 from datanets.models.quality import Appeal, GoldAnswer, GoldRow, SecondLook
 from datanets.models.upload import ResumableUpload
@@ -14,6 +15,7 @@ __all__ = [
     "AccessGrant",
     "Appeal",
     "Contribution",
+    "DataKey",
     "Datanet",
     "DatanetCard",
     "Finding",

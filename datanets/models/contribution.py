@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from datanets.licences import licence_choices
+from datanets.models.data_key import DataKey
 from datanets.models.datanet import Datanet
 from openledger_site.core.models import Job
 
@@ -43,6 +44,10 @@ class Contribution(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     # False once the bytes are destroyed: withdrawn, refused, or holding data that was to go.
     file_kept = models.BooleanField(default=True)
+    # Empty for a plain file: that of a public Datanet, or one from before there were keys.
+    file_key = models.ForeignKey(
+        DataKey, null=True, blank=True, on_delete=models.RESTRICT, related_name="contributions"
+    )
     # Its contributor wants to see what the checks say before anybody else sees a row.
     look_first = models.BooleanField(default=False)
     decided_at = models.DateTimeField(null=True, blank=True)
@@ -63,6 +68,10 @@ class Contribution(models.Model):
             models.CheckConstraint(
                 condition=models.Q(rows_read=models.F("rows_accepted") + models.F("rows_rejected")),
                 name="contribution_accounts_for_every_row",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(file_kept=True) | models.Q(file_key__isnull=True),
+                name="destroyed_file_has_no_key",
             ),
         ]
 

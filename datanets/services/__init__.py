@@ -27,6 +27,7 @@ from datanets.services.errors import (
     WrongOffset,
 )
 from datanets.services.follow_withdrawal import register_withdrawal_follower
+from datanets.services.kept_files import FileUnreadable, rotate_data_keys, seal_plain_files
 from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
 from datanets.services.manage_datanet import create_datanet, set_access_questions, set_review_rules
@@ -62,6 +63,7 @@ __all__ = [
     "ChecksumMismatch",
     "Choice",
     "Decision",
+    "FileUnreadable",
     "NothingToCut",
     "OwnRows",
     "TooManyRows",
@@ -101,6 +103,8 @@ __all__ = [
     "review_all",
     "review_record",
     "revoke_grant",
+    "rotate_data_keys",
+    "seal_plain_files",
     "set_access_questions",
     "set_member",
     "set_review_rules",

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import default_storage
-from django.db import transaction
 
 from datanets.checks import CheckedRow, CheckResult, ChecksStopped, check_upload
 from datanets.checks.check_rows import spot_key
@@ -22,9 +20,9 @@ from datanets.parsing import ParseResult, Rejection, SandboxUnavailableError
 from datanets.parsing.confined_process import OnProgress
 from datanets.services.errors import UploadRejected
 from datanets.services.judge_rows import Tally, judge_rows
+from datanets.services.kept_files import discard_file
 from datanets.services.store_rows import count_rows, store_rows
 from openledger_site.core.errors import Unavailable
-from openledger_site.core.storage import blob_name
 
 # A person waits this long for the checks; what takes longer goes on as a job with progress.
 REQUEST_SECONDS = 20.0
@@ -159,16 +157,3 @@ def _too_much_personal_data() -> Rejection:
         f"{PERSONAL_DATA_MAX:,} places",
         "Remove them from the file and send it again.",
     )
-
-
-def discard_file(contribution: Contribution) -> None:
-    """Delete the stored file on commit, unless another contribution keeps the same bytes."""
-    Contribution.objects.filter(pk=contribution.pk).update(file_kept=False)
-    contribution.file_kept = False
-    digest = contribution.file_digest
-
-    def delete() -> None:
-        if not Contribution.objects.filter(file_digest=digest, file_kept=True).exists():
-            default_storage.delete(blob_name(digest))
-
-    transaction.on_commit(delete)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from datanets.services.check_contribution import (
     ask_or_store,
     check_in_job,
     check_in_request,
-    discard_file,
     scan_upload,
 )
 from datanets.services.errors import UploadRejected, UploadTooLarge
 from datanets.services.follow_withdrawal import tell_followers
+from datanets.services.kept_files import discard_file, hold_key, keep_file, opened_file
 from datanets.services.limit_rows import refuse_too_many
 from datanets.services.store_rows import report_of
 from datanets.services.summarise_version import take_out_of_summaries
@@ -39,12 +39,10 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.jobs import JobFailed, Lease, cancel_job, start_job
-from openledger_site.core.storage import adopt_file, blob_path, store_file
 
 PARSE_JOB = "datanets.parse_contribution"
 # A person waits this long for the answer; what takes longer goes on as a job with progress.
 CHECK_SECONDS = 10.0
-CHUNK_BYTES = 1 << 20
 # What a job may take for a file of the largest size, at a few megabytes a second.
 FILE_LIMITS = Limits(
     unpacked_bytes=20 << 30, output_bytes=8 << 30, cpu_seconds=3_600, wall_seconds=3_600.0
@@ -104,8 +102,9 @@ def submit_contribution(
     )
     with _parse(upload.path, upload.filename, seconds=CHECK_SECONDS) as result:
         _refuse_bad(result)
-        contribution.file_digest = _keep(upload, size_bytes)
+        keep_file(contribution, upload.path, upload.digest)
         with check_in_request(contribution, result) as checked, transaction.atomic():
+            hold_key(contribution)
             return settle(contribution, result, checked, actor=contributor)
 
 
@@ -126,8 +125,11 @@ def read_again(
 
     Raises Conflict when it does not wait for that any more.
     """
-    path, mapping = blob_path(contribution.file_digest), contribution.mapping
-    with _parse(path, contribution.filename, seconds=CHECK_SECONDS, mapping=mapping) as result:
+    mapping = contribution.mapping
+    with (
+        opened_file(contribution) as path,
+        _parse(path, contribution.filename, seconds=CHECK_SECONDS, mapping=mapping) as result,
+    ):
         _refuse_bad(result)
         with check_in_request(contribution, result) as checked, transaction.atomic():
             row = Contribution.objects.select_for_update().get(pk=contribution.pk)
@@ -155,14 +157,6 @@ def largest_upload() -> int:
         settings.UPLOAD_RESUMABLE_MAX_BYTES,
     )
     return max(limits)
-
-
-def _keep(upload: Upload, size_bytes: int) -> str:
-    """Put the file into the store; its digest."""
-    if upload.digest:
-        adopt_file(upload.path, upload.digest)
-        return upload.digest
-    return store_file(_chunks(upload.path), size_max_bytes=size_bytes)[0]
 
 
 def _parse(
@@ -253,8 +247,9 @@ def parse_contribution(lease: Lease) -> None:
         if not _lock_waiting(contribution, Contribution.State.PARSING):
             return
     with (
+        opened_file(contribution) as path,
         _parse(
-            blob_path(contribution.file_digest),
+            path,
             contribution.filename,
             mapping=contribution.mapping,
             on_progress=_reporter(lease, "reading", "Read", share=450),
@@ -361,9 +356,3 @@ def _empty_records(records: Any) -> None:
         prompt_fingerprint="",
         salt=b"",
     )
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

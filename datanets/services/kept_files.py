@@ -1,0 +1,227 @@
+"""The files that contributors sent: sealed where not everybody may read the rows.
+
+Each such Datanet has a key, wrapped by the operator's (`settings.DATA_KEYS`). The last file that is
+destroyed takes the key with it, so that no copy of a file, in a backup or on a lent disk, opens
+again. See docs/decisions/0027 for what is not sealed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models.functions import Now
+
+from datanets.models import Contribution, DataKey, Datanet
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import Conflict, Unavailable
+from openledger_site.core.sealing import (
+    SealBrokenError,
+    new_key,
+    seal,
+    unseal,
+    unwrap_key,
+    wrap_key,
+)
+from openledger_site.core.storage import (
+    adopt_file,
+    blob_name,
+    blob_path,
+    digest_of,
+    store_file,
+)
+
+CHUNK_BYTES = 1 << 20
+
+
+class FileUnreadable(Unavailable):
+    code = "stored_file_unreadable"
+    message = (
+        "The stored file cannot be opened: it was changed, or its key is gone. Withdraw this "
+        "contribution and send the file again; the operator can read more in the log."
+    )
+
+
+def keep_file(contribution: Contribution, path: Path, digest: str = "") -> None:
+    """Put a file into the store, sealed where its Datanet is not public; sets digest and key.
+
+    `digest` is given for a file of ours that never changes: a public one is not copied then.
+    """
+    if contribution.datanet.visibility != Datanet.Visibility.PUBLIC:
+        _seal_into_store(contribution, path, digest or digest_of(path))
+    elif digest:
+        adopt_file(path, digest)
+        contribution.file_digest = digest
+    else:
+        size_bytes = path.stat().st_size
+        contribution.file_digest, _ = store_file(_chunks(path), size_max_bytes=size_bytes)
+
+
+def _seal_into_store(contribution: Contribution, path: Path, digest: str) -> None:
+    key = _key_for(contribution.datanet)
+    contribution.file_digest, contribution.file_key = digest, key
+    target = sealed_path(key, digest)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = target.with_name(f".{digest}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+        ) as out:
+            seal(_chunks(path), out, _unwrapped(key), _name(key, digest))
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _key_for(datanet: Datanet) -> DataKey:
+    """The Datanet's key, made by the first file."""
+    key = DataKey(datanet=datanet, wrapped_by=_wrapping_ids()[0])
+    key.wrapped = wrap_key(new_key(), _wrapping_keys()[key.wrapped_by], key.public_id.bytes)
+    fields = {name: getattr(key, name) for name in ("public_id", "wrapped", "wrapped_by")}
+    return DataKey.objects.get_or_create(datanet=datanet, defaults=fields)[0]
+
+
+def hold_key(contribution: Contribution) -> None:
+    """In the transaction that stores the contribution: nobody may destroy its key meanwhile.
+
+    Raises `Conflict` where the last other file went, and the key with it, while this one came.
+    """
+    key = contribution.file_key
+    if key is not None and not DataKey.objects.select_for_update().filter(pk=key.pk).exists():
+        raise Conflict("The files of this Datanet were destroyed a moment ago. Send it again.")
+
+
+@contextmanager
+def opened_file(contribution: Contribution) -> Iterator[Path]:
+    """Where the plain file can be read inside the block. Raises `FileUnreadable`.
+
+    A sealed one is opened into a file without a name, which is gone with this process however
+    it ends.
+    """
+    if contribution.file_key is None:
+        yield blob_path(contribution.file_digest)
+        return
+    with tempfile.TemporaryFile() as plain:
+        digest = hashlib.sha256()
+        try:
+            with sealed_path(contribution.file_key, contribution.file_digest).open("rb") as sealed:
+                name = _name(contribution.file_key, contribution.file_digest)
+                for chunk in unseal(sealed, _unwrapped(contribution.file_key), name):
+                    digest.update(chunk)
+                    plain.write(chunk)
+        except (OSError, SealBrokenError) as problem:
+            raise FileUnreadable from problem
+        if digest.hexdigest() != contribution.file_digest:
+            raise FileUnreadable
+        plain.flush()
+        yield Path(f"/proc/self/fd/{plain.fileno()}")
+
+
+def discard_file(contribution: Contribution) -> None:
+    """Delete the stored file on commit, unless another contribution keeps the same bytes; and the
+    key with the last file that it opens. Call in a transaction.
+    """
+    digest, key = contribution.file_digest, contribution.file_key
+    if key is not None:
+        key = DataKey.objects.select_for_update().get(pk=key.pk)  # before anybody counts its files
+    Contribution.objects.filter(pk=contribution.pk).update(file_kept=False, file_key=None)
+    contribution.file_kept, contribution.file_key = False, None
+    if key is None:
+        transaction.on_commit(lambda: _delete_plain(digest))
+        return
+    path = sealed_path(key, digest)
+    if not Contribution.objects.filter(file_key=key).exists():
+        record_audit("data_key.destroyed", actor="store", subject=f"data_key:{key.public_id}")
+        key.delete()
+        transaction.on_commit(lambda: path.unlink(missing_ok=True))
+    elif not Contribution.objects.filter(file_key=key, file_digest=digest).exists():
+        transaction.on_commit(lambda: path.unlink(missing_ok=True))
+
+
+def _delete_plain(digest: str) -> None:
+    kept = Contribution.objects.filter(file_digest=digest, file_kept=True, file_key=None)
+    if not kept.exists():
+        default_storage.delete(blob_name(digest))
+
+
+def rotate_data_keys() -> int:
+    """Wrap every data key by the first of the operator's keys; files stay as they are.
+
+    Returns how many were wrapped anew. Raises `FileUnreadable` for one whose key is not given.
+    """
+    current, rotated = _wrapping_ids()[0], 0
+    for pk in DataKey.objects.exclude(wrapped_by=current).values_list("pk", flat=True):
+        with transaction.atomic():
+            key = DataKey.objects.select_for_update().get(pk=pk)
+            plain = _unwrapped(key)
+            key.wrapped = wrap_key(plain, _wrapping_keys()[current], key.public_id.bytes)
+            key.wrapped_by, key.rotated_at = current, Now()
+            key.save(update_fields=["wrapped", "wrapped_by", "rotated_at"])
+            record_audit("data_key.rotated", actor="store", subject=f"data_key:{key.public_id}")
+        rotated += 1
+    return rotated
+
+
+def seal_plain_files() -> int:
+    """Seal what was kept in the clear: before there were keys, or while a Datanet was public."""
+    rows = Contribution.objects.filter(file_kept=True, file_key=None).exclude(
+        datanet__visibility=Datanet.Visibility.PUBLIC
+    )
+    sealed = 0
+    for pk in rows.values_list("pk", flat=True):
+        with transaction.atomic():
+            row = Contribution.objects.select_for_update(of=("self",)).get(pk=pk)
+            path, digest = blob_path(row.file_digest), row.file_digest
+            if not row.file_kept or not path.is_file():
+                continue
+            _seal_into_store(row, path, digest)
+            hold_key(row)
+            row.save(update_fields=["file_key"])
+        _delete_plain(digest)
+        sealed += 1
+    return sealed
+
+
+def sealed_path(key: DataKey, digest: str) -> Path:
+    return Path(settings.MEDIA_ROOT) / "sealed" / str(key.public_id) / digest
+
+
+def _name(key: DataKey, digest: str) -> bytes:
+    return key.public_id.bytes + digest.encode()
+
+
+def _unwrapped(key: DataKey) -> bytes:
+    try:
+        wrapping = _wrapping_keys()[key.wrapped_by]
+        return unwrap_key(bytes(key.wrapped), wrapping, key.public_id.bytes)
+    except (KeyError, SealBrokenError) as problem:
+        raise FileUnreadable from problem
+
+
+def _wrapping_keys() -> dict[str, bytes]:
+    """The operator's keys by the id that names them, the current one first."""
+    keys = [
+        hashlib.sha256(b"openledger wrapping key v1\0" + secret.encode()).digest()
+        for secret in settings.DATA_KEYS
+    ]
+    return {hashlib.sha256(b"id\0" + key).hexdigest()[:16]: key for key in keys}
+
+
+def _wrapping_ids() -> list[str]:
+    return list(_wrapping_keys())
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

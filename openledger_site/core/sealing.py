@@ -1,0 +1,118 @@
+"""Files under authenticated encryption, read and written as streams; and keys wrapped by keys.
+
+A sealed file is `MAGIC`, 32 random bytes, then frames of a mebibyte: AES-256-GCM (SP 800-38D) under
+a key of this file alone (HKDF-SHA256 of the data key and those bytes), the frame's number as the
+nonce. Each frame authenticates the file's header, its own number and whether it is the last, so
+that a file that was cut, reordered, joined with another or given another name does not open. After
+STREAM (Hoang, Reyhanitabar, Rogaway and Vizár 2015).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MAGIC = b"OLSEAL01"
+KEY_BYTES = 32
+FRAME_BYTES = 1 << 20
+_SALT_BYTES = 32
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+class SealBrokenError(Exception):
+    """The file or the wrapped key was changed, or is under another key."""
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)
+
+
+def seal(chunks: Iterable[bytes], target: IO[bytes], key: bytes, name: bytes) -> None:
+    """Write `chunks` sealed to `target`. `name` is what the file has to be opened as."""
+    salt = os.urandom(_SALT_BYTES)
+    target.write(MAGIC + salt)
+    cipher = _file_cipher(key, salt)
+    number, waiting = 0, b""
+    for frame in _frames(chunks):
+        if number:
+            target.write(_seal_frame(cipher, waiting, salt, name, number - 1, last=False))
+        waiting, number = frame, number + 1
+    target.write(_seal_frame(cipher, waiting, salt, name, max(0, number - 1), last=True))
+
+
+def unseal(source: IO[bytes], key: bytes, name: bytes) -> Iterator[bytes]:
+    """The plain bytes, a frame at a time. Raises `SealBrokenError`.
+
+    Whoever reads must not use what came before the error: the last frame says that it is whole.
+    """
+    header = source.read(len(MAGIC) + _SALT_BYTES)
+    salt = header[len(MAGIC) :]
+    if header[: len(MAGIC)] != MAGIC or len(salt) != _SALT_BYTES:
+        raise SealBrokenError("not a sealed file")
+    cipher, number = _file_cipher(key, salt), 0
+    frame = source.read(FRAME_BYTES + _TAG_BYTES)
+    while True:
+        following = source.read(FRAME_BYTES + _TAG_BYTES)
+        last = not following
+        try:
+            yield cipher.decrypt(_nonce(number), frame, _about(salt, name, number, last=last))
+        except InvalidTag as error:
+            raise SealBrokenError(f"frame {number} was changed") from error
+        if last:
+            return
+        frame, number = following, number + 1
+
+
+def wrap_key(data_key: bytes, wrapping_key: bytes, name: bytes) -> bytes:
+    """A data key under a wrapping key: nonce and ciphertext."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(wrapping_key).encrypt(nonce, data_key, b"data key\0" + name)
+
+
+def unwrap_key(wrapped: bytes, wrapping_key: bytes, name: bytes) -> bytes:
+    """Raises `SealBrokenError`."""
+    nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
+    try:
+        return AESGCM(wrapping_key).decrypt(nonce, sealed, b"data key\0" + name)
+    except (InvalidTag, ValueError) as error:
+        raise SealBrokenError("the key was changed, or is under another wrapping key") from error
+
+
+def _file_cipher(key: bytes, salt: bytes) -> AESGCM:
+    if len(key) != KEY_BYTES:
+        raise ValueError("a data key has 32 bytes")
+    derived = HKDF(SHA256(), KEY_BYTES, salt, b"openledger sealed file v1").derive(key)
+    return AESGCM(derived)
+
+
+def _seal_frame(
+    cipher: AESGCM, frame: bytes, salt: bytes, name: bytes, number: int, *, last: bool
+) -> bytes:
+    return cipher.encrypt(_nonce(number), frame, _about(salt, name, number, last=last))
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(_NONCE_BYTES, "big")
+
+
+def _about(salt: bytes, name: bytes, number: int, *, last: bool) -> bytes:
+    return MAGIC + salt + number.to_bytes(8, "big") + bytes([last]) + name
+
+
+def _frames(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of `FRAME_BYTES`; the last one may be shorter."""
+    waiting = bytearray()
+    for chunk in chunks:
+        waiting += chunk
+        while len(waiting) >= FRAME_BYTES:
+            yield bytes(waiting[:FRAME_BYTES])
+            del waiting[:FRAME_BYTES]
+    if waiting:
+        yield bytes(waiting)
