@@ -78,7 +78,16 @@ class Scores:
 
     values: Int64
     threshold: int
-    duals: tuple[int, ...] = ()
+    posterior: Posterior | None = None
+    """Of a calibrated score."""
+
+    @property
+    def duals(self) -> tuple[int, ...]:
+        return self.posterior.duals if self.posterior else ()
+
+    def deviations(self, positions: Sequence[int]) -> list[int]:
+        """How unsure some records' scores are, in score units; 0 where nothing measured it."""
+        return self.posterior.deviations(positions) if self.posterior else [0] * len(positions)
 
 
 def signal_names(index: AttributionIndex) -> tuple[str, ...]:
@@ -129,7 +138,7 @@ def calibrated(
         own, phantoms, calibration.design, calibration.weights, log_probabilities_micro, duals
     )
     if not calibration.fidelity.get("pays"):
-        return Scores(found.scores, NOBODY, found.duals)
+        return Scores(found.scores, NOBODY, found)
     return from_posterior(found, parameters, calibration.gate_per_mille)
 
 
@@ -144,7 +153,7 @@ def clip_of(method: str, log_probability: float, base_log_probability: float) ->
 
 def from_posterior(found: Posterior, parameters: MethodParameters, gate_per_mille: int) -> Scores:
     threshold = _threshold(found.phantom_scores, parameters, gate_per_mille)
-    return Scores(found.scores, threshold, found.duals)
+    return Scores(found.scores, threshold, found)
 
 
 def _pairs(index: AttributionIndex, query: Query) -> Any:

@@ -184,7 +184,12 @@ def rank(scores: Scores, parameters: MethodParameters) -> Ranking:
 
 
 def _best(scores: Int64, count: int) -> tuple[int, ...]:
-    return tuple(int(at) for at in np.argsort(-scores, kind="stable")[:count])
+    if count < len(scores):  # all that can be among them, ties too; sorting everybody takes longer
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        among = np.flatnonzero(scores >= least)
+    else:
+        among = np.arange(len(scores))
+    return tuple(int(at) for at in among[np.argsort(-scores[among], kind="stable")][:count])
 
 
 def replay(
