@@ -14,13 +14,12 @@ from modelfactory.attribution.calibration import MICRO
 from modelfactory.attribution.gradients import TokenExample, log_probabilities
 from modelfactory.attribution.index import COSINE_BITS, AttributionIndex
 from modelfactory.attribution.method import (
-    CALIBRATED,
-    UNCALIBRATED,
     MethodParameters,
     Query,
     Scores,
     calibrated,
     clip_of,
+    method_of,
     normalised_signals,
     uncalibrated,
 )
@@ -89,7 +88,7 @@ def attribute(
             signals = normalised_signals(index, query)
             measured = passes.result()
         scores = calibrated(signals, calibration, measured, parameters)
-    method = CALIBRATED if measured else UNCALIBRATED
+    method = method_of(calibration if measured else None)
     base_log_probability = float(log_probabilities(subject.base, [example])[0])
     return Attribution(
         method=method,

@@ -46,7 +46,9 @@ from modelfactory.attribution.index_files import (
 )
 from modelfactory.attribution.subsets import Signs
 
-SCHEMA = 1
+SCHEMA = 2
+SCHEMA_OF_TAILS = 1
+"""Its gate raises the 99th percentile of phantom scores (``method``)."""
 IDS = "ids.json"
 BITS = 20
 """Fixed point: 2^20 is one."""
@@ -256,6 +258,7 @@ def write_calibration(
     design: Design,
     record_ids: Sequence[str],
     fidelity: Mapping[str, Any],
+    schema: int = SCHEMA,
 ) -> str:
     """Write a calibration folder; ``record_ids`` name the design's columns. Returns its digest."""
     if len(record_ids) != design.records.shape[1]:
@@ -265,7 +268,7 @@ def write_calibration(
             write_array(building / name, signs)
         write_bytes(building / IDS, canonical_json(list(record_ids)))
         manifest = {
-            "schema": SCHEMA,
+            "schema": schema,
             "identity": asdict(identity),
             "weights": asdict(weights),
             "gate_per_mille": gate_per_mille,
@@ -289,10 +292,9 @@ class Calibration:
         try:
             content = (folder / MANIFEST).read_bytes()
             manifest = json.loads(content)
-            if manifest["schema"] != SCHEMA:
-                raise CalibrationDamagedError(
-                    f"{folder.name}: schema {manifest['schema']} is not known"
-                )
+            self.schema = int(manifest["schema"])
+            if self.schema not in (SCHEMA, SCHEMA_OF_TAILS):
+                raise CalibrationDamagedError(f"{folder.name}: schema {self.schema} is not known")
             damaged = [
                 name
                 for name, digest in manifest["files"].items()

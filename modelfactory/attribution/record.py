@@ -14,6 +14,7 @@ from modelfactory.attribution.calibration import Calibration
 from modelfactory.attribution.index import AttributionIndex, Int16, Int64, QuantisedQuery
 from modelfactory.attribution.method import (
     CALIBRATED,
+    CALIBRATED_BY_TAIL,
     CALIBRATED_UNCLIPPED,
     UNCALIBRATED,
     MethodParameters,
@@ -238,7 +239,7 @@ def _replayed(
         raise ReplayMismatchError("the attribution has another number of tracks than the index")
     if attribution.method == UNCALIBRATED:
         return uncalibrated(index, query, attribution.parameters)
-    if attribution.method not in (CALIBRATED, CALIBRATED_UNCLIPPED):
+    if attribution.method not in (CALIBRATED, CALIBRATED_BY_TAIL, CALIBRATED_UNCLIPPED):
         raise ReplayMismatchError(f"method {attribution.method} is not known")
     if calibration_folder is None:
         raise ReplayMismatchError("the calibration that the attribution names is not here")
