@@ -12,13 +12,14 @@ from typing import Any
 
 from django.db.models import Min, Q, QuerySet
 
-from datanets.models import Contribution, Datanet, Membership
+from datanets.models import Contribution, Datanet, Membership, VersionRecord
 from datanets.selectors.access import first_or_404
 from openledger_site.accounts.models import User
 from openledger_site.core.models import AuditEntry
 
 _WORDS = {
     "rows.opened": "opened rows",
+    "rows.trained": "began to train on the rows",
     "grant.requested": "asked for access",
     "grant.withdrawn": "withdrew a request",
     "grant.granted": "granted access to",
@@ -28,9 +29,10 @@ _WORDS = {
     "datanet.remove_member": "removed",
     "datanet.transfer": "handed the Datanet over to",
 }
-_OF_CONTRIBUTORS = ("rows.opened", "grant.granted", "grant.revoked", "datanet.set_member",
-                    "datanet.remove_member", "datanet.transfer")  # fmt: skip
-_ABOUT_ONESELF = ("rows.opened", "grant.requested", "grant.withdrawn")
+_OF_CONTRIBUTORS = ("rows.opened", "rows.trained", "grant.granted", "grant.revoked",
+                    "datanet.set_member", "datanet.remove_member",
+                    "datanet.transfer")  # fmt: skip
+_ABOUT_ONESELF = ("rows.opened", "rows.trained", "grant.requested", "grant.withdrawn")
 _RIGHTS = {"read": "read", "train": "train without reading"}
 
 
@@ -55,7 +57,9 @@ def datanet_for_log(user: Any, slug: str) -> Datanet:
 
 
 def access_log(user: Any, datanet: Datanet) -> QuerySet[AuditEntry]:
-    """The newest first. A contributor sees who could read or read since they gave the first row."""
+    """The newest first. A contributor sees who could read or read since they gave the first row,
+    and who trained on a version that holds a row of theirs.
+    """
     entries = AuditEntry.objects.filter(
         subject=f"datanet:{datanet.public_id}", action__in=list(_WORDS)
     ).order_by("-number")
@@ -64,6 +68,11 @@ def access_log(user: Any, datanet: Datanet) -> QuerySet[AuditEntry]:
     since = datanet.contributions.filter(contributor=user.pk).aggregate(at=Min("created_at"))["at"]
     reading = [str(role) for role in Membership.TRAINING]
     about_rows = ~Q(action="datanet.set_member") | Q(data__role__in=reading)
+    own = VersionRecord.objects.filter(
+        version__datanet=datanet, record__contribution__contributor=user.pk
+    )
+    numbers = list(own.order_by().values_list("version__number", flat=True).distinct())
+    about_rows &= ~Q(action="rows.trained") | Q(data__version__in=numbers)
     return entries.filter(about_rows, action__in=_OF_CONTRIBUTORS, at__gte=since.isoformat())
 
 
@@ -95,6 +104,8 @@ def _line(entry: AuditEntry, people: dict[int, User]) -> LogLine:
 
 def _detail(data: dict[str, Any]) -> str:
     parts = [_RIGHTS.get(str(data.get("right")), ""), str(data.get("role", ""))]
+    if "version" in data:
+        parts.append(f"version {data['version']}, {data['rows']:,} rows")
     if "until" in data:
         parts.append(f"until {datetime.fromisoformat(data['until']):%d %b %Y}")
     return ", ".join(part for part in parts if part)

@@ -37,7 +37,7 @@ from datanets.services.manage_members import (
     set_member,
     transfer_ownership,
 )
-from datanets.services.note_reading import note_reading
+from datanets.services.note_reading import note_reading, note_training
 from datanets.services.receive_upload import (
     append_part,
     begin_upload,
@@ -93,6 +93,7 @@ __all__ = [
     "make_gold",
     "mark_sample",
     "note_reading",
+    "note_training",
     "offset_of",
     "parse_contribution",
     "refuse_oversized",

@@ -1,4 +1,6 @@
-"""Write down who opened the rows of a Datanet that is not public: once a day and reader."""
+"""Write down who opened the rows of a Datanet that is not public (once a day and reader), and who
+trained on them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from datanets.models import Datanet
+from datanets.models import Datanet, Version
 from openledger_site.core.audit import record_audit
 from openledger_site.core.models import AuditEntry
 
-OPENED = "rows.opened"
+OPENED, TRAINED = "rows.opened", "rows.trained"
 
 
 def note_reading(*, reader: Any, datanet: Datanet) -> None:
@@ -27,3 +29,13 @@ def note_reading(*, reader: Any, datanet: Datanet) -> None:
         return
     with transaction.atomic():
         record_audit(OPENED, actor=reader, subject=subject)
+
+
+def note_training(*, trainer: Any, version: Version) -> None:
+    """One entry for each run. Call it in the transaction that starts the run."""
+    if version.datanet.visibility != Datanet.Visibility.PUBLIC:
+        subject = f"datanet:{version.datanet.public_id}"
+        record_audit(
+            TRAINED, actor=trainer, subject=subject, version=version.number,
+            rows=version.train_count,
+        )  # fmt: skip

@@ -9,7 +9,15 @@ from django.urls import reverse
 from django.utils import timezone
 
 from datanets.models import Membership
-from datanets.services import change_role, decide_grant, note_reading, request_access, set_member
+from datanets.services import (
+    change_role,
+    cut_version,
+    decide_grant,
+    note_reading,
+    note_training,
+    request_access,
+    set_member,
+)
 from datanets.tests.conftest import approve_all
 from openledger_site.core.audit import verify_audit
 from openledger_site.core.models import AuditEntry
@@ -110,3 +118,24 @@ def test_the_log_costs_the_same_for_any_length(as_user, given, owner, make_user,
     for number in range(5):
         note_reading(reader=make_user(f"r{number}"), datanet=given)
     assert measured(as_user(owner), path) == few
+
+
+def test_a_contributor_sees_who_trained_on_their_rows_and_on_no_others(
+    as_user, given, owner, contributor, builder, stranger, give
+):
+    cut = cut_version(datanet=given, actor=owner)
+    give(given, stranger, b'{"question": "Which?", "answer": "The other one."}')
+    note_training(trainer=builder, version=cut)
+    theirs, others = (
+        log_of(as_user(person), given).content.decode() for person in (contributor, stranger)
+    )
+    assert "Bo" in theirs
+    assert "began to train on the rows" in theirs
+    assert "version 1, 3 rows" in theirs
+    assert "began to train on the rows" not in others
+    assert "began to train on the rows" in log_of(as_user(owner), given).content.decode()
+
+
+def test_training_on_public_rows_is_nobodys_business(version, builder):
+    note_training(trainer=builder, version=version)
+    assert not AuditEntry.objects.filter(action="rows.trained").exists()

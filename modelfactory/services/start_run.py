@@ -8,6 +8,7 @@ from django.db import transaction
 
 from datanets.models import Version
 from datanets.selectors import version_for_training
+from datanets.services import note_training
 from modelfactory.models import BaseModel, Run
 from modelfactory.services.plan import make_recipe
 from openledger_site.core.audit import record_audit
@@ -66,6 +67,7 @@ def start_run(
             cloned_from=cloned_from,
         )
         _queue(run)
+        note_training(trainer=builder, version=version)
         record_audit(
             "run.started",
             actor=builder,

@@ -10,8 +10,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from datanets.models import Contribution, Datanet, Membership
-from modelfactory.models import EvaluationResult, Model, Run
+from datanets.models import Contribution, Datanet, Membership, Version
+from modelfactory.models import BaseModel, EvaluationResult, Model, Run
+from modelfactory.services import start_run
 from modelfactory.services.guard_output import (
     GuardNotReady,
     masked,
@@ -22,6 +23,7 @@ from modelfactory.services.guard_output import (
 from modelfactory.services.training_files import row_examples
 from modelfactory.serving.output_guard import MARK
 from openledger_site.accounts.models import User
+from openledger_site.core.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 SECRET = "the second door of the ward opens with the code 4711 at night"
@@ -93,3 +95,12 @@ def test_the_run_page_shows_own_rows_and_no_words_of_others(
     assert "My own?" in page.content.decode()
     assert MARK in page.content.decode()
     assert "4711" not in page.content.decode()
+
+
+def test_starting_a_run_on_private_rows_is_in_the_access_log(
+    private_version: Version, base: BaseModel, builder: User
+) -> None:
+    start_run(builder=builder, name="B", version=private_version, base=base, effort="quick")
+    entry = AuditEntry.objects.get(action="rows.trained")
+    assert entry.subject == f"datanet:{private_version.datanet.public_id}"
+    assert entry.data == {"version": 1, "rows": 5}
