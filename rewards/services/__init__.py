@@ -31,6 +31,7 @@ from rewards.services.settlements import (
 )
 from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
+from rewards.services.stakes import name_target
 from rewards.stake_subjects import register_stake_subject
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "name_target",
     "overturn_slash",
     "pay_stakers",
     "place_hold",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.db.models.functions import Now
 
 from rewards.chain.client import ChainClient
@@ -59,6 +60,13 @@ class StakeEvents:
 def target_id(subject: str) -> str:
     """The target that stands for a subject, e.g. `datanet:<id>`, as `0x` text."""
     return "0x" + on_chain_id(subject).hex()
+
+
+def name_target(subject: str) -> None:
+    """Remember which text a target stands for; calling again changes nothing."""
+    StakeTarget.objects.update_or_create(
+        chain_id=settings.CHAIN_ID, target=target_id(subject), defaults={"subject": subject}
+    )
 
 
 def as_time(timestamp: int | None) -> datetime | None:
