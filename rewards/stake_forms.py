@@ -14,8 +14,9 @@ from rewards.chain.staking import STAKE_MIN_WEI
 def _amount(label: str) -> OpenField:
     return OpenField(
         label=label,
-        max_length=60,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        widget=forms.TextInput(
+            attrs={"inputmode": "decimal", "autocomplete": "off", "maxlength": 60}
+        ),
     )
 
 

@@ -350,11 +350,6 @@ class SlashCase(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["chain_id", "target"],
-                condition=Q(state__in=["decided", "announced"]),
-                name="slash_one_at_a_time",
-            ),
-            models.UniqueConstraint(
                 fields=["chain_id", "evidence"],
                 condition=~Q(state="failed"),
                 name="slash_once_per_decision",

@@ -7,7 +7,7 @@ the contract's events say.
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from eth_utils.crypto import keccak
 
@@ -63,9 +63,44 @@ def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -
 
     Raises `SlashAboveCap` and `SlashUnderWay`; the contract checks the cap once more.
     """
-    target = StakeTarget.objects.filter(
-        chain_id=settings.CHAIN_ID, target="0x" + on_chain_id(subject).hex()
-    ).first()
+    evidence = "0x" + bytes(keccak(text=decision)).hex()
+    with transaction.atomic():
+        target = _slashable(subject, amount_wei)
+        cases = SlashCase.objects.filter(chain_id=target.chain_id)
+        if cases.filter(target=target.target, state__in=SlashCase.OPEN).exists():
+            raise SlashUnderWay()
+        if cases.filter(evidence=evidence).exclude(state=State.FAILED).exists():
+            raise Conflict("This decision was used before. Write the new one.")
+        case = SlashCase.objects.create(
+            chain_id=target.chain_id,
+            target=target.target,
+            subject=subject,
+            amount_wei=amount_wei,
+            decision=decision,
+            evidence=evidence,
+            decided_by=actor,
+        )
+        queue_transaction(
+            "slash",
+            subject=f"slash:{case.public_id}",
+            target=case.target,
+            amount_wei=str(amount_wei),
+            evidence=evidence,
+        )
+        record_audit(
+            "slash.decide",
+            actor=actor,
+            subject=f"slash:{case.public_id}",
+            amount_wei=str(amount_wei),
+            evidence=evidence,
+        )
+    return case
+
+
+def _slashable(subject: str, amount_wei: int) -> StakeTarget:
+    """The target, locked so that two decisions stand in line. Raises `SlashAboveCap`."""
+    targets = StakeTarget.objects.select_for_update().filter(chain_id=settings.CHAIN_ID)
+    target = targets.filter(target="0x" + on_chain_id(subject).hex()).first()
     cap_wei = slash_cap_wei(target)
     if target is None or amount_wei > cap_wei:
         raise SlashAboveCap(
@@ -73,37 +108,7 @@ def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -
             where="amount",
             limit=cap_wei,
         )
-    evidence = "0x" + bytes(keccak(text=decision)).hex()
-    try:
-        with transaction.atomic():
-            case = SlashCase.objects.create(
-                chain_id=settings.CHAIN_ID,
-                target=target.target,
-                subject=subject,
-                amount_wei=amount_wei,
-                decision=decision,
-                evidence=evidence,
-                decided_by=actor,
-            )
-            queue_transaction(
-                "slash",
-                subject=f"slash:{case.public_id}",
-                target=case.target,
-                amount_wei=str(amount_wei),
-                evidence=evidence,
-            )
-            record_audit(
-                "slash.decide",
-                actor=actor,
-                subject=f"slash:{case.public_id}",
-                amount_wei=str(amount_wei),
-                evidence=evidence,
-            )
-    except IntegrityError as refusal:
-        if "slash_once_per_decision" in str(refusal):
-            raise Conflict("This decision was used before. Write the new one.") from refusal
-        raise SlashUnderWay() from refusal
-    return case
+    return target
 
 
 def overturn_slash(*, case: SlashCase, reason: str, actor: User) -> SlashCase:
@@ -178,4 +183,5 @@ def unfollow_slash(event: StakeEvent) -> None:
 
 def _case_of(event: StakeEvent) -> SlashCase | None:
     cases = SlashCase.objects.select_for_update().filter(chain_id=event.chain_id)
-    return cases.filter(target=event.target, evidence=event.evidence).first()
+    same = cases.filter(target=event.target, evidence=event.evidence)
+    return same.exclude(state=State.FAILED).first()
