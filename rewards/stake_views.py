@@ -18,6 +18,7 @@ from rewards import services
 from rewards import stake_selectors as selectors
 from rewards.governance_actions import duration, percent
 from rewards.governance_selectors import parameters_in_force
+from rewards.selectors import wallet_addresses_of
 from rewards.stake_forms import OverturnForm, SlashForm, StakeForm
 from rewards.stake_subjects import StakeSubject
 from rewards.views import is_transaction_hash, wallet_contracts
@@ -50,7 +51,7 @@ def stake_list(request: HttpRequest) -> HttpResponse:
         "stakes": selectors.stakes_of(user),
         "leaving": selectors.unbondings_of(user),
         "targets": selectors.targets_visible_to(user),
-        "addresses": selectors.wallet_addresses_of(user),
+        "addresses": wallet_addresses_of(user),
     }
     return render(request, "rewards/stakes.html", context)
 

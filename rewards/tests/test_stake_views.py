@@ -44,8 +44,8 @@ def _things(owner: User) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _deployed(settings: Settings, tmp_path: Any) -> None:
-    four = [f"0x{number:040x}" for number in range(1, 5)]
-    addresses = Addresses(31337, *four, 1, "0x1", "x", staking=WALLET)
+    token, escrow, distributor, anchors = (f"0x{number:040x}" for number in range(1, 5))
+    addresses = Addresses(31337, token, escrow, distributor, anchors, 1, "0x1", "x", staking=WALLET)
     settings.CHAIN_ADDRESSES_FILE = tmp_path / "addresses.json"
     addresses.save(settings.CHAIN_ADDRESSES_FILE)
     StakingReading.objects.create(
