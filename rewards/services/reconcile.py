@@ -29,7 +29,6 @@ from rewards.services.chain import (
     chain_client,
     contract_addresses,
     only_runner,
-    operator_signer,
 )
 from rewards.services.deposits import catch_up
 from rewards.services.ledger import system_account
@@ -219,18 +218,18 @@ def _custody(report: Report) -> list[str]:
         withdrawals = client.withdrawal_events(addresses.escrow, addresses.deployed_block, block)
         in_escrow = client.balance_of(addresses.token, addresses.escrow, block)
         in_distributor = client.balance_of(addresses.token, addresses.distributor, block)
-        in_wallet = client.balance_of(addresses.token, operator_signer().address, block)
+        taken, takers = _taken_for_stakers(addresses.chain_id)
+        in_wallets = sum(client.balance_of(addresses.token, taker, block) for taker in takers)
         income, income_problems = paid_in(client, addresses, block)
         mirror = -system_account(Account.Kind.CUSTODY).balance_wei
         owed = _owed_wei()
         problems = _unmatched("deposit", deposits, Deposit) + _unmatched("claim", claims, Claim)
         problems += _unmatched("withdrawal", withdrawals, EscrowWithdrawal) + income_problems
-        taken = _taken_for_stakers(addresses.chain_id)
     by_events = sum(event.amount_wei for event in deposits) + taken - income
     by_events -= sum(event.amount_wei for event in claims)
     by_events -= sum(event.amount_wei for event in withdrawals)
-    # What was taken for stakers and is not paid in yet is still in custody: in our own wallet.
-    in_transit = min(max(0, taken - income), in_wallet)
+    # What was taken for stakers and is not paid in yet is still in custody: in our own wallets.
+    in_transit = min(max(0, taken - income), in_wallets)
     custody = in_escrow + in_distributor + in_transit
     report.figures = {
         "block": block,
@@ -251,9 +250,11 @@ def _custody(report: Report) -> list[str]:
     return problems
 
 
-def _taken_for_stakers(chain_id: int) -> int:
+def _taken_for_stakers(chain_id: int) -> tuple[int, set[str]]:
+    """Wei that left the escrow on their way to the stakers, and the wallets that took them."""
     taken = EscrowWithdrawal.objects.filter(chain_id=chain_id, state=EscrowWithdrawal.State.FLOAT)
-    return sum(int(amount) for amount in taken.values_list("amount_wei", flat=True))
+    rows = list(taken.values_list("amount_wei", "address"))
+    return sum(int(amount) for amount, _ in rows), {address for _, address in rows}
 
 
 def _owed_wei() -> int:

@@ -38,7 +38,7 @@ from rewards.services.sender import DONE_BEFORE, on_chain_id, queue_transaction
 Kind = Account.Kind
 State = IncomeRound.State
 INCOME_LOCK = 0x0A0D1B
-SHARES_AT_ONCE = 50_000
+SHARES_AT_ONCE = 20_000
 RETRY_SECONDS = 600
 
 
