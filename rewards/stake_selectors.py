@@ -17,6 +17,7 @@ from openledger_site.accounts.models import User
 from rewards.chain.staking import PositionReading, income_wei, worth_wei
 from rewards.models import (
     IncomePayment,
+    IncomeRound,
     SlashCase,
     StakeEvent,
     StakePosition,
@@ -200,6 +201,20 @@ def unbondings_of(user: User, target: str = "") -> list[OwnUnbonding]:
 def _targets(ids: set[str]) -> dict[str, StakeTarget]:
     rows = StakeTarget.objects.filter(chain_id=settings.CHAIN_ID, target__in=ids)
     return {row.target: row for row in rows}
+
+
+def payments_of(target: str) -> QuerySet[IncomePayment]:
+    """What rounds paid in for a target, newest first, each with the number of its `answers`."""
+    paid = IncomePayment.objects.filter(
+        round__chain_id=settings.CHAIN_ID, target=target, state=IncomePayment.State.PAID
+    )
+    counted = paid.annotate(answers=Count("shares__settlement", distinct=True))
+    return counted.select_related("round", "chain_transaction").order_by("-round")
+
+
+def income_rounds() -> QuerySet[IncomeRound]:
+    """All rounds of this chain, newest first; they are public."""
+    return IncomeRound.objects.filter(chain_id=settings.CHAIN_ID).order_by("-number")
 
 
 def is_booked(transaction_hash: str) -> bool:

@@ -51,6 +51,7 @@ def stake_list(request: HttpRequest) -> HttpResponse:
         "stakes": selectors.stakes_of(user),
         "leaving": selectors.unbondings_of(user),
         "targets": selectors.targets_visible_to(user),
+        "rounds": selectors.income_rounds()[:5],
         "addresses": wallet_addresses_of(user),
     }
     return render(request, "rewards/stakes.html", context)
@@ -114,6 +115,7 @@ def _target_context(request: HttpRequest, subject: StakeSubject) -> dict[str, An
         "stakes": selectors.stakes_of(_person(request), figures.target) if signed_in else [],
         "leaving": selectors.unbondings_of(_person(request), figures.target) if signed_in else [],
         "slashes": selectors.slashes_of(figures.target)[:5],
+        "payments": selectors.payments_of(figures.target)[:10],
         "reads_decisions": selectors.may_read_decisions(user, subject),
         "may_decide": selectors.may_decide(user),
         "may_overturn": selectors.may_overturn(user),

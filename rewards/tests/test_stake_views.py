@@ -17,7 +17,18 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User, Wallet
 from rewards import stake_subjects
 from rewards.chain.contracts import Addresses
-from rewards.models import SlashCase, StakePosition, StakeTarget, StakeUnbonding, StakingReading
+from rewards.models import (
+    Account,
+    ChainTransaction,
+    IncomePayment,
+    IncomeRound,
+    SlashCase,
+    StakePosition,
+    StakeTarget,
+    StakeUnbonding,
+    StakingReading,
+)
+from rewards.services.ledger import post, system_account
 from rewards.services.stakes import target_id
 from rewards.stake_subjects import register_stake_subject
 from rewards.tests.conftest import OPEN
@@ -276,3 +287,28 @@ def test_a_new_cast_member(make_user: Callable[..., User]) -> None:
     page = signed_in(make_user("Nia")).get("/rewards/stakes/").content.decode()
     assert "Browse Datanets" in page
     assert "Link a wallet" in page
+
+
+def test_each_payment_is_told_with_its_answers_and_its_transaction(
+    staked: StakeTarget, contributor: User
+) -> None:
+    """Rows as a round leaves them; how they come about is tested in test_stake_income."""
+    sent = ChainTransaction.objects.create(
+        chain_id=31337, purpose="income", subject="x", state="final", nonce=1, sender=WALLET,
+        transaction_hash="0x" + "9" * 64,
+    )  # fmt: skip
+    round_ = IncomeRound.objects.create(
+        number=1, chain_id=31337, staking=WALLET, treasury=WALLET, state="done",
+        targets_wei=5, treasury_wei=6, withdraw_wei=5,
+    )  # fmt: skip
+    pool, custody = (system_account(kind) for kind in (Account.Kind.STAKERS, Account.Kind.CUSTODY))
+    posted = post(key="t", kind="stakers", legs=[(pool, 5), (custody, -5)], reason="T")
+    IncomePayment.objects.create(
+        round=round_, target=staked.target, subject=SUBJECT, amount_wei=5, state="paid",
+        chain_transaction=sent, transaction=posted,
+    )  # fmt: skip
+    page = Client().get(PAGE).content.decode()
+    assert "Income paid in" in page
+    assert "0x999999" in page
+    assert 'title="5 wei"' in page
+    assert "to the treasury" in signed_in(contributor).get("/rewards/stakes/").content.decode()
