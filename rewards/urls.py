@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from rewards import api, governance_views, views
+from rewards import api, governance_views, stake_views, views
 
 app_name = "rewards"
 urlpatterns = [
@@ -26,6 +26,17 @@ urlpatterns = [
         governance_views.proposal_state,
         name="proposal-state",
     ),
+    path("stakes/", stake_views.stake_list, name="stakes"),
+    path("stakes/state/", stake_views.stake_state, name="stake-state"),
+    path("stakes/<slug:kind>/<uuid:public_id>/", stake_views.stake_target, name="stake-target"),
+    path("stakes/<slug:kind>/<uuid:public_id>/panel/", stake_views.stake_panel, name="stake-panel"),
+    path(
+        "stakes/<slug:kind>/<uuid:public_id>/preview/",
+        stake_views.stake_preview,
+        name="stake-preview",
+    ),
+    path("stakes/<slug:kind>/<uuid:public_id>/slash/", stake_views.slash_new, name="slash-new"),
+    path("slashes/<uuid:public_id>/overturn/", stake_views.slash_overturn, name="slash-overturn"),
     path("status/", views.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),
     path("api/claim", api.ClaimView.as_view(), name="api-claim"),

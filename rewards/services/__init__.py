@@ -29,6 +29,10 @@ from rewards.services.settlements import (
     settle_answer,
     split_fee,
 )
+from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
+from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
+from rewards.services.stakes import name_target
+from rewards.stake_subjects import register_stake_subject
 
 __all__ = [
     "HoldResolved",
@@ -38,13 +42,20 @@ __all__ = [
     "RefundTooLate",
     "Report",
     "advance_epochs",
+    "advance_income",
+    "advance_slashes",
     "anchor_root",
     "carry_out_decisions",
     "close_epoch",
     "credit_unassigned",
+    "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "name_target",
+    "overturn_slash",
+    "pay_stakers",
     "place_hold",
+    "plan_income_round",
     "post",
     "post_many",
     "raise_refusals",
@@ -53,6 +64,7 @@ __all__ = [
     "refund_answer",
     "register_curator_appointment",
     "register_reconcile_check",
+    "register_stake_subject",
     "release_earnings",
     "send_transactions",
     "settle_answer",

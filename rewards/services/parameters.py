@@ -33,6 +33,15 @@ def split_parameters() -> SplitParameters:
     return chosen or SplitParameters.objects.get_or_create(version=1)[0]
 
 
+def slashing_cap_bps() -> int:
+    """The largest part of a target's stake that one slash may take now; a vote counts at once."""
+    counted = ParameterChange.objects.filter(
+        chain_id=settings.CHAIN_ID, state=ParameterChange.State.COUNTED
+    )
+    newest = counted.order_by("-version").first()
+    return newest.slashing_cap_bps if newest else GENESIS_SLASHING_CAP_BPS
+
+
 def genesis_values() -> ParameterValues:
     """Version 1 as the contract is deployed with it: what the site splits by without any vote."""
     first = SplitParameters(version=1)

@@ -14,7 +14,14 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.money import split_wei
-from rewards.models import Account, EarningLine, Hold, Settlement, SplitParameters
+from rewards.models import (
+    Account,
+    EarningLine,
+    Hold,
+    Settlement,
+    SplitParameters,
+    StakerShare,
+)
 from rewards.models.settlements import PARTS_PER_MILLION
 from rewards.services.ledger import (
     HoldResolved,
@@ -30,6 +37,7 @@ from rewards.services.parameters import split_parameters
 Kind = Account.Kind
 Role = EarningLine.Role
 Shares = Sequence[tuple[int, int]]  # (user id, weight)
+Targets = Sequence[tuple[str, int]]  # (subject of what can be staked on, weight)
 
 
 class RefundTooLate(Conflict):
@@ -118,10 +126,13 @@ def settle_answer(
     contributor_shares: Shares,
     reason: str,
     source_url: str,
+    stake_targets: Targets = (),
 ) -> Settlement:
     """Charge `fee_wei` of a pending hold and free the rest; earnings wait in *holding*.
 
-    `contributor_shares` are (user id, integer weight ≥ 0). Exactly once per `key`: a repeat returns
+    `contributor_shares` are (user id, integer weight ≥ 0); `stake_targets` say whose stakers get
+    the stakers' part, by largest remainder in order of the subject; without any weight it is the
+    treasury's (docs/decisions/0024). Exactly once per `key`: a repeat returns
     the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
     `FeeOutsideHold`.
     """
@@ -170,6 +181,7 @@ def settle_answer(
             **split.parts(),
         )
         _write_lines(settlement, split, parameters.holding_seconds_in_force)
+        _write_staker_shares(settlement, stake_targets, parameters.holding_seconds_in_force)
         record_audit(
             "answer.settle",
             actor=payer,
@@ -213,6 +225,34 @@ def _write_lines(settlement: Settlement, split: FeeSplit, holding_seconds: int) 
     )
 
 
+def _write_staker_shares(settlement: Settlement, targets: Targets, holding_seconds: int) -> None:
+    """Say whose stakers this part is for; it waits as long as the earnings do."""
+    if settlement.stakers_wei == 0:
+        return
+    parts = split_stakers_part(settlement.stakers_wei, targets)
+    StakerShare.objects.bulk_create(
+        StakerShare(
+            settlement=settlement,
+            subject=subject,
+            amount_wei=amount,
+            matures_at=Now() + timedelta(seconds=holding_seconds),
+        )
+        for subject, amount in parts.items()
+    )
+
+
+def split_stakers_part(stakers_wei: int, targets: Targets) -> dict[str, int]:
+    """Wei by subject; all of it under "" when no target has a weight."""
+    weights: dict[str, int] = defaultdict(int)
+    for subject, weight in targets:
+        weights[subject] += weight
+    if not sum(weights.values()):
+        return {"": stakers_wei}
+    subjects = sorted(weights)
+    parts = split_wei(stakers_wei, [weights[subject] for subject in subjects])
+    return {subject: part for subject, part in zip(subjects, parts, strict=True) if part}
+
+
 def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
     """Give the whole fee of an answer back, while all of its earnings are still held back.
 
@@ -227,7 +267,8 @@ def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
         if settlement.refund_id is not None or settlement.transaction is None:
             return settlement
         lines = EarningLine.objects.select_for_update().filter(settlement=settlement).order_by("pk")
-        if any(line.state != EarningLine.State.HOLDING for line in lines):
+        paid_on = settlement.staker_shares.filter(payment__isnull=False)
+        if any(line.state != EarningLine.State.HOLDING for line in lines) or paid_on.exists():
             raise RefundTooLate()
         entries = settlement.transaction.entries.select_related("account")
         settlement.refund = post(
