@@ -12,6 +12,7 @@ from typing import Any
 
 from eth_abi.abi import decode
 from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from web3 import Web3
 
 from rewards.chain.calls import ContractCall, encode_call
@@ -21,6 +22,11 @@ from rewards.chain.records import LogPlace
 # Repeated from OpenStaking.sol.
 INDEX_SCALE = 10**36
 STAKE_MIN_WEI = 10**18
+
+
+def target_id(subject: str) -> str:
+    """The target that stands for a subject, e.g. `datanet:<id>`: keccak-256 as `0x` text."""
+    return "0x" + bytes(keccak(text=subject)).hex()
 
 
 @dataclass(frozen=True)

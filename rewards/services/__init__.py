@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
+from rewards.selectors.parameters import split_parameters
+from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.deposits import credit_unassigned, watch_chain
@@ -19,7 +21,6 @@ from rewards.services.ledger import (
     post,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
@@ -32,7 +33,6 @@ from rewards.services.settlements import (
 from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
-from rewards.stake_subjects import register_stake_subject
 
 __all__ = [
     "HoldResolved",

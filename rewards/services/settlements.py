@@ -23,6 +23,7 @@ from rewards.models import (
     StakerShare,
 )
 from rewards.models.settlements import PARTS_PER_MILLION
+from rewards.selectors.parameters import split_parameters
 from rewards.services.ledger import (
     HoldResolved,
     Leg,
@@ -32,7 +33,6 @@ from rewards.services.ledger import (
     user_account,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 
 Kind = Account.Kind
 Role = EarningLine.Role

@@ -15,9 +15,10 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.money import format_open
+from rewards.chain.staking import target_id
 from rewards.models import ChainTransaction, SlashCase, StakeEvent, StakeTarget
-from rewards.services.parameters import slashing_cap_bps
-from rewards.services.sender import on_chain_id, queue_transaction
+from rewards.selectors.stakes import slash_cap_wei
+from rewards.services.sender import queue_transaction
 
 State = SlashCase.State
 _AFTER = {
@@ -30,7 +31,6 @@ _BEFORE = {
     StakeEvent.Kind.OVERTURNED: State.ANNOUNCED,
     StakeEvent.Kind.SLASHED: State.ANNOUNCED,
 }
-WHOLE_BPS = 10_000
 
 
 class SlashUnderWay(Conflict):
@@ -51,11 +51,6 @@ class OwnDecision(Conflict):
 class AppealOver(Conflict):
     code = "appeal_over"
     message = "The appeal window of this slash is over, or it is not on chain yet."
-
-
-def slash_cap_wei(target: StakeTarget | None) -> int:
-    """The most that one slash may take of a target now, in wei (OpenStaking.slashCap)."""
-    return target.all_wei * slashing_cap_bps() // WHOLE_BPS if target else 0
 
 
 def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -> SlashCase:
@@ -100,7 +95,7 @@ def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -
 def _slashable(subject: str, amount_wei: int) -> StakeTarget:
     """The target, locked so that two decisions stand in line. Raises `SlashAboveCap`."""
     targets = StakeTarget.objects.select_for_update().filter(chain_id=settings.CHAIN_ID)
-    target = targets.filter(target="0x" + on_chain_id(subject).hex()).first()
+    target = targets.filter(target=target_id(subject)).first()
     cap_wei = slash_cap_wei(target)
     if target is None or amount_wei > cap_wei:
         raise SlashAboveCap(

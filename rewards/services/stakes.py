@@ -25,6 +25,7 @@ from rewards.chain.staking import (
     read_target,
     read_unbonding_shares,
     staking_events,
+    target_id,
 )
 from rewards.models import (
     EscrowWithdrawal,
@@ -41,7 +42,6 @@ from rewards.services.income_books import (
     void_income,
     void_withdrawal,
 )
-from rewards.services.sender import on_chain_id
 from rewards.services.slashes import follow_slash, unfollow_slash
 
 Kind = StakeEvent.Kind
@@ -55,11 +55,6 @@ class StakeEvents:
 
     staking: Sequence[StakingEvent] = field(default_factory=list)
     withdrawals: Sequence[WithdrawalEvent] = field(default_factory=list)
-
-
-def target_id(subject: str) -> str:
-    """The target that stands for a subject, e.g. `datanet:<id>`, as `0x` text."""
-    return "0x" + on_chain_id(subject).hex()
 
 
 def name_target(subject: str) -> None:

@@ -14,6 +14,7 @@ from rewards.chain.local import LocalChain, LocalChainSettings, free_port
 from rewards.chain.staking import stake_call, start_unbonding_call, take_out_call
 from rewards.chain.transactions import Signer
 from rewards.models import SlashCase, StakeTarget
+from rewards.selectors.stakes import stakes_of, unbondings_of
 from rewards.services import (
     advance_slashes,
     decide_slash,
@@ -24,7 +25,6 @@ from rewards.services import (
 )
 from rewards.services.sender import on_chain_id
 from rewards.services.slashes import AppealOver, OwnDecision, SlashAboveCap, SlashUnderWay
-from rewards.stake_selectors import stakes_of, unbondings_of
 from rewards.tests.conftest import OPEN, Wallets
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

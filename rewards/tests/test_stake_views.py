@@ -15,8 +15,8 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
-from rewards import stake_subjects
 from rewards.chain.contracts import Addresses
+from rewards.chain.staking import target_id
 from rewards.models import (
     Account,
     ChainTransaction,
@@ -28,9 +28,9 @@ from rewards.models import (
     StakeUnbonding,
     StakingReading,
 )
+from rewards.selectors import subjects as stake_subjects
+from rewards.selectors.subjects import register_stake_subject
 from rewards.services.ledger import post, system_account
-from rewards.services.stakes import target_id
-from rewards.stake_subjects import register_stake_subject
 from rewards.tests.conftest import OPEN
 
 pytestmark = pytest.mark.django_db

@@ -18,8 +18,8 @@ from rewards.models import (
     SplitParameters,
     VotingPower,
 )
-from rewards.selectors import wallet_addresses_of
-from rewards.services.parameters import slashing_cap_bps, split_parameters
+from rewards.selectors.money import wallet_addresses_of
+from rewards.selectors.parameters import slashing_cap_bps, split_parameters
 
 STALE_SECONDS = 60
 State = Proposal.State

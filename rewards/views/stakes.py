@@ -15,13 +15,13 @@ from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from openledger_site.core.idempotency import idempotent
 from rewards import services
-from rewards import stake_selectors as selectors
-from rewards.governance_actions import duration, percent
-from rewards.governance_selectors import parameters_in_force
+from rewards.forms.stakes import OverturnForm, SlashForm, StakeForm
+from rewards.selectors import stakes as selectors
 from rewards.selectors import wallet_addresses_of
-from rewards.stake_forms import OverturnForm, SlashForm, StakeForm
-from rewards.stake_subjects import StakeSubject
-from rewards.views import is_transaction_hash, wallet_contracts
+from rewards.selectors.governance import parameters_in_force
+from rewards.selectors.subjects import StakeSubject
+from rewards.views.actions import duration, percent
+from rewards.views.money import is_transaction_hash, wallet_contracts
 
 
 def _person(request: HttpRequest) -> User:

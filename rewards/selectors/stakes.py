@@ -14,7 +14,8 @@ from django.http import Http404
 from django.utils import timezone
 
 from openledger_site.accounts.models import User
-from rewards.chain.staking import PositionReading, income_wei, worth_wei
+from rewards.chain.governance import WHOLE_BPS
+from rewards.chain.staking import PositionReading, income_wei, target_id, worth_wei
 from rewards.models import (
     IncomePayment,
     IncomeRound,
@@ -25,14 +26,18 @@ from rewards.models import (
     StakeUnbonding,
     StakingReading,
 )
-from rewards.selectors import wallet_addresses_of
-from rewards.services.slashes import slash_cap_wei
-from rewards.services.stakes import target_id
-from rewards.stake_subjects import StakeSubject, visible_subjects
+from rewards.selectors.money import wallet_addresses_of
+from rewards.selectors.parameters import slashing_cap_bps
+from rewards.selectors.subjects import StakeSubject, visible_subjects
 
 DAYS = 30
 TARGETS_SHOWN = 50
 HIDDEN = "A target that is not shown to you"
+
+
+def slash_cap_wei(target: StakeTarget | None) -> int:
+    """The most that one slash may take of a target now, in wei (OpenStaking.slashCap)."""
+    return target.all_wei * slashing_cap_bps() // WHOLE_BPS if target else 0
 
 
 @dataclass(frozen=True)
