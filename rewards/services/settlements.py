@@ -21,6 +21,7 @@ from rewards.models import (
     Settlement,
     SplitParameters,
     StakerShare,
+    Transaction,
 )
 from rewards.models.settlements import PARTS_PER_MILLION
 from rewards.selectors.parameters import split_parameters
@@ -155,20 +156,7 @@ def settle_answer(
             raise FeeOutsideHold(where="fee_wei", limit=held.amount_wei)
         parameters = split_parameters()
         split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
-        people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
-        posted = None
-        if fee_wei == 0:
-            void_hold(held)
-        else:
-            legs = [(held.account, -fee_wei), *_income_legs(split, people)]
-            posted = post(
-                key=f"answer:{key}",
-                kind="answer",
-                legs=legs,
-                reason=reason,
-                source_url=source_url,
-                hold=held,
-            )
+        posted = _charge(held, key, fee_wei, split, reason, source_url)
         settlement = Settlement.objects.create(
             key=key,
             hold=held,
@@ -190,6 +178,24 @@ def settle_answer(
             parameters=parameters.version,
         )
     return settlement
+
+
+def _charge(
+    held: Hold, key: str, fee_wei: int, split: FeeSplit, reason: str, source_url: str
+) -> Transaction | None:
+    """Post the hold for the fee; without a fee it is freed and nothing is posted."""
+    if fee_wei == 0:
+        void_hold(held)
+        return None
+    people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
+    return post(
+        key=f"answer:{key}",
+        kind="answer",
+        legs=[(held.account, -fee_wei), *_income_legs(split, people)],
+        reason=reason,
+        source_url=source_url,
+        hold=held,
+    )
 
 
 def _income_legs(split: FeeSplit, people: dict[int, User]) -> list[Leg]:
