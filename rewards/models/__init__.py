@@ -13,6 +13,18 @@ from rewards.models.governance import (
 from rewards.models.ledger import Account, Entry, Hold, Transaction
 from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
+from rewards.models.staking import (
+    EscrowWithdrawal,
+    IncomePayment,
+    IncomeRound,
+    SlashCase,
+    StakeEvent,
+    StakePosition,
+    StakerShare,
+    StakeTarget,
+    StakeUnbonding,
+    StakingReading,
+)
 
 __all__ = [
     "Account",
@@ -26,14 +38,24 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochPayout",
+    "EscrowWithdrawal",
     "GovernanceReading",
     "Hold",
+    "IncomePayment",
+    "IncomeRound",
     "ParameterChange",
     "PayoutFreeze",
     "Proposal",
     "ReconcileRun",
     "Settlement",
+    "SlashCase",
     "SplitParameters",
+    "StakeEvent",
+    "StakePosition",
+    "StakeTarget",
+    "StakeUnbonding",
+    "StakerShare",
+    "StakingReading",
     "Transaction",
     "VotingPower",
 ]

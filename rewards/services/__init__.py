@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
+from rewards.selectors.parameters import split_parameters
+from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.deposits import credit_unassigned, watch_chain
@@ -19,7 +21,6 @@ from rewards.services.ledger import (
     post,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
@@ -29,6 +30,9 @@ from rewards.services.settlements import (
     settle_answer,
     split_fee,
 )
+from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
+from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
+from rewards.services.stakes import name_target
 
 __all__ = [
     "HoldResolved",
@@ -38,13 +42,20 @@ __all__ = [
     "RefundTooLate",
     "Report",
     "advance_epochs",
+    "advance_income",
+    "advance_slashes",
     "anchor_root",
     "carry_out_decisions",
     "close_epoch",
     "credit_unassigned",
+    "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "name_target",
+    "overturn_slash",
+    "pay_stakers",
     "place_hold",
+    "plan_income_round",
     "post",
     "post_many",
     "raise_refusals",
@@ -53,6 +64,7 @@ __all__ = [
     "refund_answer",
     "register_curator_appointment",
     "register_reconcile_check",
+    "register_stake_subject",
     "release_earnings",
     "send_transactions",
     "settle_answer",

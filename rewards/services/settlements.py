@@ -14,8 +14,17 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.money import split_wei
-from rewards.models import Account, EarningLine, Hold, Settlement, SplitParameters
+from rewards.models import (
+    Account,
+    EarningLine,
+    Hold,
+    Settlement,
+    SplitParameters,
+    StakerShare,
+    Transaction,
+)
 from rewards.models.settlements import PARTS_PER_MILLION
+from rewards.selectors.parameters import split_parameters
 from rewards.services.ledger import (
     HoldResolved,
     Leg,
@@ -25,11 +34,11 @@ from rewards.services.ledger import (
     user_account,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 
 Kind = Account.Kind
 Role = EarningLine.Role
 Shares = Sequence[tuple[int, int]]  # (user id, weight)
+Targets = Sequence[tuple[str, int]]  # (subject of what can be staked on, weight)
 
 
 class RefundTooLate(Conflict):
@@ -118,10 +127,13 @@ def settle_answer(
     contributor_shares: Shares,
     reason: str,
     source_url: str,
+    stake_targets: Targets = (),
 ) -> Settlement:
     """Charge `fee_wei` of a pending hold and free the rest; earnings wait in *holding*.
 
-    `contributor_shares` are (user id, integer weight ≥ 0). Exactly once per `key`: a repeat returns
+    `contributor_shares` are (user id, integer weight ≥ 0); `stake_targets` say whose stakers get
+    the stakers' part, by largest remainder in order of the subject; without any weight it is the
+    treasury's (docs/decisions/0024). Exactly once per `key`: a repeat returns
     the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
     `FeeOutsideHold`.
     """
@@ -144,20 +156,7 @@ def settle_answer(
             raise FeeOutsideHold(where="fee_wei", limit=held.amount_wei)
         parameters = split_parameters()
         split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
-        people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
-        posted = None
-        if fee_wei == 0:
-            void_hold(held)
-        else:
-            legs = [(held.account, -fee_wei), *_income_legs(split, people)]
-            posted = post(
-                key=f"answer:{key}",
-                kind="answer",
-                legs=legs,
-                reason=reason,
-                source_url=source_url,
-                hold=held,
-            )
+        posted = _charge(held, key, fee_wei, split, reason, source_url)
         settlement = Settlement.objects.create(
             key=key,
             hold=held,
@@ -170,6 +169,7 @@ def settle_answer(
             **split.parts(),
         )
         _write_lines(settlement, split, parameters.holding_seconds_in_force)
+        _write_staker_shares(settlement, stake_targets, parameters.holding_seconds_in_force)
         record_audit(
             "answer.settle",
             actor=payer,
@@ -178,6 +178,24 @@ def settle_answer(
             parameters=parameters.version,
         )
     return settlement
+
+
+def _charge(
+    held: Hold, key: str, fee_wei: int, split: FeeSplit, reason: str, source_url: str
+) -> Transaction | None:
+    """Post the hold for the fee; without a fee it is freed and nothing is posted."""
+    if fee_wei == 0:
+        void_hold(held)
+        return None
+    people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
+    return post(
+        key=f"answer:{key}",
+        kind="answer",
+        legs=[(held.account, -fee_wei), *_income_legs(split, people)],
+        reason=reason,
+        source_url=source_url,
+        hold=held,
+    )
 
 
 def _income_legs(split: FeeSplit, people: dict[int, User]) -> list[Leg]:
@@ -213,6 +231,34 @@ def _write_lines(settlement: Settlement, split: FeeSplit, holding_seconds: int) 
     )
 
 
+def _write_staker_shares(settlement: Settlement, targets: Targets, holding_seconds: int) -> None:
+    """Say whose stakers this part is for; it waits as long as the earnings do."""
+    if settlement.stakers_wei == 0:
+        return
+    parts = split_stakers_part(settlement.stakers_wei, targets)
+    StakerShare.objects.bulk_create(
+        StakerShare(
+            settlement=settlement,
+            subject=subject,
+            amount_wei=amount,
+            matures_at=Now() + timedelta(seconds=holding_seconds),
+        )
+        for subject, amount in parts.items()
+    )
+
+
+def split_stakers_part(stakers_wei: int, targets: Targets) -> dict[str, int]:
+    """Wei by subject; all of it under "" when no target has a weight."""
+    weights: dict[str, int] = defaultdict(int)
+    for subject, weight in targets:
+        weights[subject] += weight
+    if not sum(weights.values()):
+        return {"": stakers_wei}
+    subjects = sorted(weights)
+    parts = split_wei(stakers_wei, [weights[subject] for subject in subjects])
+    return {subject: part for subject, part in zip(subjects, parts, strict=True) if part}
+
+
 def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
     """Give the whole fee of an answer back, while all of its earnings are still held back.
 
@@ -227,7 +273,8 @@ def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
         if settlement.refund_id is not None or settlement.transaction is None:
             return settlement
         lines = EarningLine.objects.select_for_update().filter(settlement=settlement).order_by("pk")
-        if any(line.state != EarningLine.State.HOLDING for line in lines):
+        paid_on = settlement.staker_shares.filter(payment__isnull=False)
+        if any(line.state != EarningLine.State.HOLDING for line in lines) or paid_on.exists():
             raise RefundTooLate()
         entries = settlement.transaction.entries.select_related("account")
         settlement.refund = post(
