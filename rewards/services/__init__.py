@@ -5,6 +5,7 @@ from __future__ import annotations
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
+from rewards.services.chain import ContractsMissing
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
 from rewards.services.governance import carry_out_decisions, register_curator_appointment
@@ -21,29 +22,61 @@ from rewards.services.ledger import (
 )
 from rewards.services.parameters import split_parameters
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
+from rewards.services.refunds import ask_refund, decide_refund
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
     RefundTooLate,
     refund_answer,
+    refund_window_ends,
     release_earnings,
     settle_answer,
     split_fee,
 )
+from rewards.services.signed_payments import (
+    PaymentFailed,
+    PaymentRefused,
+    PaymentTerms,
+    PaymentUsed,
+    check_signature,
+    check_terms,
+    check_transfer,
+    check_unused,
+    cover_payment,
+    is_certain,
+    payment_by,
+    payment_terms,
+    take_payment,
+)
 
 __all__ = [
+    "ContractsMissing",
     "HoldResolved",
     "InsufficientFunds",
+    "PaymentFailed",
+    "PaymentRefused",
+    "PaymentTerms",
+    "PaymentUsed",
     "Posting",
     "PostingDiffers",
     "RefundTooLate",
     "Report",
     "advance_epochs",
     "anchor_root",
+    "ask_refund",
     "carry_out_decisions",
+    "check_signature",
+    "check_terms",
+    "check_transfer",
+    "check_unused",
     "close_epoch",
+    "cover_payment",
     "credit_unassigned",
+    "decide_refund",
     "earnings_summary",
     "expire_holds",
+    "is_certain",
+    "payment_by",
+    "payment_terms",
     "place_hold",
     "post",
     "post_many",
@@ -51,6 +84,7 @@ __all__ = [
     "read_governance",
     "reconcile",
     "refund_answer",
+    "refund_window_ends",
     "register_curator_appointment",
     "register_reconcile_check",
     "release_earnings",
@@ -59,6 +93,7 @@ __all__ = [
     "spendable_wei",
     "split_fee",
     "split_parameters",
+    "take_payment",
     "void_hold",
     "watch_chain",
 ]
