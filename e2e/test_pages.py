@@ -65,6 +65,7 @@ PAGES = [
     ("Emil", "/marketplace/spending/"),
     ("Emil", "chat"),
     ("Emil", "receipt"),
+    ("Emil", "refund"),
 ]
 
 
