@@ -25,7 +25,7 @@ from marketplace.services import (
     reserve_paid,
     stream_answer,
 )
-from openledger_site.core.errors import DomainError, PaymentRequired, Unavailable
+from openledger_site.core.errors import Conflict, DomainError, PaymentRequired, Unavailable
 from rewards.models import SignedPayment
 from rewards.services import (
     ContractsMissing,
@@ -75,6 +75,8 @@ async def answer_for_signature(request: HttpRequest) -> HttpResponseBase:
         return _price(question, terms, refusal, refused=True)
     try:
         return await _answer(question, terms, wanted, payment, inference)
+    except Conflict:  # another request with this signature is being answered: it gets what was paid
+        raise
     except DomainError as refusal:  # paid, not answered: the money is on the payer's balance
         refusal.message += " What you paid is on your wallet's balance and pays the next request."
         response = openai_format.error_response(refusal, refusal.status)

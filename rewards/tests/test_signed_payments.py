@@ -264,31 +264,70 @@ def test_a_nonce_spent_on_somebody_else_fails(
     assert books_match(wallets)
 
 
-def test_a_crash_after_any_step_ends_in_one_credit(
+class Killed(BaseException):
+    """As `kill -9`: nothing catches it, and what was not committed is gone."""
+
+
+CRASH_POINTS = [
+    "signed_payments.record_audit",  # the row is written, not committed
+    "signed_payments.send_on_commit",  # the transfer is queued, not committed
+    "sender._store",  # signed, not stored
+    "sender._broadcast",  # stored, not sent
+    "sender._book_receipt",  # mined, not noted
+    "deposits.post",  # seen, not credited
+    "deposits.carry_out_decisions",  # credited
+]
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_crash_anywhere_ends_in_one_credit(
+    wallets: Wallets, payer: LocalAccount, terms: PaymentTerms, point: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Killed once at each point; the client sends its signature again and the rounds go on."""
+    authorization = authorize(payer, terms)
+    signature = sign(payer, authorization, terms)
+
+    def take_and_settle() -> SignedPayment:
+        taken = take_payment(authorization, signature, "a" * 64)
+        settle(wallets)
+        return taken
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(f"rewards.services.{point}", die)
+        with pytest.raises(Killed):
+            take_and_settle()
+    for _ in range(2):
+        payment = take_and_settle()
+    assert is_certain(payment)
+    assert spendable_wei(payment.user) == FEE == custody(wallets)
+    assert wallets.client.balance_of(terms.asset, payer.address) == OPEN - FEE
+    assert books_match(wallets)
+
+
+def test_bytes_that_arrived_before_the_crash_are_found_again(
     wallets: Wallets, payer: LocalAccount, terms: PaymentTerms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the row, after signing, after the broadcast: the next round goes on."""
+    """Sent, and killed before that was written down."""
     payment = take(payer, terms)
-    from rewards.services import sender
-
-    class Killed(BaseException):
-        pass
 
     def die(*_: Any) -> None:
         raise Killed
 
-    with monkeypatch.context() as dying:  # signed and stored, never sent
-        dying.setattr(sender, "_broadcast", die)
+    with monkeypatch.context() as dying:
+        dying.setattr("rewards.services.sender._broadcast", die)
         with pytest.raises(Killed):
             send_transactions()
     row = ChainTransaction.objects.get(purpose="x402")
     assert row.state == ChainTransaction.State.SIGNED
-    wallets.client.send_raw(bytes(row.raw))  # sent, and killed before that was written down
+    wallets.client.send_raw(bytes(row.raw))
     for _ in range(2):
         settle(wallets)
     assert is_certain(payment)
     assert spendable_wei(payment.user) == FEE == custody(wallets)
-    assert books_match(wallets)
 
 
 def test_a_reorganisation_takes_the_payment_back_and_gives_it_again(
