@@ -1,6 +1,6 @@
 # The command contract. Each target does its own set-up; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts-tools contracts contracts-check bench screenshots clean
+.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts-tools contracts contracts-check contracts-prove bench screenshots clean
 
 SHELL := /bin/bash
 VENV := .venv
@@ -90,6 +90,11 @@ contracts: contracts-tools ## compile the contracts, write their artifacts, run 
 contracts-check: contracts-tools ## the committed artifacts are what the sources compile to; forge tests
 	cd rewards/contracts && ./build.sh --check
 	FORGE_SNAPSHOT_CHECK=true npm test --prefix rewards/contracts
+
+contracts-prove: contracts-tools ## halmos on every check_, each invariant by 128,000 calls (ten minutes)
+	test -d .local/halmos || python3 -m venv .local/halmos
+	.local/halmos/bin/pip install --quiet --disable-pip-version-check -r rewards/contracts/requirements-halmos.txt
+	HALMOS=$(abspath .local/halmos) rewards/contracts/prove.sh
 
 bench: setup ## measure the base model; others: python -m bench NAME --json OUT
 	$(PYTHON) -m bench base --json docs/benchmarks/base.json

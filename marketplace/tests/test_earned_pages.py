@@ -361,7 +361,7 @@ def test_a_measured_error_is_shown_with_its_interval(
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("calibrated-2", "Fitted to real retraining"), ("efim-2", "gradient")]
+    ("method", "words"), [("calibrated-3", "Fitted to real retraining"), ("efim-2", "gradient")]
 )
 def test_the_method_is_told_in_plain_words_and_the_deviation_beside_the_score(
     as_user: SignIn, settled: Inference, earner: User, method: str, words: str

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from modelfactory.attribution.calibration import MICRO, Calibration, deviations
+from modelfactory.attribution.calibration import MICRO
 from modelfactory.attribution.gradients import TokenExample, log_probabilities
-from modelfactory.attribution.index import COSINE_BITS, AttributionIndex, Int64
+from modelfactory.attribution.index import COSINE_BITS, AttributionIndex
 from modelfactory.attribution.method import (
-    CALIBRATED,
-    UNCALIBRATED,
     MethodParameters,
     Query,
     Scores,
     calibrated,
     clip_of,
+    method_of,
     normalised_signals,
     uncalibrated,
 )
@@ -79,7 +78,6 @@ def attribute(
     query, log_probability = query_of(subject, index, example, question, response)
     calibration = subject.calibration
     measured: tuple[int, ...] = ()
-    own: Int64 | None = None
     if calibration is None or subject.subsets is None:
         scores = uncalibrated(index, query, parameters)
     else:
@@ -87,10 +85,10 @@ def attribute(
         # of threads, which OpenMP would otherwise choose anew for it.
         with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as beside:
             passes = beside.submit(log_probabilities_micro, subject.base, subject.subsets, example)
-            own, phantoms = normalised_signals(index, query)
+            signals = normalised_signals(index, query)
             measured = passes.result()
-        scores = calibrated((own, phantoms), calibration, measured, parameters)
-    method = CALIBRATED if measured else UNCALIBRATED
+        scores = calibrated(signals, calibration, measured, parameters)
+    method = method_of(calibration if measured else None)
     base_log_probability = float(log_probabilities(subject.base, [example])[0])
     return Attribution(
         method=method,
@@ -108,7 +106,7 @@ def attribute(
         score_unit=1 / MICRO if measured else 2.0**-COSINE_BITS,
         score_of="nats" if measured else "summed cosines",
         threshold=scores.threshold,
-        records=_listed(index, calibration, own, measured, scores, parameters, question),
+        records=_listed(index, scores, parameters, question),
         scored_records=len(index),
         log_probability=log_probability,
         base_log_probability=base_log_probability,
@@ -118,9 +116,6 @@ def attribute(
 
 def _listed(
     index: AttributionIndex,
-    calibration: Calibration | None,
-    signals: Int64 | None,
-    measured: Sequence[int],
     scores: Scores,
     parameters: MethodParameters,
     question: str,
@@ -128,11 +123,7 @@ def _listed(
     """The best records, with BM25 of the whole record and the uncertainty of the score."""
     ranking = rank(scores, parameters)
     lexical = np.rint(index.lexical.scores(question) * LEXICAL_MICRO).astype(np.int64)
-    spread = [0] * len(ranking.positions)
-    if calibration is not None and signals is not None:
-        spread = deviations(
-            signals, calibration.design, calibration.weights, measured, ranking.positions
-        )
+    spread = scores.deviations(ranking.positions)
     return tuple(
         ScoredRecord(
             index.records[at].record_id,

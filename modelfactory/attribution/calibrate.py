@@ -20,7 +20,7 @@ from torch import Tensor
 
 from modelfactory.attribution.calibration import ONE, Design, Weights, posterior, standardise
 from modelfactory.attribution.index import Int64
-from modelfactory.attribution.method import MethodParameters, from_posterior
+from modelfactory.attribution.method import MethodParameters, noise_of
 from modelfactory.attribution.subsets import Signs
 
 STEPS = 300
@@ -30,7 +30,8 @@ PULL = 1e-3
 FOLDS = 4
 RESAMPLES = 1000
 LARGEST = 16.0
-GATE_MARGIN_PERCENT = 125
+GATE_MARGIN_PERCENT = 200
+HALVINGS = 100
 
 Float64 = npt.NDArray[np.float64]
 
@@ -182,12 +183,13 @@ def learn_gate(
     weights: Weights,
     parameters: MethodParameters,
 ) -> tuple[int, dict[str, Any]]:
-    """By how many thousandths the threshold is raised so that answers without a source pay nobody.
+    """How many thousandths of the noise are the threshold, so that an answer without a source pays
+    nobody.
 
-    The largest need of any of them and a quarter more, since the next answer may need more than the
-    largest seen. Its error is measured by learning on one half and asking the other, both ways.
+    Twice the largest need of any of them, since the next answer may need more than the largest
+    seen. Its error is measured by learning on a random half and asking the other, many times.
     """
-    needs = []
+    needs: list[int] = []
     for question in sourceless:
         found = posterior(
             question.signals,
@@ -196,14 +198,21 @@ def learn_gate(
             weights,
             question.log_probabilities_micro,
         )
-        scores = from_posterior(found, parameters, 1000)
-        best = int(scores.values.max(initial=0))
-        needs.append(best * 1000 // scores.threshold + 1 if scores.threshold > 0 else 1000)
-    halves = (needs[::2], needs[1::2])
-    paid = sum(need > _raised(learnt) for learnt, asked in (halves, halves[::-1]) for need in asked)
-    share = round(paid / len(needs), 3) if needs else 0.0
-    return _raised(needs), {"answers": len(needs), "false_pay": share}
+        noise = noise_of(found.phantom_scores, parameters)
+        best = int(found.scores.max(initial=0))
+        needs.append(best * 1000 // noise + 1 if noise else 0)
+    return _gate(needs), {"answers": len(needs), "false_pay": round(_false_pay(needs), 4)}
 
 
-def _raised(needs: Sequence[int]) -> int:
-    return max([1000, *needs]) * GATE_MARGIN_PERCENT // 100
+def _gate(needs: Sequence[int]) -> int:
+    return max([1, *needs]) * GATE_MARGIN_PERCENT // 100
+
+
+def _false_pay(needs: Sequence[int]) -> float:
+    """Share of answers that a gate learnt from the other half would have paid; seeded."""
+    rng, found = np.random.default_rng(0), list[float]()
+    for _ in range(HALVINGS if len(needs) > 1 else 0):
+        turned = np.array(needs)[rng.permutation(len(needs))]
+        learnt, asked = turned[: len(turned) // 2], turned[len(turned) // 2 :]
+        found.append(float((asked > _gate(learnt.tolist())).mean()))
+    return float(np.mean(found)) if found else 0.0

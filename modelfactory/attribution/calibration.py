@@ -46,13 +46,16 @@ from modelfactory.attribution.index_files import (
 )
 from modelfactory.attribution.subsets import Signs
 
-SCHEMA = 1
+SCHEMA = 2
+SCHEMA_OF_TAILS = 1
+"""Its gate raises the 99th percentile of phantom scores (``method``)."""
 IDS = "ids.json"
 BITS = 20
 """Fixed point: 2^20 is one."""
 ONE = 1 << BITS
 MICRO = 1_000_000
 """Log-probabilities are integers of a millionth nat."""
+COLUMNS_PER_BLOCK = 1_024
 DUAL_TOLERANCE = 64
 """By how many 2^-20 a recomputed v may differ: other linear algebra, same equation."""
 
@@ -90,6 +93,29 @@ class Posterior:
     scores: Int64
     phantom_scores: Int64
     duals: tuple[int, ...]
+    unsure: _Unsure
+
+    def deviations(self, positions: Sequence[int]) -> list[int]:
+        """Standard deviation of some records' scores, in millionths of a nat; for display."""
+        return self.unsure.deviations(list(positions))
+
+
+@dataclass(frozen=True)
+class _Unsure:
+    """What is left in the dark once the retrained adapters have spoken."""
+
+    prior: _Prior
+    signs: Signs
+    noise: float
+    deviation_micro: int
+
+    def deviations(self, positions: list[int]) -> list[int]:
+        chosen = self.signs[:, positions].astype(np.float64) / 2
+        own = self.prior.spread[positions] / ONE
+        gram = self.prior.covariance + self.noise * np.eye(len(chosen))
+        explained = (chosen * np.linalg.solve(gram, chosen)).sum(axis=0) * own**2
+        left = np.sqrt(np.maximum(own - explained, 0.0))
+        return [round(value * self.deviation_micro) for value in left]
 
 
 def normalised(records: Int64, phantoms: Int64) -> tuple[Int64, Int64]:
@@ -120,6 +146,8 @@ class _Prior:
     spread: Int64
     projected: Int64
     """[M]: x μ"""
+    covariance: Float64
+    """[M, M]: x D xᵀ"""
 
 
 def _prior(signals: Int64, weights: Weights, signs: Signs) -> _Prior:
@@ -129,16 +157,25 @@ def _prior(signals: Int64, weights: Weights, signs: Signs) -> _Prior:
     for row, beta, b in zip(signals, weights.mean, weights.spread, strict=True):
         mean += np.right_shift(row * np.int64(beta), BITS)
         spread += np.right_shift(np.right_shift(row * row, BITS) * np.int64(b), BITS)
-    projected = np.array([int((sign * mean).sum()) >> 1 for sign in signs.astype(np.int64)])
-    return _Prior(mean, spread, projected)
+    return _Prior(mean, spread, *_through_retrainings(mean, spread, signs))
 
 
-def _duals(prior: _Prior, weights: Weights, signs: Signs, measured: Measured) -> Float64:
-    halves = signs.astype(np.float64) / 2
+def _through_retrainings(mean: Int64, spread: Int64, signs: Signs) -> tuple[Int64, Float64]:
+    """``x μ`` [M], exact, and ``x D xᵀ`` [M, M]; blocks of columns that stay in the cache."""
+    twice = np.zeros(len(signs), dtype=np.int64)
+    covariance = np.zeros((len(signs),) * 2)
+    for start in range(0, len(mean), COLUMNS_PER_BLOCK):
+        block = slice(start, start + COLUMNS_PER_BLOCK)
+        twice += signs[:, block].astype(np.int64) @ mean[block]
+        rooted = signs[:, block] * np.sqrt(spread[block] / (4 * ONE))
+        covariance += rooted @ rooted.T
+    return np.right_shift(twice, 1), covariance
+
+
+def _duals(prior: _Prior, weights: Weights, measured: Measured) -> Float64:
     projected = prior.projected / ONE
-    gram = (halves * (prior.spread / ONE)) @ halves.T
+    gram = prior.covariance + weights.noise / ONE * np.eye(len(projected))
     gram += weights.scale_spread / ONE * np.outer(projected, projected)
-    gram += weights.noise / ONE * np.eye(len(halves))
     return np.asarray(np.linalg.solve(gram, measured.standard - projected), dtype=np.float64)
 
 
@@ -146,9 +183,10 @@ def _scores(
     prior: _Prior, weights: Weights, signs: Signs, duals: Sequence[int], on_mean: int
 ) -> Int64:
     """Posterior means [n] in standard units, fixed point."""
-    along = np.zeros(len(prior.mean), dtype=np.int64)
-    for sign, dual in zip(signs, duals, strict=True):
-        along += sign.astype(np.int64) * dual
+    along, wanted = np.zeros(len(prior.mean), dtype=np.int64), np.array(duals, dtype=np.int64)
+    for start in range(0, len(along), COLUMNS_PER_BLOCK):
+        block = slice(start, start + COLUMNS_PER_BLOCK)
+        along[block] = wanted @ signs[:, block].astype(np.int64)
     own = np.right_shift(prior.spread * np.right_shift(along, 1), BITS)
     shared = np.right_shift(
         np.right_shift(prior.mean * np.int64(weights.scale_spread), BITS) * np.int64(on_mean), BITS
@@ -178,7 +216,7 @@ def posterior(
     """
     measured = standardise(log_probabilities_micro)
     prior = _prior(signals, weights, design.records)
-    solved = [round(value * ONE) for value in _duals(prior, weights, design.records, measured)]
+    solved = [round(value * ONE) for value in _duals(prior, weights, measured)]
     if duals is None:
         duals = solved
     elif len(duals) != len(solved) or any(
@@ -192,26 +230,8 @@ def posterior(
         np.right_shift(_scores(prior, weights, design.records, duals, on_mean) * scale, BITS),
         np.right_shift(_scores(phantoms, weights, design.phantoms, duals, on_mean) * scale, BITS),
         tuple(duals),
+        _Unsure(prior, design.records, weights.noise / ONE, measured.deviation_micro),
     )
-
-
-def deviations(
-    signals: Int64,
-    design: Design,
-    weights: Weights,
-    log_probabilities_micro: Sequence[int],
-    positions: Sequence[int],
-) -> list[int]:
-    """Posterior standard deviation of some records' scores, in millionths of a nat; for display."""
-    measured = standardise(log_probabilities_micro)
-    prior = _prior(signals, weights, design.records)
-    halves = design.records.astype(np.float64) / 2
-    spread = prior.spread / ONE
-    gram = (halves * spread) @ halves.T + weights.noise / ONE * np.eye(len(halves))
-    chosen, own = halves[:, list(positions)], spread[list(positions)]
-    explained = (chosen * np.linalg.solve(gram, chosen)).sum(axis=0) * own**2
-    left = np.sqrt(np.maximum(own - explained, 0.0))
-    return [round(value * measured.deviation_micro) for value in left]
 
 
 @dataclass(frozen=True)
@@ -238,6 +258,7 @@ def write_calibration(
     design: Design,
     record_ids: Sequence[str],
     fidelity: Mapping[str, Any],
+    schema: int = SCHEMA,
 ) -> str:
     """Write a calibration folder; ``record_ids`` name the design's columns. Returns its digest."""
     if len(record_ids) != design.records.shape[1]:
@@ -247,7 +268,7 @@ def write_calibration(
             write_array(building / name, signs)
         write_bytes(building / IDS, canonical_json(list(record_ids)))
         manifest = {
-            "schema": SCHEMA,
+            "schema": schema,
             "identity": asdict(identity),
             "weights": asdict(weights),
             "gate_per_mille": gate_per_mille,
@@ -271,10 +292,9 @@ class Calibration:
         try:
             content = (folder / MANIFEST).read_bytes()
             manifest = json.loads(content)
-            if manifest["schema"] != SCHEMA:
-                raise CalibrationDamagedError(
-                    f"{folder.name}: schema {manifest['schema']} is not known"
-                )
+            self.schema = int(manifest["schema"])
+            if self.schema not in (SCHEMA, SCHEMA_OF_TAILS):
+                raise CalibrationDamagedError(f"{folder.name}: schema {self.schema} is not known")
             damaged = [
                 name
                 for name, digest in manifest["files"].items()

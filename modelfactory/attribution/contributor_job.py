@@ -16,7 +16,6 @@ from modelfactory.attribution.calibration import (
     MICRO,
     Calibration,
     calibration_folder,
-    deviations,
     posterior,
 )
 from modelfactory.attribution.contributor_effects import estimated_effects
@@ -72,11 +71,16 @@ def estimate_effects(
     scores, unsure = [], []
     for question in questions:
         asked = asker.ask("held out", question)
-        given = (calibration.design, calibration.weights, asked.log_probabilities_micro)
-        found = posterior(asked.signals, asked.phantom_signals, *given)
+        found = posterior(
+            asked.signals,
+            asked.phantom_signals,
+            calibration.design,
+            calibration.weights,
+            asked.log_probabilities_micro,
+        )
         nats = MICRO * asker.response_tokens(question)
         scores.append(found.scores / nats)
-        unsure.append(np.array(deviations(asked.signals, *given, everybody)) / nats)
+        unsure.append(np.array(found.deviations(everybody)) / nats)
     place = {record.record_id: at for at, record in enumerate(index.records)}
     groups = {
         name: [place[record_id] for record_id in record_ids if record_id in place]

@@ -102,6 +102,7 @@ def calibration_for(index: AttributionIndex, calibration: Calibration, folder: P
         ),
         weights=calibration.weights,
         gate_per_mille=calibration.gate_per_mille,
+        schema=calibration.schema,
         design=Design(design.records[:, [columns[name] for name in ids]], design.phantoms),
         record_ids=ids,
         # Measured with all of its records, and said so wherever it is shown.

@@ -14,6 +14,7 @@ from modelfactory.attribution.calibration import Calibration
 from modelfactory.attribution.index import AttributionIndex, Int16, Int64, QuantisedQuery
 from modelfactory.attribution.method import (
     CALIBRATED,
+    CALIBRATED_BY_TAIL,
     CALIBRATED_UNCLIPPED,
     UNCALIBRATED,
     MethodParameters,
@@ -184,7 +185,12 @@ def rank(scores: Scores, parameters: MethodParameters) -> Ranking:
 
 
 def _best(scores: Int64, count: int) -> tuple[int, ...]:
-    return tuple(int(at) for at in np.argsort(-scores, kind="stable")[:count])
+    if count < len(scores):  # all that can be among them, ties too; sorting everybody takes longer
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        among = np.flatnonzero(scores >= least)
+    else:
+        among = np.arange(len(scores))
+    return tuple(int(at) for at in among[np.argsort(-scores[among], kind="stable")][:count])
 
 
 def replay(
@@ -233,7 +239,7 @@ def _replayed(
         raise ReplayMismatchError("the attribution has another number of tracks than the index")
     if attribution.method == UNCALIBRATED:
         return uncalibrated(index, query, attribution.parameters)
-    if attribution.method not in (CALIBRATED, CALIBRATED_UNCLIPPED):
+    if attribution.method not in (CALIBRATED, CALIBRATED_BY_TAIL, CALIBRATED_UNCLIPPED):
         raise ReplayMismatchError(f"method {attribution.method} is not known")
     if calibration_folder is None:
         raise ReplayMismatchError("the calibration that the attribution names is not here")

@@ -13,6 +13,7 @@ from modelfactory.attribution.method import (
     CALIBRATED,
     UNCALIBRATED,
     MethodParameters,
+    Scores,
     clip_of,
     nearest_rank,
 )
@@ -20,6 +21,7 @@ from modelfactory.attribution.record import (
     Attribution,
     ReplayMismatchError,
     StoredSketch,
+    rank,
     replay,
 )
 from modelfactory.attribution.shares import compute_shares
@@ -167,6 +169,15 @@ def test_only_the_best_records_are_listed(subject, folder):
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert found.scored_records == 12
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 50])
+def test_the_best_are_those_of_a_full_sort_and_ties_keep_the_order_of_rows(count):
+    import numpy as np
+
+    values = np.array([5, 9, 5, 9, -3, 5, 0], dtype=np.int64)
+    ranking = rank(Scores(values, 0), MethodParameters(listed_records=count))
+    assert ranking.positions == (1, 3, 0, 2, 5, 6, 4)[:count]
 
 
 def test_the_percentile_is_the_nearest_rank():

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelfactory.attribution import calibration
 from modelfactory.attribution.calibration import (
     ONE,
     Calibration,
     CalibrationIdentity,
     Design,
     Weights,
-    deviations,
     normalised,
     posterior,
     standardise,
@@ -66,6 +66,21 @@ def test_integers_agree_with_the_formula_in_floats():
     assert np.allclose(found.scores, expected * y.deviation_micro, atol=200)
 
 
+def test_doubt_agrees_with_the_formula_and_blocks_change_nothing(monkeypatch):
+    signals, phantoms, measured = drawn(1)
+    found = posterior(signals, phantoms, DESIGN, WEIGHTS, measured)
+    x = DESIGN.records / 2
+    spread = WEIGHTS.spread_of_all / ONE + np.array(WEIGHTS.spread) / ONE @ (signals / ONE) ** 2
+    gram = (x * spread) @ x.T + WEIGHTS.noise / ONE * np.eye(SUBSETS)
+    left = spread - spread**2 * (x * np.linalg.solve(gram, x)).sum(axis=0)
+    expected = np.sqrt(left) * standardise(measured).deviation_micro
+    assert np.allclose(found.deviations(range(RECORDS)), expected, rtol=1e-3)
+    monkeypatch.setattr(calibration, "COLUMNS_PER_BLOCK", 7)
+    blocks = posterior(signals, phantoms, DESIGN, WEIGHTS, measured, found.duals)
+    assert (blocks.scores == found.scores).all()
+    assert blocks.deviations([0, 7]) == found.deviations([0, 7])
+
+
 def test_what_retraining_shows_outweighs_what_signals_say():
     signals, phantoms, measured = drawn(1)
     assert posterior(signals, phantoms, DESIGN, WEIGHTS, measured).scores.argmax() == 7
@@ -94,11 +109,11 @@ def test_duals_are_taken_as_stored_and_checked():
 
 
 def test_more_retraining_leaves_less_doubt():
-    signals, _, measured = drawn(1)
-    everything = deviations(signals, DESIGN, WEIGHTS, measured, [0, 7])
+    signals, phantoms, measured = drawn(1)
+    everything = posterior(signals, phantoms, DESIGN, WEIGHTS, measured).deviations([0, 7])
     half = Design(DESIGN.records[:8], DESIGN.phantoms[:8])
     y = standardise(measured[:8]).deviation_micro / standardise(measured).deviation_micro
-    fewer = deviations(signals, half, WEIGHTS, measured[:8], [0, 7])
+    fewer = posterior(signals, phantoms, half, WEIGHTS, measured[:8]).deviations([0, 7])
     assert all(a <= b / y for a, b in zip(everything, fewer, strict=True))
 
 

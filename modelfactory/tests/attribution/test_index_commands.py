@@ -70,7 +70,7 @@ def test_a_withdrawn_record_is_scored_by_no_later_answer_of_the_same_worker(root
     after = worker.attribute(request)
     assert after.index_digest == event["index_digest"]
     assert after.calibration_digest == event["calibration_digest"]
-    assert (after.method, after.scored_records) == ("calibrated-2", 9)
+    assert (after.method, after.scored_records) == ("calibrated-3", 9)
     assert "record-3" not in {record.record_id for record in after.records}
     assert replay(after, *places(root)) == after
 

@@ -171,7 +171,7 @@ def test_a_calibrated_answer_replays_and_a_changed_measurement_does_not(calibrat
     found = worker.attribute(request)
     folder = root / "indexes" / request["adapter_digest"]
     calibration = calibration_folder(folder.parent, folder.name)
-    assert (found.method, len(found.duals), found.score_of) == ("calibrated-2", 8, "nats")
+    assert (found.method, len(found.duals), found.score_of) == ("calibrated-3", 8, "nats")
     assert found.clip == max(
         0, round((found.log_probability - found.base_log_probability) * 1_000_000)
     )
@@ -195,6 +195,25 @@ def test_an_answer_of_before_scores_were_clipped_still_replays(calibrated):
     folder = root / "indexes" / request["adapter_digest"]
     found = replay(document, folder, calibration_folder(folder.parent, folder.name))
     assert found.payout_rule().clip is None
+
+
+def test_a_calibration_of_before_keeps_its_threshold_and_its_receipts(calibrated, tmp_path):
+    root, _ = calibrated
+    shutil.copytree(root, tmp_path / "place")
+    root, request = tmp_path / "place", requests(root)[3]
+    folder = root / "indexes" / request["adapter_digest"]
+    calibration = calibration_folder(folder.parent, folder.name)
+    manifest = json.loads((calibration / "manifest.json").read_text())
+    manifest["fidelity"]["pays"] = True
+    found = {}
+    for schema in (1, 2):
+        (calibration / "manifest.json").write_text(json.dumps(manifest | {"schema": schema}))
+        worker = AttributionWorker(str(root / "base"), root / "adapters", root / "indexes")
+        found[schema] = worker.attribute(request)
+        assert replay(found[schema].to_json(), folder, calibration).clip is not None
+    assert [one.method for one in found.values()] == ["calibrated-2", "calibrated-3"]
+    assert [one.score for one in found[1].records] == [one.score for one in found[2].records]
+    assert found[1].threshold != found[2].threshold
 
 
 def test_a_calibration_that_predicts_nothing_pays_nobody(calibrated, tmp_path):

@@ -5,6 +5,7 @@ import {AccessControlDefaultAdminRules} from "@openzeppelin/contracts/access/ext
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /**
@@ -23,14 +24,22 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
  */
 contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
+    using SafeCast for uint256;
 
     /// @notice A root waiting for its challenge delay.
     struct Proposal {
         bytes32 root;
         bytes32 leafFileHash;
-        uint256 total;
+        uint96 total;
         uint64 epoch;
         uint64 activatableAt;
+    }
+
+    /// @dev All that a claim reads and writes of the whole, in one slot. 96 bits hold 79 billion tokens of 18 decimals.
+    struct Books {
+        uint96 cumulativeTotal;
+        uint96 totalClaimed;
+        uint64 activations;
     }
 
     /// @notice May propose roots, and take back an own proposal.
@@ -49,14 +58,9 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
     Proposal public proposal;
     /// @notice The newest activated root.
     bytes32 public currentRoot;
-    /// @notice Most that may ever have been claimed, in wei: the total of the newest activated root.
-    uint256 public cumulativeTotal;
-    /// @notice Paid out so far, in wei.
-    uint256 public totalClaimed;
     /// @notice Epoch of the newest activated root; epochs count up from 1, gaps allowed.
     uint64 public currentEpoch;
-    /// @notice Number of activations so far.
-    uint64 public activations;
+    Books private _books;
     /// @notice Paid out so far to each account, in wei.
     mapping(address account => uint256 amount) public claimed;
     /// @dev Which activation made this root claimable, counted from 1; 0 when never or revoked.
@@ -112,7 +116,7 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
     /**
      * @notice Proposes the root of an epoch.
      * @param root root over (chain, this contract, account, cumulative amount) leaves
-     * @param total sum of all cumulative amounts, in wei; not below the last total, not above {funded}
+     * @param total sum of all cumulative amounts, in wei; not below the last total, not above {funded}, under 2^96
      * @param leafFileHash sha-256 of the published leaf file
      * @param epoch number of the payout period, above the last one
      */
@@ -125,10 +129,10 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
         require(proposal.activatableAt == 0, ProposalPending(proposal.root));
         require(root != 0 && epoch > currentEpoch, InvalidProposal());
         // Checked once: until activation {funded} cannot fall and {cumulativeTotal} cannot change.
-        require(total >= cumulativeTotal, TotalDecreased(total, cumulativeTotal));
+        require(total >= _books.cumulativeTotal, TotalDecreased(total, _books.cumulativeTotal));
         require(total <= funded(), TotalNotFunded(total, funded()));
         uint64 activatableAt = uint64(block.timestamp) + challengeDelay;
-        proposal = Proposal(root, leafFileHash, total, epoch, activatableAt);
+        proposal = Proposal(root, leafFileHash, total.toUint96(), epoch, activatableAt);
         emit RootProposed(root, epoch, total, leafFileHash, activatableAt);
     }
 
@@ -146,10 +150,12 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
         require(block.timestamp >= waiting.activatableAt, ChallengeDelayRunning(waiting.activatableAt));
         delete proposal;
         currentRoot = root;
-        cumulativeTotal = waiting.total;
         currentEpoch = waiting.epoch;
-        activations += 1;
-        _activationOf[root] = activations;
+        Books memory books = _books;
+        books.cumulativeTotal = waiting.total;
+        books.activations += 1;
+        _books = books;
+        _activationOf[root] = books.activations;
         emit RootActivated(root, waiting.epoch, waiting.total, waiting.leafFileHash);
     }
 
@@ -173,28 +179,44 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
         bytes32 root,
         bytes32[] calldata proof
     ) external nonReentrant {
-        require(isAccepted(root), RootNotAccepted(root));
+        Books memory books = _books;
+        require(_isAccepted(root, books.activations), RootNotAccepted(root));
         require(MerkleProof.verifyCalldata(proof, root, leafOf(account, cumulativeAmount)), InvalidProof());
         uint256 alreadyClaimed = claimed[account];
         require(cumulativeAmount > alreadyClaimed, NothingToClaim(account, alreadyClaimed));
         uint256 amount = cumulativeAmount - alreadyClaimed;
-        uint256 claimedAfter = totalClaimed + amount;
-        require(claimedAfter <= cumulativeTotal, TotalExceeded(claimedAfter, cumulativeTotal));
+        uint256 claimedAfter = books.totalClaimed + amount;
+        require(claimedAfter <= books.cumulativeTotal, TotalExceeded(claimedAfter, books.cumulativeTotal));
         claimed[account] = cumulativeAmount;
-        totalClaimed = claimedAfter;
+        books.totalClaimed = uint96(claimedAfter); // not above a total of 96 bits
+        _books = books;
         emit Claimed(account, amount, cumulativeAmount, root);
         token.safeTransfer(account, amount);
     }
 
     /// @notice Whether `root` is one of the last {ACCEPTED_ROOTS} activated ones and not revoked.
     function isAccepted(bytes32 root) public view returns (bool) {
-        uint64 activation = _activationOf[root];
-        return activation != 0 && activation + ACCEPTED_ROOTS > activations;
+        return _isAccepted(root, _books.activations);
+    }
+
+    /// @notice Most that may ever have been claimed, in wei: the total of the newest activated root.
+    function cumulativeTotal() external view returns (uint256) {
+        return _books.cumulativeTotal;
+    }
+
+    /// @notice Paid out so far, in wei.
+    function totalClaimed() external view returns (uint256) {
+        return _books.totalClaimed;
+    }
+
+    /// @notice Number of activations so far.
+    function activations() external view returns (uint64) {
+        return _books.activations;
     }
 
     /// @notice All OPEN this contract was ever given, in wei: what it holds and what it has paid.
     function funded() public view returns (uint256) {
-        return totalClaimed + token.balanceOf(address(this));
+        return _books.totalClaimed + token.balanceOf(address(this));
     }
 
     /// @notice The Merkle leaf of `account` with `cumulativeAmount` wei.
@@ -202,6 +224,11 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
         return keccak256(
             bytes.concat(keccak256(abi.encode(block.chainid, address(this), account, cumulativeAmount)))
         );
+    }
+
+    function _isAccepted(bytes32 root, uint64 newest) private view returns (bool) {
+        uint64 activation = _activationOf[root];
+        return activation != 0 && activation + ACCEPTED_ROOTS > newest;
     }
 
     function _waiting(bytes32 root) private view returns (Proposal memory waiting) {
