@@ -7,7 +7,9 @@ class DatanetsConfig(AppConfig):
     name = "datanets"
 
     def ready(self) -> None:
+        from datanets.selectors import stake_subjects
         from datanets.services.appoint_curator import appoint_curator
-        from rewards.services import register_curator_appointment
+        from rewards.services import register_curator_appointment, register_stake_subject
 
         register_curator_appointment(appoint_curator)
+        register_stake_subject("datanet", stake_subjects)

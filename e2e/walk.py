@@ -139,6 +139,8 @@ def open_datanet(walk: Walk) -> None:
     reviewing = ("review", "review/quality", "review/again")
     for place in ("contribute", *reviewing, "rows", "card", "members", "requests", "log"):
         walk.paths[place] = f"{walk.paths['datanet']}{place}/"
+    stakes = page.get_by_role("link", name="Stake on it").get_attribute("href")
+    walk.paths["stakes"] = stakes or ""
     walk.look("Cleo", "Datanet, empty")
 
 

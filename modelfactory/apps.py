@@ -8,6 +8,9 @@ class ModelFactoryConfig(AppConfig):
 
     def ready(self) -> None:
         from datanets.services import register_withdrawal_follower
+        from modelfactory.selectors import stake_subjects
         from modelfactory.services.queue_following import follow_withdrawal
+        from rewards.services import register_stake_subject
 
+        register_stake_subject("model", stake_subjects)
         register_withdrawal_follower("attribution", follow_withdrawal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
+from django.urls import reverse
 
 from datanets.selectors import readable_by, visible_to
 from modelfactory.models import (
@@ -62,6 +64,13 @@ def models_visible_to(user: Any) -> QuerySet[Model]:
     data_seen = Exists(visible_to(user).filter(pk=OuterRef("run__version__datanet")))
     related = ("owner", "base", "run__version__datanet")
     return Model.objects.filter(visible).select_related(*related).annotate(data_seen=data_seen)
+
+
+def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, str, int]]:
+    """Name, page and owner of the models that this person may see and stake on."""
+    seen = models_visible_to(user).filter(public_id__in=ids)
+    pages = {row.pk: reverse("modelfactory:model-detail", args=[row.slug]) for row in seen}
+    return {row.public_id: (row.name, pages[row.pk], row.owner_id) for row in seen}
 
 
 def model_for(user: Any, slug: str) -> Model:

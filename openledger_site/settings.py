@@ -257,6 +257,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,
     },
+    "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=30)
@@ -319,6 +320,11 @@ EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2)
 GOVERNANCE_VOTING_DELAY_SECONDS = env.int("GOVERNANCE_VOTING_DELAY_SECONDS", default=60)
 GOVERNANCE_VOTING_PERIOD_SECONDS = env.int("GOVERNANCE_VOTING_PERIOD_SECONDS", default=600)
 GOVERNANCE_TIMELOCK_SECONDS = env.int("GOVERNANCE_TIMELOCK_SECONDS", default=60)
+# How often the stakers' part of fees is paid in, and the waiting times of stakes on a new
+# development chain: an exit must take longer than an appeal.
+STAKE_ROUND_SECONDS = env.int("STAKE_ROUND_SECONDS", default=3_600)
+STAKE_UNBONDING_SECONDS = env.int("STAKE_UNBONDING_SECONDS", default=900)
+STAKE_APPEAL_SECONDS = env.int("STAKE_APPEAL_SECONDS", default=600)
 GOVERNANCE_THRESHOLD_OPEN = env.int("GOVERNANCE_THRESHOLD_OPEN", default=10)
 GOVERNANCE_QUORUM_FLOOR_OPEN = env.int("GOVERNANCE_QUORUM_FLOOR_OPEN", default=100)
 

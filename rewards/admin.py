@@ -150,6 +150,33 @@ class ProposalAdmin(ReadOnlyAdmin):
     list_filter = ["state"]
 
 
+@admin.register(models.SlashCase)
+class SlashCaseAdmin(ReadOnlyAdmin):
+    """Announced and overturned on the target's own page; here only to look at."""
+
+    list_display = ["subject", "amount_wei", "state", "decided_by", "overturned_by"]
+    list_filter = ["state"]
+
+
+@admin.register(models.IncomeRound)
+class IncomeRoundAdmin(ReadOnlyAdmin):
+    list_display = ["number", "state", "targets_wei", "treasury_wei", "problem"]
+    list_filter = ["state"]
+
+
+@admin.register(models.IncomePayment)
+class IncomePaymentAdmin(ReadOnlyAdmin):
+    list_display = ["round", "subject", "amount_wei", "state"]
+    list_filter = ["state"]
+
+
+@admin.register(models.StakeEvent)
+class StakeEventAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "kind", "account", "amount_wei", "state"]
+    list_filter = ["kind", "state"]
+    search_fields = ["target", "account", "transaction_hash"]
+
+
 admin.site.register(
     [
         models.SplitParameters,
@@ -158,6 +185,12 @@ admin.site.register(
         models.GovernanceReading,
         models.ChainCursor,
         models.Anchor,
+        models.EscrowWithdrawal,
+        models.StakeTarget,
+        models.StakePosition,
+        models.StakeUnbonding,
+        models.StakerShare,
+        models.StakingReading,
     ],
     ReadOnlyAdmin,
 )

@@ -25,6 +25,8 @@ def watch_chain() -> None:
 def send_transactions() -> None:
     try:
         services.advance_epochs()
+        services.advance_income()
+        services.advance_slashes()
         services.send_transactions()
     except (ChainError, DomainError) as problem:
         logger.warning("nothing sent to the chain: %s", problem)
@@ -36,6 +38,14 @@ def read_governance() -> None:
         services.read_governance()
     except (ChainError, DomainError) as problem:
         logger.warning("votes not read: %s", problem)
+
+
+@shared_task(name="rewards.pay_stakers", queue="chain", expires=10)
+def pay_stakers() -> None:
+    try:
+        services.pay_stakers()
+    except DomainError as problem:
+        logger.warning("stakers not paid: %s", problem)
 
 
 @shared_task(name="rewards.release_earnings", expires=10)

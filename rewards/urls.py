@@ -2,31 +2,43 @@ from __future__ import annotations
 
 from django.urls import path
 
-from rewards import api, governance_views, views
+from rewards import api
+from rewards.views import governance, money, stakes
 
 app_name = "rewards"
 urlpatterns = [
-    path("", views.overview, name="overview"),
-    path("statement.csv", views.statement_export, name="statement-export"),
-    path("deposits/", views.deposit_state, name="deposit-state"),
-    path("claims/", views.claim_state, name="claim-state"),
-    path("earnings/", views.earnings, name="earnings"),
-    path("epochs/", views.epoch_list, name="epoch-list"),
-    path("epochs/close/", views.epoch_close, name="epoch-close"),
-    path("epochs/<int:number>/", views.epoch_detail, name="epoch-detail"),
-    path("epochs/<int:number>/leaves.json", views.epoch_leaves, name="epoch-leaves"),
-    path("governance/", governance_views.proposal_list, name="governance"),
-    path("governance/power/", governance_views.voting_power, name="voting-power"),
-    path("governance/found/", governance_views.proposal_found, name="proposal-found"),
-    path("governance/new/", governance_views.proposal_choose, name="proposal-choose"),
-    path("governance/new/<slug:action>/", governance_views.proposal_new, name="proposal-new"),
-    path("governance/<uuid:public_id>/", governance_views.proposal_detail, name="proposal-detail"),
+    path("", money.overview, name="overview"),
+    path("statement.csv", money.statement_export, name="statement-export"),
+    path("deposits/", money.deposit_state, name="deposit-state"),
+    path("claims/", money.claim_state, name="claim-state"),
+    path("earnings/", money.earnings, name="earnings"),
+    path("epochs/", money.epoch_list, name="epoch-list"),
+    path("epochs/close/", money.epoch_close, name="epoch-close"),
+    path("epochs/<int:number>/", money.epoch_detail, name="epoch-detail"),
+    path("epochs/<int:number>/leaves.json", money.epoch_leaves, name="epoch-leaves"),
+    path("governance/", governance.proposal_list, name="governance"),
+    path("governance/power/", governance.voting_power, name="voting-power"),
+    path("governance/found/", governance.proposal_found, name="proposal-found"),
+    path("governance/new/", governance.proposal_choose, name="proposal-choose"),
+    path("governance/new/<slug:action>/", governance.proposal_new, name="proposal-new"),
+    path("governance/<uuid:public_id>/", governance.proposal_detail, name="proposal-detail"),
     path(
         "governance/<uuid:public_id>/state/",
-        governance_views.proposal_state,
+        governance.proposal_state,
         name="proposal-state",
     ),
-    path("status/", views.status, name="status"),
+    path("stakes/", stakes.stake_list, name="stakes"),
+    path("stakes/state/", stakes.stake_state, name="stake-state"),
+    path("stakes/<slug:kind>/<uuid:public_id>/", stakes.stake_target, name="stake-target"),
+    path("stakes/<slug:kind>/<uuid:public_id>/panel/", stakes.stake_panel, name="stake-panel"),
+    path(
+        "stakes/<slug:kind>/<uuid:public_id>/preview/",
+        stakes.stake_preview,
+        name="stake-preview",
+    ),
+    path("stakes/<slug:kind>/<uuid:public_id>/slash/", stakes.slash_new, name="slash-new"),
+    path("slashes/<uuid:public_id>/overturn/", stakes.slash_overturn, name="slash-overturn"),
+    path("status/", money.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),
     path("api/claim", api.ClaimView.as_view(), name="api-claim"),
     path("api/contracts", api.ContractsView.as_view(), name="api-contracts"),

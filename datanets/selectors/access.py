@@ -7,9 +7,10 @@ sees their own rows, whatever became of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
@@ -65,6 +66,12 @@ def visible_to(user: Any) -> QuerySet[Datanet]:
     return Datanet.objects.filter(
         ~Q(visibility=PRIVATE) | _member(user) | _granted(user, ("read", "train"))
     )
+
+
+def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, str, int]]:
+    """Name, page and owner of the Datanets that this person may see and stake on."""
+    seen = visible_to(user).filter(public_id__in=ids)
+    return {row.public_id: (row.name, row.get_absolute_url(), row.owner_id) for row in seen}
 
 
 def readable_by(user: Any) -> QuerySet[Datanet]:

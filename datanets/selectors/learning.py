@@ -127,6 +127,14 @@ def evaluation_rows(version: Version) -> Iterator[EvaluationRow]:
             yield EvaluationRow(record_id=str(record.public_id), question=question, answer=answer)
 
 
+def datanets_of_records(record_ids: Iterable[Any]) -> dict[str, str]:
+    """Public id of the Datanet by public id of the record; withdrawn records are there too."""
+    rows = Record.objects.filter(public_id__in=list(record_ids)).values_list(
+        "public_id", "contribution__datanet__public_id"
+    )
+    return {str(record): str(datanet) for record, datanet in rows}
+
+
 def record_cards(user: Any, record_ids: Iterable[Any]) -> dict[str, RecordCard]:
     """Cards by record id (as text), in one query; text only with a right to read it."""
     reads = Exists(readable_by(user).filter(pk=OuterRef("datanet_id")))

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from datanets.selectors import datanets_of_records
 from marketplace import receipts
 from marketplace.models import AnswerShare, Inference, Receipt
 from marketplace.services.gather_evidence import (
@@ -72,6 +73,7 @@ def settle_inference(lease: Lease) -> None:
             contributor_shares=[(user.pk, weight) for user, weight in weights],
             reason=f"Answer by {inference.model.slug}",
             source_url=reverse("marketplace:receipt", args=[inference.public_id]),
+            stake_targets=_stake_targets(inference, attributed),
         )
         inference.state, inference.settled_at = Inference.State.SETTLED, Now()
         inference.save(update_fields=["state", "settled_at"])
@@ -157,6 +159,18 @@ def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:
     parts = attributed.owner_parts if attributed else {}
     people = User.objects.filter(public_id__in=parts).order_by("pk")
     return [(person, parts[str(person.public_id)]) for person in people]
+
+
+def _stake_targets(
+    inference: Inference, attributed: AttributedAnswer | None
+) -> list[tuple[str, int]]:
+    """Whose stakers this answer pays: of the Datanets whose records it pays, by their parts; of
+    the model when it pays none (docs/decisions/0024)."""
+    parts = attributed.record_parts if attributed else {}
+    datanets = datanets_of_records(parts)
+    if not datanets:
+        return [(f"model:{inference.model.public_id}", 1)]
+    return [(f"datanet:{datanets[record]}", parts[record]) for record in sorted(datanets)]
 
 
 def _write_shares(

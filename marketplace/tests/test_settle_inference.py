@@ -17,7 +17,7 @@ from marketplace.tests.conftest import ROWS, World, record_id, run_attempt
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import Lease, LeaseLost
 from openledger_site.core.models import Job
-from rewards.models import EarningLine, Hold, Settlement
+from rewards.models import EarningLine, Hold, Settlement, StakerShare
 from rewards.services import reconcile, spendable_wei
 
 pytestmark = pytest.mark.django_db
@@ -133,3 +133,19 @@ def test_a_receipt_changed_behind_the_sites_back_is_found(settled: Inference) ->
     with pgtrigger.ignore("marketplace.Receipt:receipt_is_final"):
         Receipt.objects.update(body=Receipt.objects.get().body | {"fee_wei": "1"})
     assert "not the one that was signed" in check_receipts()[0]
+
+
+def test_the_stakers_part_goes_to_the_datanet_whose_records_were_paid(
+    settled: Inference,
+) -> None:
+    datanet = settled.model.run.version.datanet
+    shares = StakerShare.objects.values_list("subject", "amount_wei")
+    assert list(shares) == [(f"datanet:{datanet.public_id}", Settlement.objects.get().stakers_wei)]
+
+
+def test_the_stakers_part_of_an_answer_that_pays_no_record_goes_to_the_model(
+    answered: Inference, settings: LazySettings, tmp_path: Path
+) -> None:
+    settings.ADAPTERS_DIR = tmp_path / "nowhere"
+    run_attempt(answered, attempt=5)
+    assert StakerShare.objects.get().subject == f"model:{answered.model.public_id}"

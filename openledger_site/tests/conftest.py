@@ -46,7 +46,7 @@ from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import Lease
 from openledger_site.core.models import Job
-from rewards.models import Account, Epoch, Proposal
+from rewards.models import Account, Epoch, Proposal, SlashCase
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -99,6 +99,7 @@ def _make_thread(folder: Path) -> Thread:
     _account(people["Bo"], things)
     _close_epoch(things)
     _propose(things)
+    _slash(people["Stella"], things)
     return Thread(people, things)
 
 
@@ -232,6 +233,15 @@ def _close_epoch(things: SimpleNamespace) -> None:
         number=1, root="0x" + "a" * 64, leaves=1, amount_wei=1, total_wei=1,
         leaf_file=store_bytes(b'{"leaves": []}'), distributor="0x" + "1" * 40, chain_id=31337,
         transaction=row,
+    )  # fmt: skip
+
+
+def _slash(staff: User, things: SimpleNamespace) -> None:
+    """A decided slash as its page shows it; its path through the chain is tested in rewards."""
+    things.stake_kind = "datanet"
+    things.slash = SlashCase.objects.create(
+        chain_id=31337, target="0x" + "6" * 64, subject=f"datanet:{things.datanet.public_id}",
+        amount_wei=1, decision="Half a mine.", evidence="0x" + "7" * 64, decided_by=staff,
     )  # fmt: skip
 
 

@@ -106,6 +106,15 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:proposal-new": door("GET", FOUND, OK, OK, "Bo", "action"),
     "rewards:proposal-detail": public("proposal.public_id"),
     "rewards:proposal-state": public("proposal.public_id"),
+    "rewards:stakes": own(),
+    "rewards:stake-state": own(),
+    "rewards:stake-target": hidden("stake_kind datanet.public_id"),
+    "rewards:stake-panel": hidden("stake_kind datanet.public_id"),
+    "rewards:stake-preview": mine(
+        "stake_kind datanet.public_id", by="Olive", method="POST", inside=422
+    ),
+    "rewards:slash-new": door("GET", FOUND, 404, 404, "Olive", "stake_kind", "datanet.public_id"),
+    "rewards:slash-overturn": door("POST", FOUND, 404, 404, "Olive", "slash.public_id"),
     "rewards:status": public(),
     "rewards:api-balance": api(stranger=OK),
     "rewards:api-claim": api(stranger=OK),
@@ -239,6 +248,7 @@ GETS = {
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
     "marketplace:refund-new", "marketplace:refund",
     "accounts:api-keys", "rewards:proposal-new",
+    "rewards:slash-new",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ minute. The node is not trusted to filter: logs are matched to our contract addr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from eth_abi.abi import decode, encode
@@ -55,6 +55,9 @@ CLAIMED = "Claimed(address,uint256,uint256,bytes32)"
 # Public nodes refuse wide log queries; 2,000 blocks is accepted by all we know of.
 LOG_RANGE_BLOCKS = 2_000
 GAS_MARGIN_PERCENT = 20
+# A vote checkpoint is cheap in the second of the last one and writes a new slot after it, which may
+# be the difference between the block estimated on and the one that comes.
+GAS_MARGIN = 50_000
 CHECK_INTERVAL_SECONDS = 60.0
 
 
@@ -248,13 +251,13 @@ class ChainClient:
         return _number(self.request("eth_getTransactionCount", account, _tag(block)))
 
     def estimate_gas(self, sender: str, call: ContractCall) -> int:
-        """Gas limit with a 20 % margin; raises ``CallReverted`` with the contract's own error."""
+        """Gas limit with a margin; raises ``CallReverted`` with the contract's own error."""
         fields = {"from": sender, "data": Web3.to_hex(call.data), "value": hex(call.value_wei)}
         if call.to is not None:
             fields["to"] = call.to
         # Against the next block: a delay that has passed since the newest one counts as over.
         estimate = _number(self.request("eth_estimateGas", fields, "pending"))
-        return estimate + estimate * GAS_MARGIN_PERCENT // 100
+        return estimate + estimate * GAS_MARGIN_PERCENT // 100 + GAS_MARGIN
 
     def estimate_fees(self) -> Fees:
         """Fees that stay valid while the base fee doubles (six full blocks)."""
@@ -353,20 +356,33 @@ class ChainClient:
 
         ``indexed`` asks for values of its indexed arguments, None for any.
         """
-        topic = Web3.to_hex(Web3.keccak(text=event))
+        return self.logs_of(contract, [event], from_block, to_block, indexed)
+
+    def logs_of(
+        self,
+        contract: str,
+        events: Sequence[str],
+        from_block: int,
+        to_block: int,
+        indexed: tuple[str | None, ...] = (),
+    ) -> list[tuple[dict[str, Any], LogPlace]]:
+        """As ``logs``, of several events of one contract at once."""
+        topics = [Web3.to_hex(Web3.keccak(text=event)) for event in events]
         found: list[tuple[dict[str, Any], LogPlace]] = []
         for start in range(from_block, to_block + 1, self._log_range_blocks):
             end = min(start + self._log_range_blocks - 1, to_block)
             query = {
                 "address": contract,
-                "topics": [topic, *indexed],
+                "topics": [topics, *indexed],
                 "fromBlock": hex(start),
                 "toBlock": hex(end),
             }
             for log in self.request("eth_getLogs", query):
                 is_ours = to_checksum_address(log["address"]) == to_checksum_address(contract)
-                wanted = zip((topic, *indexed), log["topics"], strict=False)
-                if is_ours and _all_match(wanted) and not log.get("removed", False):
+                is_wanted = log["topics"][0] in topics and _all_match(
+                    zip(indexed, log["topics"][1:], strict=False)
+                )
+                if is_ours and is_wanted and not log.get("removed", False):
                     found.append((log, _place(log)))
         return sorted(found, key=lambda item: (item[1].block_number, item[1].log_index))
 

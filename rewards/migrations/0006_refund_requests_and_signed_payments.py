@@ -16,7 +16,7 @@ import openledger_site.core.money
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("rewards", "0004_governance"),
+        ("rewards", "0005_staking"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

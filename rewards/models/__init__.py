@@ -15,6 +15,18 @@ from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRu
 from rewards.models.refunds import RefundRequest
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
 from rewards.models.signed_payments import SignedPayment
+from rewards.models.staking import (
+    EscrowWithdrawal,
+    IncomePayment,
+    IncomeRound,
+    SlashCase,
+    StakeEvent,
+    StakePosition,
+    StakerShare,
+    StakeTarget,
+    StakeUnbonding,
+    StakingReading,
+)
 
 __all__ = [
     "Account",
@@ -28,8 +40,11 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochPayout",
+    "EscrowWithdrawal",
     "GovernanceReading",
     "Hold",
+    "IncomePayment",
+    "IncomeRound",
     "ParameterChange",
     "PayoutFreeze",
     "Proposal",
@@ -37,7 +52,14 @@ __all__ = [
     "RefundRequest",
     "Settlement",
     "SignedPayment",
+    "SlashCase",
     "SplitParameters",
+    "StakeEvent",
+    "StakePosition",
+    "StakeTarget",
+    "StakeUnbonding",
+    "StakerShare",
+    "StakingReading",
     "Transaction",
     "VotingPower",
 ]

@@ -24,6 +24,7 @@ class Account(models.Model):
         CUSTODY = "custody", "Held by the contracts"
         FEES = "fees", "Platform fees"
         STAKERS = "stakers", "Stakers' pool"
+        STAKERS_DUE = "stakers_due", "On its way to the stakers"
         RESERVE = "reserve", "Contributors' reserve"
         DUST = "dust", "Rounding"
         UNASSIGNED = "unassigned", "Deposits of unlinked wallets"

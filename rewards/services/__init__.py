@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
+from rewards.selectors.parameters import split_parameters
+from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import ContractsMissing
@@ -20,7 +22,6 @@ from rewards.services.ledger import (
     post,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.refunds import ask_refund, decide_refund
 from rewards.services.sender import send_transactions
@@ -47,6 +48,9 @@ from rewards.services.signed_payments import (
     payment_terms,
     take_payment,
 )
+from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
+from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
+from rewards.services.stakes import name_target
 
 __all__ = [
     "ContractsMissing",
@@ -61,6 +65,8 @@ __all__ = [
     "RefundTooLate",
     "Report",
     "advance_epochs",
+    "advance_income",
+    "advance_slashes",
     "anchor_root",
     "ask_refund",
     "carry_out_decisions",
@@ -72,12 +78,17 @@ __all__ = [
     "cover_payment",
     "credit_unassigned",
     "decide_refund",
+    "decide_slash",
     "earnings_summary",
     "expire_holds",
     "is_certain",
+    "name_target",
+    "overturn_slash",
+    "pay_stakers",
     "payment_by",
     "payment_terms",
     "place_hold",
+    "plan_income_round",
     "post",
     "post_many",
     "raise_refusals",
@@ -87,6 +98,7 @@ __all__ = [
     "refund_window_ends",
     "register_curator_appointment",
     "register_reconcile_check",
+    "register_stake_subject",
     "release_earnings",
     "send_transactions",
     "settle_answer",

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from rewards.chain.records import LogPlace
-from rewards.models import CuratorDecision, ParameterChange, Proposal
+from rewards.models import (
+    CuratorDecision,
+    EscrowWithdrawal,
+    ParameterChange,
+    Proposal,
+    StakeEvent,
+)
 
-Row = TypeVar("Row", CuratorDecision, ParameterChange, Proposal)
+Row = TypeVar("Row", CuratorDecision, EscrowWithdrawal, ParameterChange, Proposal, StakeEvent)
 
 
 def keep_event(

@@ -30,6 +30,7 @@ from rewards.services.governance import (
     void_governance,
 )
 from rewards.services.ledger import post, system_account, user_account
+from rewards.services.stakes import book_stakes, read_stakes, stake_events, void_stakes
 
 logger = logging.getLogger(__name__)
 Kind = Account.Kind
@@ -70,6 +71,7 @@ def catch_up(client: ChainClient, addresses: Addresses) -> WatchResult:
     for address in _unassigned_addresses_now_linked():
         credit_unassigned(address)
     carry_out_decisions()
+    read_stakes(client, addresses, cursor.block_number)
     return WatchResult(cursor.block_number, deposits, claims, voided)
 
 
@@ -80,10 +82,12 @@ def _book_range(
     deposits = deposit_events(client, addresses, first, reached.number)
     claims = client.claim_events(addresses.distributor, first, reached.number)
     votes = governance_events(client, addresses, first, reached.number)
+    stakes = stake_events(client, addresses, first, reached.number)
     with transaction.atomic():
         credited = sum(_credit(event, addresses.chain_id) for event in deposits)
         booked = sum(book_claim(event, addresses.chain_id) for event in claims)
         book_governance(votes, addresses)
+        book_stakes(stakes, addresses)
         cursor.block_number, cursor.block_hash = reached.number, reached.hash
         cursor.seen_at = Now()
         cursor.save()
@@ -144,7 +148,7 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
                 break
             _void(event)
             voided += 1
-    voided += void_governance(client, cursor.chain_id)
+    voided += void_governance(client, cursor.chain_id) + void_stakes(client, cursor.chain_id)
     cursor.block_number, cursor.block_hash = kept_number, kept_hash
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()

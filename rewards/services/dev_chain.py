@@ -83,6 +83,8 @@ def governance_plan(operator: str) -> GovernancePlan:
         proposal_threshold_wei=settings.GOVERNANCE_THRESHOLD_OPEN * WEI_PER_OPEN,
         quorum_floor_wei=settings.GOVERNANCE_QUORUM_FLOOR_OPEN * WEI_PER_OPEN,
         timelock_delay_seconds=settings.GOVERNANCE_TIMELOCK_SECONDS,
+        unbonding_seconds=settings.STAKE_UNBONDING_SECONDS,
+        appeal_seconds=settings.STAKE_APPEAL_SECONDS,
     )
 
 

@@ -12,25 +12,13 @@ from django.db.models import Max
 
 from openledger_site.core.audit import record_audit
 from rewards.chain.governance import HOLDING_SECONDS_MAX, ParameterEvent, ParameterValues
-from rewards.models import Epoch, ParameterChange, SplitParameters
+from rewards.models import ParameterChange, SplitParameters
+from rewards.selectors.parameters import GENESIS_SLASHING_CAP_BPS, epoch_under_way, split_parameters
 from rewards.services.chain_events import keep_event
 
 EPOCH_LOCK = 0x0A0D1A
 PPM_PER_BPS = 100
 EPOCH_MAX = 2**31 - 1  # what the column holds; the watcher must not fail on any event
-GENESIS_SLASHING_CAP_BPS = 1_000
-
-
-def epoch_under_way() -> int:
-    """The number of the epoch whose answers are being earned now."""
-    return (Epoch.objects.aggregate(last=Max("number"))["last"] or 0) + 1
-
-
-def split_parameters() -> SplitParameters:
-    """The parameters of the epoch under way."""
-    in_force = SplitParameters.objects.filter(effective_from_epoch__lte=epoch_under_way())
-    chosen = in_force.exclude(change__state="voided").order_by("-version").first()
-    return chosen or SplitParameters.objects.get_or_create(version=1)[0]
 
 
 def genesis_values() -> ParameterValues:

@@ -1,4 +1,4 @@
-"""The books against themselves, the receipts and the chain: invariants I1 to I7, to the wei.
+"""The books against themselves, the receipts and the chain: invariants I1 to I8, to the wei.
 
 A difference freezes payouts. `unexplained_wei` is what no check could account for: balances that
 are not their entries, and custody on chain that is not what its own events say.
@@ -14,7 +14,15 @@ from django.db import connection
 
 from openledger_site.core.money import WEI_MAX
 from rewards.chain.errors import ChainError
-from rewards.models import Account, ChainCursor, Claim, Deposit, PayoutFreeze, ReconcileRun
+from rewards.models import (
+    Account,
+    ChainCursor,
+    Claim,
+    Deposit,
+    EscrowWithdrawal,
+    PayoutFreeze,
+    ReconcileRun,
+)
 from rewards.services.chain import (
     WATCHER_LOCK,
     ContractsMissing,
@@ -24,6 +32,7 @@ from rewards.services.chain import (
 )
 from rewards.services.deposits import catch_up, deposit_events
 from rewards.services.ledger import system_account
+from rewards.services.stake_checks import paid_in, stakers_part_is_somewhere
 
 PROBLEMS_SHOWN = 20
 Check = Callable[[], list[str]]
@@ -209,6 +218,7 @@ _BOOK_CHECKS: dict[str, Check] = {
     "I5": _claimed_is_at_most_earned,
     "I6": _each_hold_is_resolved_once,
     "I7": _each_answer_is_shared_out,
+    "I8": stakers_part_is_somewhere,
 }
 
 
@@ -227,19 +237,27 @@ def _custody(report: Report) -> list[str]:
         withdrawals = client.withdrawal_events(addresses.escrow, addresses.deployed_block, block)
         in_escrow = client.balance_of(addresses.token, addresses.escrow, block)
         in_distributor = client.balance_of(addresses.token, addresses.distributor, block)
+        taken, takers = _taken_for_stakers(addresses.chain_id)
+        in_wallets = sum(client.balance_of(addresses.token, taker, block) for taker in takers)
+        income, income_problems = paid_in(client, addresses, block)
         mirror = -system_account(Account.Kind.CUSTODY).balance_wei
         owed = _owed_wei()
         problems = _unmatched("deposit", deposits, Deposit) + _unmatched("claim", claims, Claim)
-    by_events = sum(event.amount_wei for event in deposits)
+        problems += _unmatched("withdrawal", withdrawals, EscrowWithdrawal) + income_problems
+    by_events = sum(event.amount_wei for event in deposits) + taken - income
     by_events -= sum(event.amount_wei for event in claims)
     by_events -= sum(event.amount_wei for event in withdrawals)
-    custody = in_escrow + in_distributor
+    # What was taken for stakers and is not paid in yet is still in custody: in our own wallets.
+    in_transit = min(max(0, taken - income), in_wallets)
+    custody = in_escrow + in_distributor + in_transit
     report.figures = {
         "block": block,
         "liabilities_wei": owed,
         "custody_wei": custody,
         "escrow_wei": in_escrow,
         "distributor_wei": in_distributor,
+        "in_transit_wei": in_transit,
+        "paid_to_stakers_wei": income,
         # Somebody sent OPEN to a contract of ours without a deposit: theirs to explain, no debt.
         "unsolicited_wei": max(0, custody - by_events),
     }
@@ -251,12 +269,23 @@ def _custody(report: Report) -> list[str]:
     return problems
 
 
+def _taken_for_stakers(chain_id: int) -> tuple[int, set[str]]:
+    """Wei that left the escrow on their way to the stakers, and the wallets that took them."""
+    taken = EscrowWithdrawal.objects.filter(chain_id=chain_id, state=EscrowWithdrawal.State.FLOAT)
+    rows = list(taken.values_list("amount_wei", "address"))
+    return sum(int(amount) for amount, _ in rows), {address for _, address in rows}
+
+
 def _owed_wei() -> int:
     accounts = Account.objects.exclude(kind__in=Account.BELOW_ZERO)
     return sum(int(balance) for balance in accounts.values_list("balance_wei", flat=True))
 
 
-def _unmatched(name: str, events: Iterable[Any], model: type[Deposit] | type[Claim]) -> list[str]:
+def _unmatched(
+    name: str,
+    events: Iterable[Any],
+    model: type[Deposit] | type[Claim] | type[EscrowWithdrawal],
+) -> list[str]:
     """Each event has one standing row with its amount, and each standing row its event."""
     on_chain = {
         (event.place.transaction_hash, event.place.log_index): event.amount_wei for event in events

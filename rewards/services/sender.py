@@ -18,7 +18,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from eth_utils.crypto import keccak
 
-from rewards.chain import calls
+from rewards.chain import calls, staking
 from rewards.chain.authorizations import Signature, TransferAuthorization
 from rewards.chain.calls import ContractCall
 from rewards.chain.client import ChainClient
@@ -42,7 +42,7 @@ STUCK_SECONDS = 60
 REPLACEMENTS_MAX = 5
 SIGNED_AT_ONCE = 20
 # The chain's clock runs behind ours: the call stays queued and is tried in the next round.
-NOT_YET = ("ChallengeDelayRunning",)
+NOT_YET = ("ChallengeDelayRunning", "AppealWindowOpen")
 # The contracts take each of these once: an earlier try of ours went through.
 ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
 DONE_BEFORE = "Done before by an earlier transaction."
@@ -53,8 +53,12 @@ def on_chain_id(subject: str) -> bytes:
     return bytes(keccak(text=subject))
 
 
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
 def _root(arguments: dict[str, Any]) -> bytes:
-    return bytes.fromhex(arguments["root"].removeprefix("0x"))
+    return _bytes(arguments["root"])
 
 
 def authorized_transfer(at: Addresses, given: dict[str, Any]) -> ContractCall:
@@ -87,6 +91,24 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
         given["epoch"],
     ),
     "activate": lambda at, subject, given: calls.activate_call(at.distributor, _root(given)),
+    "withdraw": lambda at, subject, given: calls.withdraw_call(
+        at.escrow, given["to"], int(given["amount_wei"]), on_chain_id(subject)
+    ),
+    "approve": lambda at, subject, given: calls.approve_call(
+        at.token, given["spender"], int(given["amount_wei"])
+    ),
+    "income": lambda at, subject, given: staking.add_income_call(
+        at.staking, _bytes(given["target"]), int(given["amount_wei"])
+    ),
+    "slash": lambda at, subject, given: staking.announce_slash_call(
+        at.staking, _bytes(given["target"]), int(given["amount_wei"]), _bytes(given["evidence"])
+    ),
+    "overturn-slash": lambda at, subject, given: staking.overturn_slash_call(
+        at.staking, _bytes(given["target"])
+    ),
+    "execute-slash": lambda at, subject, given: staking.execute_slash_call(
+        at.staking, _bytes(given["target"])
+    ),
     "mint": lambda at, subject, given: calls.mint_call(
         at.token, given["account"], int(given["amount_wei"])
     ),

@@ -22,8 +22,11 @@ from rewards.models import (
     RefundRequest,
     Settlement,
     SplitParameters,
+    StakerShare,
+    Transaction,
 )
 from rewards.models.settlements import PARTS_PER_MILLION
+from rewards.selectors.parameters import split_parameters
 from rewards.services.ledger import (
     HoldResolved,
     InsufficientFunds,
@@ -34,11 +37,11 @@ from rewards.services.ledger import (
     user_account,
     void_hold,
 )
-from rewards.services.parameters import split_parameters
 
 Kind = Account.Kind
 Role = EarningLine.Role
 Shares = Sequence[tuple[int, int]]  # (user id, weight)
+Targets = Sequence[tuple[str, int]]  # (subject of what can be staked on, weight)
 
 
 class RefundTooLate(Conflict):
@@ -130,10 +133,13 @@ def settle_answer(
     contributor_shares: Shares,
     reason: str,
     source_url: str,
+    stake_targets: Targets = (),
 ) -> Settlement:
     """Charge `fee_wei` of a pending hold and free the rest; earnings wait in *holding*.
 
-    `contributor_shares` are (user id, integer weight ≥ 0). Exactly once per `key`: a repeat returns
+    `contributor_shares` are (user id, integer weight ≥ 0); `stake_targets` say whose stakers get
+    the stakers' part, by largest remainder in order of the subject; without any weight it is the
+    treasury's (docs/decisions/0024). Exactly once per `key`: a repeat returns
     the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
     `FeeOutsideHold`.
     """
@@ -156,20 +162,7 @@ def settle_answer(
             raise FeeOutsideHold(where="fee_wei", limit=held.amount_wei)
         parameters = split_parameters()
         split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
-        people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
-        posted = None
-        if fee_wei == 0:
-            void_hold(held)
-        else:
-            legs = [(held.account, -fee_wei), *_income_legs(split, people)]
-            posted = post(
-                key=f"answer:{key}",
-                kind="answer",
-                legs=legs,
-                reason=reason,
-                source_url=source_url,
-                hold=held,
-            )
+        posted = _charge(held, key, fee_wei, split, reason, source_url)
         settlement = Settlement.objects.create(
             key=key,
             hold=held,
@@ -182,6 +175,7 @@ def settle_answer(
             **split.parts(),
         )
         _write_lines(settlement, split, parameters.holding_seconds_in_force)
+        _write_staker_shares(settlement, stake_targets, parameters.holding_seconds_in_force)
         record_audit(
             "answer.settle",
             actor=payer,
@@ -190,6 +184,24 @@ def settle_answer(
             parameters=parameters.version,
         )
     return settlement
+
+
+def _charge(
+    held: Hold, key: str, fee_wei: int, split: FeeSplit, reason: str, source_url: str
+) -> Transaction | None:
+    """Post the hold for the fee; without a fee it is freed and nothing is posted."""
+    if fee_wei == 0:
+        void_hold(held)
+        return None
+    people = User.objects.in_bulk([user_id for user_id, _ in split.earnings])
+    return post(
+        key=f"answer:{key}",
+        kind="answer",
+        legs=[(held.account, -fee_wei), *_income_legs(split, people)],
+        reason=reason,
+        source_url=source_url,
+        hold=held,
+    )
 
 
 def _income_legs(split: FeeSplit, people: dict[int, User]) -> list[Leg]:
@@ -225,6 +237,34 @@ def _write_lines(settlement: Settlement, split: FeeSplit, holding_seconds: int) 
     )
 
 
+def _write_staker_shares(settlement: Settlement, targets: Targets, holding_seconds: int) -> None:
+    """Say whose stakers this part is for; it waits as long as the earnings do."""
+    if settlement.stakers_wei == 0:
+        return
+    parts = split_stakers_part(settlement.stakers_wei, targets)
+    StakerShare.objects.bulk_create(
+        StakerShare(
+            settlement=settlement,
+            subject=subject,
+            amount_wei=amount,
+            matures_at=Now() + timedelta(seconds=holding_seconds),
+        )
+        for subject, amount in parts.items()
+    )
+
+
+def split_stakers_part(stakers_wei: int, targets: Targets) -> dict[str, int]:
+    """Wei by subject; all of it under "" when no target has a weight."""
+    weights: dict[str, int] = defaultdict(int)
+    for subject, weight in targets:
+        weights[subject] += weight
+    if not sum(weights.values()):
+        return {"": stakers_wei}
+    subjects = sorted(weights)
+    parts = split_wei(stakers_wei, [weights[subject] for subject in subjects])
+    return {subject: part for subject, part in zip(subjects, parts, strict=True) if part}
+
+
 def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
     """Give the whole fee of an answer back, while all of its earnings are still held back.
 
@@ -240,8 +280,9 @@ def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
         if settlement.refund_id is not None or settlement.transaction is None:
             return settlement
         lines = EarningLine.objects.select_for_update().filter(settlement=settlement).order_by("pk")
+        paid_on = settlement.staker_shares.filter(payment__isnull=False)
         released = any(line.state != EarningLine.State.HOLDING for line in lines)
-        if released or timezone.now() >= refund_window_ends(settlement):
+        if released or paid_on.exists() or timezone.now() >= refund_window_ends(settlement):
             raise RefundTooLate()
         entries = settlement.transaction.entries.select_related("account")
         try:

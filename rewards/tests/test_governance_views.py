@@ -16,8 +16,8 @@ from openledger_site.accounts.models import User, Wallet
 from rewards.chain.contracts import Addresses
 from rewards.chain.governance import set_fee_split_call
 from rewards.models import GovernanceReading, Proposal, VotingPower
+from rewards.selectors.simulation import simulate_holding, simulate_split
 from rewards.services import place_hold, refund_answer, settle_answer, split_parameters
-from rewards.simulation import simulate_holding, simulate_split
 from rewards.tests.conftest import OPEN, Fund
 
 pytestmark = pytest.mark.django_db

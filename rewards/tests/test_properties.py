@@ -15,7 +15,7 @@ from rewards.models import Account, Hold, SplitParameters
 from rewards.services import place_hold, refund_answer, release_earnings, settle_answer, void_hold
 from rewards.services.ledger import post, user_account
 from rewards.services.reconcile import _BOOK_CHECKS
-from rewards.services.settlements import split_fee
+from rewards.services.settlements import split_fee, split_stakers_part
 
 Fund = Callable[[User, int], None]
 People = list[User]
@@ -118,3 +118,21 @@ def test_a_fee_is_split_without_losing_or_making_a_wei(
     assert 0 <= split.dust_wei <= 3
     assert all(amount > 0 for amount in split.earnings.values())
     assert split == split_fee(fee, parameters, builder, list(reversed(shares)))
+
+
+subjects = st.sampled_from([f"datanet:{letter}" for letter in "abcdefgh"])
+
+
+@PROPERTY
+@given(
+    part=st.integers(1, 2**200),
+    targets=st.lists(st.tuples(subjects, st.integers(0, 2**40)), max_size=30),
+)
+def test_the_stakers_part_is_cut_to_the_wei_in_any_order(
+    part: int, targets: list[tuple[str, int]]
+) -> None:
+    cut = split_stakers_part(part, targets)
+    assert sum(cut.values()) == part
+    assert all(amount > 0 for amount in cut.values())
+    assert cut == split_stakers_part(part, list(reversed(targets)))
+    assert ("" in cut) == (not any(weight for _, weight in targets))

@@ -251,9 +251,9 @@ def test_nobody_keeps_others_waiting_without_end(pay: Pay, consumer: User, staff
 
 
 def test_money_that_has_left_its_account_is_not_reversed(pay: Pay, consumer: User) -> None:
-    """The pool was paid on meanwhile: half a reversal would be worse than none."""
+    """The platform spent its part meanwhile: half a reversal would be worse than none."""
     key = pay()
-    pool = system_account(Account.Kind.STAKERS)
+    pool = system_account(Account.Kind.FEES)
     away = user_account(consumer, Account.Kind.SPENDABLE)
     post(key="paid on", kind="test", legs=[(pool, -pool.balance_wei), (away, pool.balance_wei)],
          reason="Test")  # fmt: skip

@@ -20,7 +20,7 @@ const GOVERNOR_ABI = [
 const DONE = "Done. The page shows it now.";
 const NO_VOTES = "This wallet had no votes when the vote began, so its vote would count nothing.";
 
-async function contractFor(root, chosen, status, address, abi) {
+export async function contractFor(root, chosen, status, address, abi) {
   status.step("wallet", "Confirm in your wallet…");
   const { Contract } = await ethers();
   const { signer, address: account } = await signerFor(chosen, root.dataset);
@@ -30,7 +30,7 @@ async function contractFor(root, chosen, status, address, abi) {
 // Against the block to come: time alone moves a proposal on, and a quiet chain makes no block for that.
 const NEXT = { blockTag: "pending" };
 
-async function send(root, status, { contract, account }, name, args, done = DONE) {
+export async function send(root, status, { contract, account }, name, args, done = DONE) {
   await contract[name].staticCall(...args, NEXT); // says why not, before the wallet asks for a fee
   const { to, data } = await contract[name].populateTransaction(...args);
   const gas = await contract.runner.provider.send("eth_estimateGas", [{ from: account, to, data }, NEXT.blockTag]);

@@ -12,6 +12,12 @@ const CONTRACT_REFUSALS = {
   GovernorUnexpectedProposalState: "The proposal is not at that step, or the same one was made before. Reload the page.",
   GovernorUnableToCancel: "Only its proposer can take it back, and only before the vote begins.",
   TimelockUnexpectedOperationState: "The waiting time is not over yet. Nothing was moved.",
+  StakeTooSmall: "Stake at least 1 OPEN at once.",
+  SlashWaits: "A slash of this target is open. Until it is decided nobody enters or leaves.",
+  NotEnoughStake: "This wallet has less staked here than that.",
+  UnbondingRuns: "The waiting time of this stake is not over yet.",
+  UnbondingUnknown: "This wallet has no such stake on its way out, or it was taken out before.",
+  NothingToMove: "There is nothing to move for this wallet.",
   InvalidProof: "The proof does not fit this payout. Reload the page and claim again.",
 };
 const DECLINED = "You declined in the wallet. Nothing was sent.";

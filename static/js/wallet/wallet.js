@@ -1,4 +1,4 @@
-// data-wallet="sign-in|link|deposit|claim|delegate|propose|vote|queue|execute|cancel-vote": finds the wallets, lets the person choose, runs the action.
+// data-wallet="sign-in|link|deposit|claim|delegate|propose|vote|queue|execute|cancel-vote|stake|leave-stake|take-out|collect-income": finds the wallets, lets the person choose, runs the action.
 import { attachOnce } from "../attach.js";
 import { onWalletsChange, wallets } from "./discovery.js";
 import { Status } from "./status.js";
@@ -14,6 +14,10 @@ const ACTIONS = {
   queue: () => import("./govern.js").then((module) => module.queue),
   execute: () => import("./govern.js").then((module) => module.execute),
   "cancel-vote": () => import("./govern.js").then((module) => module.cancel),
+  stake: () => import("./stake.js").then((module) => module.stake),
+  "leave-stake": () => import("./stake.js").then((module) => module.leave),
+  "take-out": () => import("./stake.js").then((module) => module.takeOut),
+  "collect-income": () => import("./stake.js").then((module) => module.collect),
 };
 const NONE = "No wallet was found in this browser. Install one, then reload this page.";
 

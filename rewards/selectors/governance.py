@@ -14,13 +14,12 @@ from django.utils import timezone
 from openledger_site.accounts.models import User
 from rewards.models import (
     GovernanceReading,
-    ParameterChange,
     Proposal,
     SplitParameters,
     VotingPower,
 )
-from rewards.selectors import wallet_addresses_of
-from rewards.services.parameters import GENESIS_SLASHING_CAP_BPS, split_parameters
+from rewards.selectors.money import wallet_addresses_of
+from rewards.selectors.parameters import slashing_cap_bps, split_parameters
 
 STALE_SECONDS = 60
 State = Proposal.State
@@ -89,12 +88,10 @@ def reading_is_stale(reading: GovernanceReading | None) -> bool:
 def parameters_in_force() -> ParametersInForce:
     now = split_parameters()
     later = SplitParameters.objects.exclude(change__state="voided").filter(version__gt=now.version)
-    counted = ParameterChange.objects.filter(chain_id=settings.CHAIN_ID, state="counted")
-    newest = counted.order_by("-version").first()
     return ParametersInForce(
         now=now,
         coming=later.order_by("-version").first(),
-        slashing_cap_bps=newest.slashing_cap_bps if newest else GENESIS_SLASHING_CAP_BPS,
+        slashing_cap_bps=slashing_cap_bps(),
     )
 
 

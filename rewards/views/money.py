@@ -19,7 +19,7 @@ from openledger_site.core.csv_export import csv_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
-from rewards.forms import DepositForm
+from rewards.forms.deposits import DepositForm
 from rewards.services.chain import ContractsMissing, contract_addresses
 
 ROWS_A_PAGE = 25

@@ -14,14 +14,14 @@ from django.views.decorators.http import require_GET, require_http_methods
 from web3 import Web3
 
 from openledger_site.accounts.models import User
-from rewards import governance_selectors as selectors
 from rewards.chain.contracts import Addresses
-from rewards.governance_actions import DecodedAction, decode_action, duration, percent
-from rewards.governance_forms import ACTIONS, ActionForm, FeeSplitForm, HoldingForm, TreasuryForm
+from rewards.forms.governance import ACTIONS, ActionForm, FeeSplitForm, HoldingForm, TreasuryForm
 from rewards.models import GovernanceReading, Proposal
+from rewards.selectors import governance as selectors
+from rewards.selectors.simulation import simulate_holding, simulate_split
 from rewards.services.chain import ContractsMissing, contract_addresses
-from rewards.simulation import simulate_holding, simulate_split
-from rewards.views import is_transaction_hash, wallet_contracts
+from rewards.views.actions import DecodedAction, decode_action, duration, percent
+from rewards.views.money import is_transaction_hash, wallet_contracts
 
 PROPOSALS_A_PAGE = 20
 # Without contracts nothing of ours can be recognised; the pages still show what is stored.

@@ -1,0 +1,1 @@
+"""Pages of the books, of votes and of stakes."""
