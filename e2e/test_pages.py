@@ -68,6 +68,7 @@ PAGES = [
     ("Emil", "/marketplace/spending/"),
     ("Emil", "chat"),
     ("Emil", "receipt"),
+    ("Emil", "refund"),
 ]
 
 

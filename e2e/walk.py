@@ -315,6 +315,7 @@ def read_receipt(walk: Walk) -> None:
     page.get_by_role("link", name="Receipt and sources").click()
     page.wait_for_url("**/receipt/")
     walk.paths["receipt"] = path_of(page)
+    walk.paths["refund"] = walk.paths["receipt"].replace("/receipt/", "/refund/")
     walk.seen["receipt"] = walk.people["Emil"].words()
     walk.look("Emil", "receipt")
     with page.expect_download() as download:

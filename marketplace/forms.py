@@ -17,6 +17,7 @@ from marketplace.services.reserve_answer import MAX_TOKENS_DEFAULT, MAX_TOKENS_L
 from openledger_site.core.errors import DomainError
 from openledger_site.core.form_fields import OpenField
 from openledger_site.core.money import exact_open
+from rewards.models import RefundRequest
 
 ROLES = ("system", "developer", "user", "assistant")
 KNOWN = {
@@ -107,6 +108,43 @@ class DisputeForm(forms.Form):
         if not self.errors and not 1 <= len(chosen) <= RECORDS_MAX:
             raise forms.ValidationError(f"Choose 1 to {RECORDS_MAX} rows.")
         return {"records": sorted(chosen), "reason": self.cleaned_data.get("reason", "")}
+
+
+class RefundForm(forms.Form):
+    """Why somebody wants the fee of an answer back."""
+
+    reason = forms.ChoiceField(
+        choices=RefundRequest.Reason.choices,
+        label="What is wrong with the answer",
+        widget=forms.RadioSelect,
+    )
+    words = forms.CharField(
+        required=False,
+        max_length=1000,
+        label="In your words",
+        help_text="The staff reads this, and not your question or the answer: quote what matters.",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
+class RefundDecisionForm(forms.Form):
+    """What the staff decides, and why."""
+
+    decision = forms.ChoiceField(
+        choices=[("grant", "Give the whole fee back"), ("refuse", "Refuse")],
+        label="Decision",
+        widget=forms.RadioSelect,
+    )
+    words = forms.CharField(
+        max_length=1000,
+        label="Why",
+        help_text="The payer reads this.",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def as_arguments(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        return {"grant": data["decision"] == "grant", "words": data["words"]}
 
 
 class RequestInvalid(DomainError):

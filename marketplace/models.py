@@ -57,6 +57,10 @@ class Inference(models.Model):
     # What it cost.
     adapter_digest = models.CharField(max_length=64)
     hold = models.OneToOneField("rewards.Hold", on_delete=models.PROTECT, related_name="inference")
+    payment = models.ForeignKey(
+        "rewards.SignedPayment", null=True, on_delete=models.PROTECT, related_name="answers",
+        help_text="The signature that paid for it, of an agent without an account (x402).",
+    )  # fmt: skip
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
     fee_wei = WeiField(default=0)
@@ -72,6 +76,11 @@ class Inference(models.Model):
                 fields=["consumer", "idempotency_key"],
                 condition=~models.Q(idempotency_key=""),
                 name="inference_once_per_idempotency_key",
+            ),
+            models.UniqueConstraint(
+                fields=["payment"],
+                condition=~models.Q(state="failed"),
+                name="inference_once_per_payment",
             ),
             models.CheckConstraint(
                 condition=models.Q(fee_wei__gte=0), name="inference_fee_is_not_negative"

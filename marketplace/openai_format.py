@@ -116,8 +116,8 @@ def error_body(refusal: DomainError) -> dict[str, Any]:
 
 def error_response(refusal: DomainError, status: int) -> JsonResponse:
     response = JsonResponse(error_body(refusal), status=status)
-    if status == 503:
-        response["Retry-After"] = "5"
+    if status in (429, 503):
+        response["Retry-After"] = "60" if status == 429 else "5"
     if status in (402, 409):
         response["x-should-retry"] = "false"  # asking again cannot help: the client stops here
     if status == 401:

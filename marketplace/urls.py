@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace.views import answers, disputes, earned, lineage, spending
+from marketplace.views import answers, disputes, earned, lineage, refunds, spending
 
 app_name = "marketplace"
 urlpatterns = [
@@ -13,6 +13,8 @@ urlpatterns = [
     path(
         "answers/<uuid:public_id>/receipt.json", answers.receipt_download, name="receipt-download"
     ),
+    path("answers/<uuid:public_id>/refund/", refunds.refund_new, name="refund-new"),
+    path("refunds/<uuid:public_id>/", refunds.refund, name="refund"),
     path("spending/", spending.spending, name="spending"),
     path("spending/answers.csv", spending.invoice, name="spending-invoice"),
     path("spending/cap/", spending.cap_set, name="spending-cap"),

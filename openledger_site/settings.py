@@ -289,6 +289,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "OpenLedger",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "marketplace.openapi.add_chat_completions",
+    ],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
@@ -300,6 +304,17 @@ CHAIN_TIMEOUT_SECONDS = env.float("CHAIN_TIMEOUT_SECONDS", default=5.0)
 # The operator's key signs anchors, epochs and funding. Empty: the dev chain's public key, refused
 # on every other chain id.
 CHAIN_OPERATOR_KEY = env.str("CHAIN_OPERATOR_KEY", default="")
+# x402: agents without an account pay for an answer by a signature of their wallet.
+X402_ENABLED = env.bool("X402_ENABLED", default=True)
+# Each payment costs the operator gas, so small prices may ask for more; the rest stays theirs.
+X402_MINIMUM_WEI = env.int("X402_MINIMUM_WEI", default=0)
+X402_TIMEOUT_SECONDS = env.int("X402_TIMEOUT_SECONDS", default=300)
+# How long a request waits for its payment's block to be final before it says "ask again".
+X402_WAIT_SECONDS = env.float("X402_WAIT_SECONDS", default=20.0)
+X402_PAYMENTS_PER_MINUTE = env.int("X402_PAYMENTS_PER_MINUTE", default=30)
+X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
+# A request for a refund keeps the earnings in holding at least so long, for a person to decide.
+REFUND_DECISION_SECONDS = env.int("REFUND_DECISION_SECONDS", default=3 * 86_400)
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)
 EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2)
 # The rules of votes that `manage.py deploy_contracts` gives the development chain: minutes where a

@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from rewards import models
 
@@ -90,6 +92,32 @@ class ChainTransactionAdmin(ReadOnlyAdmin):
     list_display = ["purpose", "subject", "state", "nonce", "transaction_hash", "problem"]
     list_filter = ["state", "purpose"]
     search_fields = ["subject", "transaction_hash"]
+
+
+@admin.register(models.SignedPayment)
+class SignedPaymentAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "payer", "amount_wei", "source", "user"]
+    list_filter = ["source"]
+    search_fields = ["payer", "nonce"]
+
+
+@admin.register(models.RefundRequest)
+class RefundRequestAdmin(ReadOnlyAdmin):
+    """What waits for a decision; each is decided on its own page, with a reason."""
+
+    list_display = ["created_at", "state", "reason", "fee_wei", "asked_by", "decide_by", "page"]
+    list_filter = ["state", "reason"]
+    list_select_related = ["settlement", "asked_by"]
+
+    @admin.display(description="Fee (wei)")
+    def fee_wei(self, request: models.RefundRequest) -> int:
+        return int(request.settlement.fee_wei)
+
+    @admin.display(description="Page")
+    def page(self, request: models.RefundRequest) -> str:
+        # A link upwards by address: money imports nobody.
+        url = reverse("marketplace:refund", args=[request.public_id])
+        return format_html('<a href="{}">decide</a>', url)
 
 
 @admin.register(models.Epoch)

@@ -8,6 +8,7 @@ from marketplace.selectors.answers import (
     income_of,
     inference_for,
     listed_models,
+    model_named,
     receipt_for,
     receipt_view,
 )
@@ -24,6 +25,7 @@ from marketplace.selectors.earned import (
     own_records,
     taught_records,
 )
+from marketplace.selectors.refunds import refund_for, refund_state
 from marketplace.selectors.spending import (
     Month,
     caps_of,
@@ -51,10 +53,13 @@ __all__ = [
     "inference_for",
     "invoice_rows",
     "listed_models",
+    "model_named",
     "others_of",
     "own_records",
     "receipt_for",
     "receipt_view",
+    "refund_for",
+    "refund_state",
     "spending_of",
     "spent_since",
     "taught_records",

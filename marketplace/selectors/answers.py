@@ -17,7 +17,7 @@ from marketplace.selectors.evidence import (
     verbatim_view,
 )
 from modelfactory.models import Model
-from modelfactory.selectors import index_of, models_visible_to
+from modelfactory.selectors import index_of, model_for, models_visible_to
 from openledger_site.accounts.models import User
 
 CONVERSATION_LENGTH = 30
@@ -31,6 +31,17 @@ def listed_models(user: Any, *, search: str = "") -> QuerySet[Model]:
     for word in search.split()[:8]:
         found = found.filter(Q(name__icontains=word) | Q(card__icontains=word))
     return found.order_by("-answers", "-published_at")
+
+
+def model_named(user: Any, name: str) -> Model:
+    """`slug`, or `slug@digest12`, which pins the weights; 404 for what this person may not ask."""
+    slug, _, digest = name.partition("@")
+    if "\x00" in slug:  # what PostgreSQL cannot even look for
+        raise Http404("No such model.")
+    model = model_for(user, slug)
+    if digest and not model.adapter_digest.startswith(digest):
+        raise Http404("Other weights.")
+    return model
 
 
 def inference_for(user: Any, public_id: UUID) -> Inference:
@@ -60,7 +71,7 @@ def answers_of(user: Any) -> QuerySet[Inference]:
     """Everything a person asked, newest first."""
     return (
         Inference.objects.filter(consumer_id=user.pk)
-        .select_related("model", "receipt")
+        .select_related("model", "receipt", "hold__settlement")
         .order_by("-id")
     )
 
@@ -72,10 +83,11 @@ def conversation(user: Any, model: Model) -> list[Inference]:
 
 
 def income_of(model: Model) -> dict[str, int]:
-    """What a model has earned from settled answers: how many, and wei."""
-    totals = Inference.objects.filter(model=model, state=Inference.State.SETTLED).aggregate(
-        answers=Count("pk"), fees=Sum("fee_wei")
+    """What a model has earned from settled answers that were not refunded: how many, and wei."""
+    kept = Inference.objects.filter(
+        model=model, state=Inference.State.SETTLED, hold__settlement__refund__isnull=True
     )
+    totals = kept.aggregate(answers=Count("pk"), fees=Sum("fee_wei"))
     return {"answers": totals["answers"], "fees_wei": int(totals["fees"] or 0)}
 
 

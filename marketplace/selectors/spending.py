@@ -19,6 +19,7 @@ State = Inference.State
 SPENT = Coalesce(
     Sum(
         Case(
+            When(hold__settlement__refund__isnull=False, then=0),
             When(state=State.ANSWERING, then=F("hold__amount_wei")),
             When(state__in=[State.ANSWERED, State.SETTLED], then=F("fee_wei")),
             default=0,
@@ -28,7 +29,7 @@ SPENT = Coalesce(
     0,
     output_field=WeiField(),
 )
-"""Fees, and for what is still being answered the most that it can cost."""
+"""Fees that were not refunded, and for what is still being answered the most that it can cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,15 @@ def spending_of(user: Any, month: Month) -> dict[str, Any]:
 
 INVOICE_HEAD = (
     "answer", "asked_at", "model", "channel", "api_key", "prompt_tokens", "completion_tokens",
-    "state", "fee_wei", "receipt_sha256",
+    "state", "fee_wei", "receipt_sha256", "refunded_wei",
 )  # fmt: skip
 
 
 def invoice_rows(user: Any, month: Month) -> Iterator[tuple[str, ...]]:
     """The month as a table, one line an answer, oldest first; never a question or an answer."""
     yield INVOICE_HEAD
-    rows = answers_in(user, month).select_related("model", "api_key", "receipt").order_by("pk")
+    related = ("model", "api_key", "receipt", "hold__settlement")
+    rows = answers_in(user, month).select_related(*related).order_by("pk")
     for row in rows.iterator(chunk_size=2_000):
         yield (
             str(row.public_id),
@@ -136,7 +138,13 @@ def invoice_rows(user: Any, month: Month) -> Iterator[tuple[str, ...]]:
             row.state,
             str(row.fee_wei),
             row.receipt.digest if hasattr(row, "receipt") else "",
+            str(row.fee_wei if _is_refunded(row) else 0),
         )
+
+
+def _is_refunded(inference: Inference) -> bool:
+    settlement = getattr(inference.hold, "settlement", None)
+    return settlement is not None and settlement.refund_id is not None
 
 
 def caps_of(user: Any) -> tuple[SpendingCap | None, list[ApiKey]]:

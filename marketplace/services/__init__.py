@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from marketplace.services.ask_for_refund import ask_for_refund
 from marketplace.services.audit_dispute import audit_dispute
 from marketplace.services.limit_spending import (
     SpendingCapReached,
     mail_spending_alert,
     set_spending_cap,
+)
+from marketplace.services.pay_by_signature import (
+    Question,
+    accept_payment,
+    check_rate,
+    quote,
+    reserve_paid,
 )
 from marketplace.services.raise_dispute import AUDIT_JOB, audit_again, raise_dispute
 from marketplace.services.reserve_answer import Sampling, reserve_answer
@@ -16,14 +24,20 @@ from marketplace.services.sweep_answers import sweep_answers
 
 __all__ = [
     "AUDIT_JOB",
+    "Question",
     "Sampling",
     "SpendingCapReached",
+    "accept_payment",
+    "ask_for_refund",
     "audit_again",
     "audit_dispute",
+    "check_rate",
     "finish_answer",
     "mail_spending_alert",
+    "quote",
     "raise_dispute",
     "reserve_answer",
+    "reserve_paid",
     "set_spending_cap",
     "settle_inference",
     "stream_answer",

@@ -18,6 +18,7 @@ from modelfactory.services import check_serving, price_wei
 from openledger_site.accounts.models import ApiKey, User
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.idempotency import check_key
+from rewards.models import SignedPayment
 from rewards.services import place_hold
 
 MAX_TOKENS_DEFAULT = 64
@@ -71,6 +72,7 @@ def reserve_answer(
     channel: str,
     key: str = "",
     api_key: ApiKey | None = None,
+    payment: SignedPayment | None = None,
 ) -> tuple[Inference, bool]:
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
@@ -86,9 +88,7 @@ def reserve_answer(
     existing = _existing(consumer, key, fingerprint)
     if existing is not None:
         return existing, False
-    check_serving(model.run)
-    if _is_new(model):
-        raise ModelNotReady()
+    _check_model(model)
     public_id = uuid.uuid4()
     try:
         with transaction.atomic():
@@ -111,6 +111,7 @@ def reserve_answer(
                 sampling=asdict(sampling),
                 adapter_digest=model.adapter_digest,
                 hold=hold,
+                payment=payment,
             )
             check_spending_caps(consumer, api_key)
     except IntegrityError:
@@ -120,6 +121,18 @@ def reserve_answer(
             raise
         return first, False
     return inference, True
+
+
+def check_can_ask(model: Model, messages: Sequence[dict[str, str]]) -> None:
+    """What would stop an answer, before anything is paid. Raises as `reserve_answer` does."""
+    _check_messages(messages)
+    _check_model(model)
+
+
+def _check_model(model: Model) -> None:
+    check_serving(model.run)
+    if _is_new(model):
+        raise ModelNotReady()
 
 
 def highest_fee_wei(model: Model, messages: Sequence[dict[str, str]], max_tokens: int) -> int:

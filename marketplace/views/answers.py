@@ -71,6 +71,7 @@ def receipt(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context: dict[str, Any] = {"inference": inference}
     if inference.settled:
         context |= selectors.receipt_view(request.user, inference)
+        context |= selectors.refund_state(inference)
     part = "#body" if getattr(request, "htmx", False) else ""
     return render(request, f"marketplace/receipt.html{part}", context)
 

@@ -164,6 +164,42 @@ def user_for_wallet(message: SignInMessage) -> User:
         return link_wallet(User.objects.create_user(email=None), message=message).user
 
 
+class WalletClosed(DomainError):
+    status = 403
+    code = "wallet_closed"
+    message = "This wallet was unlinked from its account, or the account is closed."
+
+
+def user_for_payer(address: str, chain_id: int) -> User:
+    """The owner of an address whose key signed a payment; a new account for one seen first.
+
+    Its human takes the account over by signing in with that wallet. Raises `WalletClosed`.
+    """
+    owner = _owner_of(address)
+    if owner is not None:
+        return owner
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email=None)
+            wallet = Wallet.objects.create(user=user, address=address, chain_id=chain_id)
+            record_audit("wallet.paid_first", actor=user, subject=f"wallet:{wallet.address}")
+            return user
+    except IntegrityError:  # another payment by this wallet was a moment faster
+        owner = _owner_of(address)
+        if owner is None:
+            raise
+        return owner
+
+
+def _owner_of(address: str) -> User | None:
+    wallet = Wallet.objects.select_related("user").filter(address=address).first()
+    if wallet is None:
+        return None
+    if wallet.unlinked_at is not None or not wallet.user.is_active:
+        raise WalletClosed()
+    return wallet.user
+
+
 def link_wallet(user: User, *, message: SignInMessage) -> Wallet:
     """Tie a verified address to `user`; an address belongs to one account only."""
     with transaction.atomic():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
@@ -93,7 +94,12 @@ def api_keys(request: HttpRequest) -> HttpResponse:
     response = render(
         request,
         "accounts/api_keys.html",
-        {"form": form, "secret": secret, "keys": selectors.api_keys_of(user)},
+        {
+            "form": form,
+            "secret": secret,
+            "keys": selectors.api_keys_of(user),
+            "site_url": settings.SITE_URL,
+        },
         status=422 if form.errors else 200,
     )
     response["Cache-Control"] = "no-store"

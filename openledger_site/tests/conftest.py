@@ -33,6 +33,7 @@ from datanets.services import (
 from marketplace.models import Inference
 from marketplace.services import (
     Sampling,
+    ask_for_refund,
     finish_answer,
     raise_dispute,
     reserve_answer,
@@ -95,6 +96,7 @@ def _make_thread(folder: Path) -> Thread:
     _give_data(people, things, folder)
     _learn(people, things)
     _ask(people["Bo"], things)
+    _want_back(people["Bo"], things)
     _doubt(people["Carla"], things)
     _account(people["Bo"], things)
     _close_epoch(things)
@@ -203,6 +205,13 @@ def _ask(consumer: User, things: SimpleNamespace) -> None:
     )
     settle_inference(Lease(Job.objects.get(pk=things.inference.job_id)))
     AttributionIndex.objects.update(ready_at=Now())
+
+
+def _want_back(consumer: User, things: SimpleNamespace) -> None:
+    things.refund = ask_for_refund(
+        inference=Inference.objects.get(pk=things.inference.pk), asked_by=consumer,
+        reason="unusable",
+    )  # fmt: skip
 
 
 def _doubt(contributor: User, things: SimpleNamespace) -> None:

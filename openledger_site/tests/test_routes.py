@@ -214,6 +214,8 @@ DOORS: dict[str, Door | list[Door]] = {
     "marketplace:answer": mine("inference.public_id", inside=FOUND),
     "marketplace:receipt": mine("inference.public_id"),
     "marketplace:receipt-download": mine("inference.public_id"),
+    "marketplace:refund-new": mine("inference.public_id"),
+    "marketplace:refund": [mine("refund.public_id"), mine("refund.public_id", by="Stella")],
     "marketplace:spending": own(),
     "marketplace:spending-invoice": own(),
     "marketplace:spending-cap": door("POST", FOUND, 422, 422),
@@ -244,6 +246,7 @@ GETS = {
     "datanets:datanet-create", "datanets:contribution-create", "datanets:member-list",
     "datanets:access-request", "datanets:card-edit",
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
+    "marketplace:refund-new", "marketplace:refund",
     "accounts:api-keys", "rewards:proposal-new",
     "rewards:slash-new",
 }  # fmt: skip

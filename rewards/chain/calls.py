@@ -13,6 +13,7 @@ from eth_abi.abi import encode
 from web3 import Web3
 
 from rewards.chain.artifacts import artifact
+from rewards.chain.authorizations import Signature, TransferAuthorization
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,26 @@ def deposit_with_permit_call(
 def withdraw_call(escrow: str, to: str, amount_wei: int, withdrawal_id: bytes) -> ContractCall:
     """Pays OPEN out of custody; by an operator. A 32-byte id works once."""
     return encode_call(escrow, "withdraw(address,uint256,bytes32)", to, amount_wei, withdrawal_id)
+
+
+def authorized_transfer_call(
+    token: str, authorization: TransferAuthorization, signature: Signature
+) -> ContractCall:
+    """Moves OPEN of whoever signed the authorization (EIP-3009); by anyone. A nonce works once."""
+    return encode_call(
+        token,
+        "transferWithAuthorization("
+        "address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+        authorization.payer,
+        authorization.to,
+        authorization.amount_wei,
+        authorization.valid_after,
+        authorization.valid_before,
+        bytes.fromhex(authorization.nonce[2:]),
+        signature.v,
+        signature.r,
+        signature.s,
+    )
 
 
 def fund_call(escrow: str, amount_wei: int, funding_id: bytes) -> ContractCall:

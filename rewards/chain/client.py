@@ -13,7 +13,7 @@ minute. The node is not trusted to filter: logs are matched to our contract addr
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from eth_abi.abi import decode, encode
@@ -49,6 +49,8 @@ BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
 
 DEPOSITED = "Deposited(address,uint256,uint256)"
 WITHDRAWN = "Withdrawn(address,uint256,bytes32)"
+AUTHORIZATION_USED = "AuthorizationUsed(address,bytes32)"
+TRANSFER = "Transfer(address,address,uint256)"
 CLAIMED = "Claimed(address,uint256,uint256,bytes32)"
 # Public nodes refuse wide log queries; 2,000 blocks is accepted by all we know of.
 LOG_RANGE_BLOCKS = 2_000
@@ -124,6 +126,30 @@ class ChainClient:
             found.append(DepositEvent(account, amount_wei, deposit_id, place))
         return found
 
+    def authorized_deposit_events(
+        self, token: str, escrow: str, from_block: int, to_block: int
+    ) -> list[DepositEvent]:
+        """OPEN sent to the escrow by its owner's signature (EIP-3009), in chain order.
+
+        Whoever broadcast it. The token writes the use of the nonce and then the transfer, with
+        nothing in between, so the two logs name one payment.
+        """
+        used = self.logs(token, AUTHORIZATION_USED, from_block, to_block)
+        if not used:
+            return []
+        payers = {
+            (at.transaction_hash, at.log_index + 1): (_address_topic(log, 1), str(log["topics"][2]))
+            for log, at in used
+        }
+        found: list[DepositEvent] = []
+        to_escrow = (None, _as_topic(escrow))
+        for log, place in self.logs(token, TRANSFER, from_block, to_block, to_escrow):
+            payer, nonce = payers.get((place.transaction_hash, place.log_index), ("", ""))
+            (amount_wei,) = decode(["uint256"], _data(log))
+            if payer == _address_topic(log, 1) and amount_wei:
+                found.append(DepositEvent(payer, amount_wei, 0, place, nonce))
+        return found
+
     def withdrawal_events(
         self, escrow: str, from_block: int, to_block: int
     ) -> list[WithdrawalEvent]:
@@ -157,6 +183,14 @@ class ChainClient:
     def nonces(self, token: str, account: str) -> int:
         """The next ERC-2612 permit nonce of ``account``."""
         return int(self.read(token, "nonces(address)", [account], ["uint256"], "latest")[0])
+
+    def is_authorization_used(
+        self, token: str, payer: str, nonce: str, block: BlockTag = "latest"
+    ) -> bool:
+        """Whether ``payer``'s EIP-3009 nonce was used or cancelled."""
+        arguments: list[object] = [payer, bytes.fromhex(nonce[2:])]
+        signature = "authorizationState(address,bytes32)"
+        return bool(self.read(token, signature, arguments, ["bool"], block)[0])
 
     def claimed(self, distributor: str, account: str, block: BlockTag = "latest") -> int:
         """Paid out to ``account`` so far, in wei."""
@@ -311,13 +345,26 @@ class ChainClient:
             raise RpcFailure(f"{contract} answers {signature} in another form.") from error
 
     def logs(
-        self, contract: str, event: str, from_block: int, to_block: int
+        self,
+        contract: str,
+        event: str,
+        from_block: int,
+        to_block: int,
+        indexed: tuple[str | None, ...] = (),
     ) -> list[tuple[dict[str, Any], LogPlace]]:
-        """Logs of one event of one contract in both-inclusive blocks, in chain order."""
-        return self.logs_of(contract, [event], from_block, to_block)
+        """Logs of one event of one contract in both-inclusive blocks, in chain order.
+
+        ``indexed`` asks for values of its indexed arguments, None for any.
+        """
+        return self.logs_of(contract, [event], from_block, to_block, indexed)
 
     def logs_of(
-        self, contract: str, events: Sequence[str], from_block: int, to_block: int
+        self,
+        contract: str,
+        events: Sequence[str],
+        from_block: int,
+        to_block: int,
+        indexed: tuple[str | None, ...] = (),
     ) -> list[tuple[dict[str, Any], LogPlace]]:
         """As ``logs``, of several events of one contract at once."""
         topics = [Web3.to_hex(Web3.keccak(text=event)) for event in events]
@@ -326,15 +373,26 @@ class ChainClient:
             end = min(start + self._log_range_blocks - 1, to_block)
             query = {
                 "address": contract,
-                "topics": [topics],
+                "topics": [topics, *indexed],
                 "fromBlock": hex(start),
                 "toBlock": hex(end),
             }
             for log in self.request("eth_getLogs", query):
                 is_ours = to_checksum_address(log["address"]) == to_checksum_address(contract)
-                if is_ours and log["topics"][0] in topics and not log.get("removed", False):
+                is_wanted = log["topics"][0] in topics and _all_match(
+                    zip(indexed, log["topics"][1:], strict=False)
+                )
+                if is_ours and is_wanted and not log.get("removed", False):
                     found.append((log, _place(log)))
         return sorted(found, key=lambda item: (item[1].block_number, item[1].log_index))
+
+
+def _all_match(topics: Iterable[tuple[str | None, str]]) -> bool:
+    return all(wanted in (None, actual) for wanted, actual in topics)
+
+
+def _as_topic(address: str) -> str:
+    return "0x" + address[2:].lower().rjust(64, "0")
 
 
 def _number(value: str) -> int:

@@ -26,12 +26,16 @@ class LogPlace:
 
 @dataclass(frozen=True)
 class DepositEvent:
-    """``account`` put ``amount_wei`` into custody; ids count up from 1."""
+    """``account`` put ``amount_wei`` into custody; ids count up from 1.
+
+    One by signature (EIP-3009) goes past the escrow's own count: its id is 0, and it has a nonce.
+    """
 
     account: str
     amount_wei: int
     deposit_id: int
     place: LogPlace
+    authorization_nonce: str = ""
 
 
 @dataclass(frozen=True)

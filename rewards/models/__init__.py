@@ -12,7 +12,9 @@ from rewards.models.governance import (
 )
 from rewards.models.ledger import Account, Entry, Hold, Transaction
 from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
+from rewards.models.refunds import RefundRequest
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
+from rewards.models.signed_payments import SignedPayment
 from rewards.models.staking import (
     EscrowWithdrawal,
     IncomePayment,
@@ -47,7 +49,9 @@ __all__ = [
     "PayoutFreeze",
     "Proposal",
     "ReconcileRun",
+    "RefundRequest",
     "Settlement",
+    "SignedPayment",
     "SlashCase",
     "SplitParameters",
     "StakeEvent",

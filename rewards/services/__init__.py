@@ -7,6 +7,7 @@ from rewards.selectors.parameters import split_parameters
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
+from rewards.services.chain import ContractsMissing
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
 from rewards.services.governance import carry_out_decisions, register_curator_appointment
@@ -22,21 +23,43 @@ from rewards.services.ledger import (
     void_hold,
 )
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
+from rewards.services.refunds import ask_refund, decide_refund
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
     RefundTooLate,
     refund_answer,
+    refund_window_ends,
     release_earnings,
     settle_answer,
     split_fee,
+)
+from rewards.services.signed_payments import (
+    PaymentFailed,
+    PaymentRefused,
+    PaymentTerms,
+    PaymentUsed,
+    check_signature,
+    check_terms,
+    check_transfer,
+    check_unused,
+    cover_payment,
+    is_certain,
+    payment_by,
+    payment_terms,
+    take_payment,
 )
 from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
 
 __all__ = [
+    "ContractsMissing",
     "HoldResolved",
     "InsufficientFunds",
+    "PaymentFailed",
+    "PaymentRefused",
+    "PaymentTerms",
+    "PaymentUsed",
     "Posting",
     "PostingDiffers",
     "RefundTooLate",
@@ -45,15 +68,25 @@ __all__ = [
     "advance_income",
     "advance_slashes",
     "anchor_root",
+    "ask_refund",
     "carry_out_decisions",
+    "check_signature",
+    "check_terms",
+    "check_transfer",
+    "check_unused",
     "close_epoch",
+    "cover_payment",
     "credit_unassigned",
+    "decide_refund",
     "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "is_certain",
     "name_target",
     "overturn_slash",
     "pay_stakers",
+    "payment_by",
+    "payment_terms",
     "place_hold",
     "plan_income_round",
     "post",
@@ -62,6 +95,7 @@ __all__ = [
     "read_governance",
     "reconcile",
     "refund_answer",
+    "refund_window_ends",
     "register_curator_appointment",
     "register_reconcile_check",
     "register_stake_subject",
@@ -71,6 +105,7 @@ __all__ = [
     "spendable_wei",
     "split_fee",
     "split_parameters",
+    "take_payment",
     "void_hold",
     "watch_chain",
 ]

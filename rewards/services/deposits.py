@@ -20,7 +20,7 @@ from rewards.chain.contracts import Addresses
 from rewards.chain.errors import ChainUnavailable
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.records import BlockReference, DepositEvent
-from rewards.models import Account, ChainCursor, Claim, Deposit
+from rewards.models import Account, ChainCursor, Claim, Deposit, SignedPayment
 from rewards.services.chain import WATCHER_LOCK, chain_client, contract_addresses, only_runner
 from rewards.services.claims import book_claim, void_claim
 from rewards.services.governance import (
@@ -79,7 +79,7 @@ def _book_range(
     client: ChainClient, addresses: Addresses, cursor: ChainCursor, reached: BlockReference
 ) -> tuple[int, int]:
     first = cursor.block_number + 1
-    deposits = client.deposit_events(addresses.escrow, first, reached.number)
+    deposits = deposit_events(client, addresses, first, reached.number)
     claims = client.claim_events(addresses.distributor, first, reached.number)
     votes = governance_events(client, addresses, first, reached.number)
     stakes = stake_events(client, addresses, first, reached.number)
@@ -92,6 +92,17 @@ def _book_range(
         cursor.seen_at = Now()
         cursor.save()
     return credited, booked
+
+
+def deposit_events(
+    client: ChainClient, addresses: Addresses, first: int, last: int
+) -> list[DepositEvent]:
+    """OPEN that its owners put into custody: by the escrow's own doors, or by a signature."""
+    by_door = client.deposit_events(addresses.escrow, first, last)
+    signed = client.authorized_deposit_events(addresses.token, addresses.escrow, first, last)
+    return sorted(
+        [*by_door, *signed], key=lambda event: (event.place.block_number, event.place.log_index)
+    )
 
 
 def _cursor_on_this_chain(
@@ -188,6 +199,14 @@ def _credit(event: DepositEvent, chain_id: int) -> bool:
     else:
         deposit.applications += 1  # the block came back
     _apply(deposit)
+    if event.authorization_nonce:
+        SignedPayment.objects.filter(
+            chain_id=chain_id,
+            payer=event.account,
+            nonce=event.authorization_nonce,
+            amount_wei=event.amount_wei,
+            source=SignedPayment.Source.CHAIN,
+        ).update(deposit=deposit)
     return True
 
 

@@ -30,7 +30,7 @@ from rewards.services.chain import (
     contract_addresses,
     only_runner,
 )
-from rewards.services.deposits import catch_up
+from rewards.services.deposits import catch_up, deposit_events
 from rewards.services.ledger import system_account
 from rewards.services.stake_checks import paid_in, stakers_part_is_somewhere
 
@@ -189,7 +189,26 @@ def _each_answer_is_shared_out() -> list[str]:
             OR coalesce(l.earned, 0) <> s.contributors_wei + s.builder_wei
             OR coalesce(e.moved, 0) <> s.fee_wei
     """)
-    return [f"settlement {key}: its parts are not its fee" for (key,) in rows]
+    problems = [f"settlement {key}: its parts are not its fee" for (key,) in rows]
+    return problems + _each_refund_is_the_settlement_reversed()
+
+
+def _each_refund_is_the_settlement_reversed() -> list[str]:
+    """To the wei and account by account; its earnings are refunded by that posting and no other."""
+    rows = _rows("""
+        SELECT s.key FROM rewards_settlement s
+         WHERE s.refund_id IS NOT NULL AND (
+            EXISTS (SELECT 1 FROM rewards_entry e
+                     WHERE e.transaction_id IN (s.transaction_id, s.refund_id)
+                     GROUP BY e.account_id HAVING sum(e.amount_wei) <> 0)
+            OR EXISTS (SELECT 1 FROM rewards_earningline l
+                        WHERE l.settlement_id = s.id AND (l.state, l.moved_by_id)
+                              IS DISTINCT FROM ('refunded', s.refund_id)))
+         UNION
+        SELECT s.key FROM rewards_settlement s JOIN rewards_earningline l ON l.settlement_id = s.id
+         WHERE s.refund_id IS NULL AND l.state = 'refunded'
+    """)
+    return [f"settlement {key}: its refund is not its reversal" for (key,) in rows]
 
 
 _BOOK_CHECKS: dict[str, Check] = {
@@ -213,7 +232,7 @@ def _custody(report: Report) -> list[str]:
         catch_up(client, addresses)
         cursor = ChainCursor.objects.get(chain_id=addresses.chain_id)
         block = max(cursor.block_number, addresses.deployed_block)
-        deposits = client.deposit_events(addresses.escrow, addresses.deployed_block, block)
+        deposits = deposit_events(client, addresses, addresses.deployed_block, block)
         claims = client.claim_events(addresses.distributor, addresses.deployed_block, block)
         withdrawals = client.withdrawal_events(addresses.escrow, addresses.deployed_block, block)
         in_escrow = client.balance_of(addresses.token, addresses.escrow, block)

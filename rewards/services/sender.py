@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from eth_utils.crypto import keccak
 
 from rewards.chain import calls, staking
+from rewards.chain.authorizations import Signature, TransferAuthorization
 from rewards.chain.calls import ContractCall
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
@@ -60,6 +61,20 @@ def _root(arguments: dict[str, Any]) -> bytes:
     return _bytes(arguments["root"])
 
 
+def authorized_transfer(at: Addresses, given: dict[str, Any]) -> ContractCall:
+    """The call of a payment by signature, from arguments as they are stored."""
+    authorization = TransferAuthorization(
+        payer=given["payer"],
+        to=given["to"],
+        amount_wei=int(given["amount_wei"]),
+        valid_after=given["valid_after"],
+        valid_before=given["valid_before"],
+        nonce=given["nonce"],
+    )
+    signature = Signature.parse(given["signature"])
+    return calls.authorized_transfer_call(at.token, authorization, signature)
+
+
 # What each purpose calls, from arguments that JSON can hold (wei as text).
 CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
     "anchor": lambda at, subject, given: calls.anchor_call(
@@ -97,6 +112,7 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
     "mint": lambda at, subject, given: calls.mint_call(
         at.token, given["account"], int(given["amount_wei"])
     ),
+    "x402": lambda at, subject, given: authorized_transfer(at, given),
     "native": lambda at, subject, given: calls.transfer_native_call(
         given["account"], int(given["amount_wei"])
     ),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -18,6 +19,7 @@ from rewards.models import (
     Account,
     EarningLine,
     Hold,
+    RefundRequest,
     Settlement,
     SplitParameters,
     StakerShare,
@@ -27,6 +29,7 @@ from rewards.models.settlements import PARTS_PER_MILLION
 from rewards.selectors.parameters import split_parameters
 from rewards.services.ledger import (
     HoldResolved,
+    InsufficientFunds,
     Leg,
     PostingDiffers,
     post,
@@ -43,7 +46,10 @@ Targets = Sequence[tuple[str, int]]  # (subject of what can be staked on, weight
 
 class RefundTooLate(Conflict):
     code = "refund_too_late"
-    message = "The refund window of this answer is over: its earnings are payable."
+    message = (
+        "The refund window of this answer is over: its earnings are payable to those who earned"
+        " them. Nothing was changed."
+    )
 
 
 class FeeOutsideHold(DomainError):
@@ -262,7 +268,8 @@ def split_stakers_part(stakers_wei: int, targets: Targets) -> dict[str, int]:
 def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
     """Give the whole fee of an answer back, while all of its earnings are still held back.
 
-    Refunding twice changes nothing. Raises `RefundTooLate` once a part is payable.
+    Refunding twice changes nothing. Raises `RefundTooLate` once a part is payable, or the window is
+    over: an answer that paid nobody has one too.
     """
     with transaction.atomic():
         settlement = (
@@ -274,16 +281,23 @@ def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
             return settlement
         lines = EarningLine.objects.select_for_update().filter(settlement=settlement).order_by("pk")
         paid_on = settlement.staker_shares.filter(payment__isnull=False)
-        if any(line.state != EarningLine.State.HOLDING for line in lines) or paid_on.exists():
+        released = any(line.state != EarningLine.State.HOLDING for line in lines)
+        if released or paid_on.exists() or timezone.now() >= refund_window_ends(settlement):
             raise RefundTooLate()
         entries = settlement.transaction.entries.select_related("account")
-        settlement.refund = post(
-            key=f"refund:{key}",
-            kind="refund",
-            legs=[(entry.account, -entry.amount_wei) for entry in entries],
-            reason=reason,
-            source_url=settlement.source_url,
-        )
+        try:
+            settlement.refund = post(
+                key=f"refund:{key}",
+                kind="refund",
+                legs=[(entry.account, -entry.amount_wei) for entry in entries],
+                reason=reason,
+                source_url=settlement.source_url,
+            )
+        except InsufficientFunds:
+            raise RefundTooLate(
+                "A part of this fee has left the account that it was paid to, so it cannot be"
+                " reversed any more."
+            ) from None
         lines.update(state=EarningLine.State.REFUNDED, moved_by=settlement.refund)
         settlement.save(update_fields=["refund"])
         record_audit(
@@ -293,6 +307,16 @@ def refund_answer(key: str, *, reason: str = "Answer refunded") -> Settlement:
             fee_wei=str(settlement.fee_wei),
         )
     return settlement
+
+
+def refund_window_ends(settlement: Settlement) -> datetime:
+    """Until when its fee can be given back: longer while a request waits for its decision."""
+    seconds = settlement.parameters.holding_seconds_in_force
+    ends: datetime = settlement.created_at + timedelta(seconds=seconds)
+    request = RefundRequest.objects.filter(
+        settlement=settlement, state=RefundRequest.State.OPEN
+    ).first()
+    return max(ends, request.decide_by) if request else ends
 
 
 def release_earnings(limit: int = 1_000) -> int:

@@ -20,11 +20,11 @@ register = template.Library()
 STATES_BY_TONE = {
     "live": "running training loading streaming active live",
     "good": "accepted approved succeeded done published verified credited claimed paid confirmed"
-    " healthy listed anchored payable executed ok",
+    " healthy listed anchored payable executed ok granted",
     "warn": "pending queued waiting holding draft paused proposed restricted"
     " needs_mapping needs_decision",
     "bad": "rejected failed cancelled revoked withdrawn voided expired retired slashed vetoed"
-    " defeated canceled error",
+    " defeated canceled error refused",
     "info": "claimable public new posted sent submitted",
 }
 TONE_BY_STATE = {state: tone for tone, states in STATES_BY_TONE.items() for state in states.split()}
