@@ -9,6 +9,7 @@ app_name = "rewards"
 urlpatterns = [
     path("", money.overview, name="overview"),
     path("statement.csv", money.statement_export, name="statement-export"),
+    path("statement.json", money.statement_json, name="statement-json"),
     path("deposits/", money.deposit_state, name="deposit-state"),
     path("claims/", money.claim_state, name="claim-state"),
     path("earnings/", money.earnings, name="earnings"),

@@ -92,6 +92,7 @@ DOORS: dict[str, Door | list[Door]] = {
     # Money
     "rewards:overview": own(),
     "rewards:statement-export": own(),
+    "rewards:statement-json": own(),
     "rewards:deposit-state": own(),
     "rewards:claim-state": own(),
     "rewards:earnings": own(),

@@ -121,21 +121,22 @@ def test_a_linked_wallet_pays_into_its_own_account(
         take(payer, terms)
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"to": "0x" + "0" * 39 + "1"}, "recipient_mismatch"),
-    ({"amount_wei": FEE - 1}, "authorization_value"),
-    ({"valid_before": int(time.time()) - 1}, "authorization_valid_before"),
-    ({"valid_before": int(time.time()) + 10}, "authorization_valid_before"),
-    ({"valid_after": int(time.time()) + 3_600}, "authorization_valid_after"),
+# The last member says that the value counts from now.
+WRONG: list[tuple[str, Any, str, bool]] = [
+    ("to", "0x" + "0" * 39 + "1", "recipient_mismatch", False),
+    ("amount_wei", FEE - 1, "authorization_value", False),
+    ("valid_before", -1, "authorization_valid_before", True),
+    ("valid_before", 10, "authorization_valid_before", True),
+    ("valid_after", 3_600, "authorization_valid_after", True),
 ]
 
 
-@pytest.mark.parametrize(("changed", "reason"), WRONG, ids=[str(w[0]) for w in WRONG])
+@pytest.mark.parametrize(("field", "value", "reason", "from_now"), WRONG)
 def test_other_terms_are_refused_and_nothing_is_queued(
-    payer: LocalAccount, terms: PaymentTerms, changed: dict[str, Any], reason: str
+    payer: LocalAccount, terms: PaymentTerms, field: str, value: Any, reason: str, from_now: bool
 ) -> None:
     with pytest.raises(PaymentRefused) as refusal:
-        check(payer, terms, **changed)
+        check(payer, terms, **{field: int(time.time()) + value if from_now else value})
     assert refusal.value.code == f"invalid_exact_evm_payload_{reason}"
     assert not ChainTransaction.objects.filter(purpose="x402").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from rewards.services.ledger import post, system_account, user_account
 from rewards.tests.conftest import OPEN, Fund
 
 pytestmark = pytest.mark.django_db
+STATEMENTS = ["/rewards/statement.csv", "/rewards/statement.json"]
 PRIVATE = ["/rewards/", "/rewards/earnings/", "/rewards/deposits/", "/rewards/claims/"]
 PUBLIC = ["/rewards/epochs/", "/rewards/status/"]
 
@@ -57,7 +59,7 @@ def epoch(db: None) -> Epoch:
     )
 
 
-@pytest.mark.parametrize("path", [*PRIVATE, "/rewards/statement.csv"])
+@pytest.mark.parametrize("path", [*PRIVATE, *STATEMENTS])
 def test_a_private_page_asks_anonymous_visitors_to_sign_in(client: Client, path: str) -> None:
     response = client.get(path)
     assert (response.status_code, "login" in response.headers["Location"]) == (302, True)
@@ -78,7 +80,7 @@ def test_a_page_shows_nothing_of_other_people(
     assert b"/receipts/1/" not in response.content
 
 
-@pytest.mark.parametrize("path", [*PRIVATE, *PUBLIC, "/rewards/statement.csv"])
+@pytest.mark.parametrize("path", [*PRIVATE, *PUBLIC, *STATEMENTS])
 def test_pages_refuse_to_be_posted_to(client: Client, stranger: User, path: str) -> None:
     client.force_login(stranger)
     assert client.post(path).status_code == 405
@@ -135,6 +137,13 @@ def test_the_statement_exports_every_entry_and_no_formula(client: Client, consum
     (row,) = csv.DictReader(content.splitlines())
     assert (row["amount_wei"], row["balance_after_wei"]) == ("5", "5")
     assert row["reason"] == "'=HYPERLINK(1)"
+    (same,) = json.loads(b"".join(client.get("/rewards/statement.json")))
+    assert same == {**row, "reason": "=HYPERLINK(1)"}
+
+
+def test_an_empty_statement_is_a_table_without_rows(client: Client, stranger: User) -> None:
+    client.force_login(stranger)
+    assert json.loads(b"".join(client.get("/rewards/statement.json"))) == []
 
 
 def test_an_epoch_page_is_public_and_a_missing_one_is_404(client: Client, epoch: Epoch) -> None:

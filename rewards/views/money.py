@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from openledger_site.accounts.models import User
-from openledger_site.core.csv_export import csv_response
+from openledger_site.core.csv_export import csv_response, json_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
@@ -89,6 +89,12 @@ def is_transaction_hash(text: str) -> bool:
 def statement_export(request: HttpRequest) -> HttpResponseBase:
     rows = selectors.statement_rows(_person(request))
     return csv_response(rows, "openledger-statement.csv")
+
+
+@require_GET
+def statement_json(request: HttpRequest) -> HttpResponseBase:
+    rows = selectors.statement_rows(_person(request))
+    return json_response(rows, "openledger-statement.json")
 
 
 @require_GET
