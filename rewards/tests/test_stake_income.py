@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
@@ -228,11 +229,13 @@ def test_a_target_that_everybody_left_in_between_is_paid_by_the_next_round(
 
 
 def test_a_refund_takes_the_part_back_before_and_is_too_late_after(
-    pay: Pay, funded: Wallets
+    pay: Pay, funded: Wallets, settings: Settings
 ) -> None:
+    settings.EARNINGS_HOLDING_SECONDS = 600
     first, second = pay((DATANET, 1)), pay((DATANET, 1))
     refund_answer(first.key)
     assert balance(Account.Kind.STAKERS) == second.stakers_wei
+    StakerShare.objects.update(matures_at=Now())
     round_ = plan_income_round()
     assert round_ is not None
     assert round_.treasury_wei == second.stakers_wei

@@ -1,24 +1,9 @@
-// data-wallet="sign-in|link|deposit|claim|delegate|propose|vote|queue|execute|cancel-vote|stake|leave-stake|take-out|collect-income": finds the wallets, lets the person choose, runs the action.
+// data-wallet names one of ACTIONS: finds the wallets, lets the person choose, runs the action.
 import { attachOnce } from "../attach.js";
+import { ACTIONS } from "./actions.js";
 import { onWalletsChange, wallets } from "./discovery.js";
 import { Status } from "./status.js";
 
-const ACTIONS = {
-  "sign-in": () => import("./sign_in.js").then((module) => module.signIn),
-  link: () => import("./sign_in.js").then((module) => module.signIn),
-  deposit: () => import("./deposit.js").then((module) => module.deposit),
-  claim: () => import("./claim.js").then((module) => module.claim),
-  delegate: () => import("./govern.js").then((module) => module.delegate),
-  propose: () => import("./govern.js").then((module) => module.propose),
-  vote: () => import("./govern.js").then((module) => module.vote),
-  queue: () => import("./govern.js").then((module) => module.queue),
-  execute: () => import("./govern.js").then((module) => module.execute),
-  "cancel-vote": () => import("./govern.js").then((module) => module.cancel),
-  stake: () => import("./stake.js").then((module) => module.stake),
-  "leave-stake": () => import("./stake.js").then((module) => module.leave),
-  "take-out": () => import("./stake.js").then((module) => module.takeOut),
-  "collect-income": () => import("./stake.js").then((module) => module.collect),
-};
 const NONE = "No wallet was found in this browser. Install one, then reload this page.";
 
 class WalletAction {
@@ -51,9 +36,7 @@ class WalletAction {
 
   entry({ info, provider }) {
     const item = document.createElement("li");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button";
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "button" });
     // Announced icons are data: URLs by EIP-6963; anything else would call another site.
     if (info.icon?.startsWith("data:image/")) button.append(Object.assign(new Image(), { src: info.icon, alt: "" }));
     button.append(info.name);
