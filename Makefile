@@ -55,6 +55,7 @@ test: setup-dev ## the whole suite
 	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_governance.py
+	$(PYTHON) -m pytest e2e/test_stakes.py
 	$(PYTHON) -m pytest e2e/test_must_hold.py
 
 test-slow: setup-dev ## what needs more than a minute a test
