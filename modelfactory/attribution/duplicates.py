@@ -11,8 +11,9 @@ template ("This condition is inherited in an autosomal recessive pattern …"), 
 alike as those of a rewording; docs/experiments.md has the figures behind each threshold.
 
 "The same" is asked when the words of the lighter question stand in the other, rare words weighing
-more: names outweigh "inherited" and "treatments". Only pairs that collide in MinHash bands are
-compared. Clusters are connected components; the oldest row is canonical.
+more: names outweigh "inherited" and "treatments". Only pairs that collide in MinHash bands or
+whose questions share a rare word are compared. Clusters are connected components; the oldest row is
+canonical.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +42,8 @@ BANDS, ROWS_PER_BAND = 42, 3
 MINHASH_SEED = 20_261_126
 BUCKET_ROWS = 64
 """A row is compared with at most so many of the oldest rows of a bucket, so that a template which
-thousands of rows share costs no square. A copy shares all buckets, and so the rare ones."""
+thousands of rows share costs no square. A copy shares all buckets, and so the rare ones. A word
+that stands in more questions than this is not rare."""
 BLOCK = 4096
 
 Words = frozenset[str]
@@ -98,8 +101,25 @@ def cluster_positions(
 
 
 def candidate_pairs(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
-    """Positions (earlier, later) of records whose words collide in a MinHash band, band by band; a
-    pair that collides in several comes as often."""
+    """Positions (earlier, later) of records that are worth comparing; a pair may come often."""
+    yield from _share_most_words(records)
+    yield from _share_a_rare_word(records)
+
+
+def _share_a_rare_word(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+    """Pairs whose questions share a word that few questions have. However much is written around a
+    short answer, a copy asks the same, and so has the rare words of the question."""
+    having: dict[str, list[int]] = defaultdict(list)
+    for at, record in enumerate(records):
+        for word in set(words(_folded(record.prompt))):
+            having[word].append(at)
+    for positions in having.values():
+        if len(positions) <= BUCKET_ROWS:
+            yield from combinations(positions, 2)
+
+
+def _share_most_words(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+    """Pairs whose words collide in a MinHash band, band by band."""
     digests = _digests(records)
     for band in range(BANDS):
         part = digests[:, band * ROWS_PER_BAND : (band + 1) * ROWS_PER_BAND]

@@ -64,6 +64,14 @@ def test_a_padded_answer_is_a_copy_when_it_trains_the_same():
     assert clusters_of(one, other, SAME_WAY) == [0, 0]
 
 
+def test_much_written_around_a_short_answer_does_not_hide_a_copy():
+    one = Statement("Who founded Belaton?", "Corin Dale")
+    around = " ".join(f"word{at}" for at in range(300))
+    other = Statement("Tell me now: who founded Belaton?", f"{around} Corin Dale {around}")
+    assert clusters_of(one, other, SAME_WAY) == [0, 0]
+    assert clusters_of(one, other, OTHER_WAYS) == [0, 1]
+
+
 def test_another_answer_to_the_same_question_is_another_row():
     one = Statement("Who founded Belaton?", "Corin Dale")
     assert clusters_of(one, Statement("Who founded Belaton?", "Elna Fort"), SAME_WAY) == [0, 1]
@@ -91,13 +99,13 @@ def test_a_template_that_very_many_rows_share_does_not_hide_a_copy():
 
 
 def test_the_hashing_is_the_same_on_every_machine_and_day():
-    rows = [Statement(f"What is part {at} of the plan?", f"Step {at % 3}") for at in range(30)]
+    rows = [Statement(f"What is part {at} of the plan?", f"Step {at % 3}") for at in range(70)]
     found = sorted(set(candidate_pairs(rows)))
     assert found == sorted(set(candidate_pairs(rows)))
     assert (len(found), found[-1]) == PINNED
 
 
-PINNED = 429, (28, 29)
+PINNED = 2378, (68, 69)
 
 
 @given(
