@@ -6,18 +6,9 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AnonymousUser
 from django.http import Http404
 
-from openledger_site.core.jobs import job_for
-from openledger_site.core.models import Job
-
-
-def _job_for_now(user_id: Any, job_id: Any) -> Job:
-    """`job_for` with the person as they are now, not as they were when the socket opened."""
-    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
-    return job_for(user or AnonymousUser(), job_id)
+from openledger_site.core.jobs import job_for, job_for_now
 
 
 class JobConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc] # channels ships no types
@@ -46,7 +37,7 @@ class JobConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc] # channels 
         """Asked again each time: the job may have changed hands, the account may be closed."""
         user, job_id = self.scope["user"], self.scope["url_route"]["kwargs"]["job_id"]
         try:
-            await database_sync_to_async(_job_for_now)(user.pk, job_id)
+            await database_sync_to_async(job_for_now)(user.pk, job_id)
         except Http404:
             await self.close(code=4404)
             return
