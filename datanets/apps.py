@@ -7,9 +7,15 @@ class DatanetsConfig(AppConfig):
     name = "datanets"
 
     def ready(self) -> None:
-        from datanets.selectors import stake_subjects
+        from datanets.selectors import describe_anchors, stake_subjects, visible_anchor_ids
         from datanets.services.appoint_curator import appoint_curator
-        from rewards.services import register_curator_appointment, register_stake_subject
+        from rewards.services import (
+            AnchorNames,
+            register_anchor_names,
+            register_curator_appointment,
+            register_stake_subject,
+        )
 
         register_curator_appointment(appoint_curator)
         register_stake_subject("datanet", stake_subjects)
+        register_anchor_names(AnchorNames(visible_anchor_ids, describe_anchors))

@@ -341,6 +341,8 @@ def close_epoch(walk: Walk) -> None:
     page.get_by_role("button", name="Close the epoch").click()
     page.wait_for_url(re.compile(r"/rewards/epochs/\d+/"))
     walk.paths["epoch"] = path_of(page)
+    paid = walk.wallets["Ada"].address
+    walk.paths["address"] = path_of(walk.people["Cleo"].visit(f"/rewards/explorer/?q={paid}"))
     walk.look("Cleo", "epoch, closed")
 
 

@@ -259,6 +259,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,
     },
+    "compare the contracts' code": {"task": "rewards.read_contracts", "schedule": 300.0},
     "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }

@@ -40,6 +40,14 @@ def read_governance() -> None:
         logger.warning("votes not read: %s", problem)
 
 
+@shared_task(name="rewards.read_contracts", queue="chain", expires=60)
+def read_contracts() -> None:
+    try:
+        services.read_contracts()
+    except (ChainError, DomainError) as problem:
+        logger.warning("code of the contracts not compared: %s", problem)
+
+
 @shared_task(name="rewards.pay_stakers", queue="chain", expires=10)
 def pay_stakers() -> None:
     try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import governance, money, stakes
+from rewards.views import explorer, governance, money, stakes
 
 app_name = "rewards"
 urlpatterns = [
@@ -17,6 +17,10 @@ urlpatterns = [
     path("epochs/close/", money.epoch_close, name="epoch-close"),
     path("epochs/<int:number>/", money.epoch_detail, name="epoch-detail"),
     path("epochs/<int:number>/leaves.json", money.epoch_leaves, name="epoch-leaves"),
+    path("explorer/", explorer.overview, name="explorer"),
+    path("explorer/anchors/", explorer.anchor_list, name="anchor-list"),
+    path("explorer/contracts/", explorer.contract_list, name="contract-list"),
+    path("explorer/addresses/<str:address>/", explorer.address_detail, name="address-detail"),
     path("governance/", governance.proposal_list, name="governance"),
     path("governance/power/", governance.voting_power, name="voting-power"),
     path("governance/found/", governance.proposal_found, name="proposal-found"),

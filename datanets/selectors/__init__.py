@@ -13,6 +13,7 @@ from datanets.selectors.access import (
     datanet_for_owner,
     datanet_for_reviewer,
     datanet_list,
+    describe_anchors,
     entry_for,
     last_batch_of,
     readable_by,
@@ -27,6 +28,7 @@ from datanets.selectors.access import (
     stake_subjects,
     trainable_by,
     version_for,
+    visible_anchor_ids,
     visible_to,
 )
 from datanets.selectors.access_log import access_log, datanet_for_log, log_lines
@@ -128,6 +130,7 @@ __all__ = [
     "datanet_for_reviewer",
     "datanet_list",
     "datanets_of_records",
+    "describe_anchors",
     "entry_for",
     "evaluation_rows",
     "flag_counts",
@@ -175,6 +178,7 @@ __all__ = [
     "version_for_reader",
     "version_for_training",
     "versions_for_training",
+    "visible_anchor_ids",
     "visible_to",
     "waiting_requests",
     "withdrawn_training_records",

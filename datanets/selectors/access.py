@@ -288,6 +288,25 @@ def version_for(user: Any, public_id: Any) -> Version:
     return found
 
 
+def _anchored(user: Any) -> QuerySet[Version]:
+    """As `version_for`: whoever sees a Datanet sees which versions it has."""
+    return Version.objects.filter(datanet__in=visible_to(user), anchor__isnull=False)
+
+
+def visible_anchor_ids(user: Any) -> QuerySet[Version, Any]:
+    return _anchored(user).values("anchor_id")
+
+
+def describe_anchors(user: Any, ids: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Name and page of the versions behind anchors, of those that this person may see."""
+    rows = _anchored(user).filter(anchor_id__in=ids).select_related("datanet")
+    return {
+        row.anchor_id: (f"{row.datanet.name}, version {row.number}", row.get_absolute_url())
+        for row in rows
+        if row.anchor_id is not None
+    }
+
+
 def entry_for(user: Any, version: Version, record_id: Any) -> VersionRecord:
     """A row's place in a version, for somebody who may see the row."""
     rows = VersionRecord.objects.filter(

@@ -46,7 +46,7 @@ from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import Lease
 from openledger_site.core.models import Job
-from rewards.models import Account, Epoch, Proposal, SlashCase
+from rewards.models import Account, Epoch, EpochPayout, Proposal, SlashCase
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -235,6 +235,10 @@ def _close_epoch(things: SimpleNamespace) -> None:
         number=1, root="0x" + "a" * 64, leaves=1, amount_wei=1, total_wei=1,
         leaf_file=store_bytes(b'{"leaves": []}'), distributor="0x" + "1" * 40, chain_id=31337,
         transaction=row,
+    )  # fmt: skip
+    things.payout = EpochPayout.objects.create(
+        epoch=things.epoch, user=things.datanet.owner, address="0x" + "8" * 40, amount_wei=1,
+        cumulative_wei=1,
     )  # fmt: skip
 
 

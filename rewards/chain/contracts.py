@@ -71,6 +71,20 @@ class Addresses:
     def has_governance(self) -> bool:
         return bool(self.governor)
 
+    def by_name(self) -> dict[str, str]:
+        """The address of each contract that is there, by the name of its source."""
+        named = {
+            "OpenToken": self.token,
+            "DepositEscrow": self.escrow,
+            "CumulativeMerkleDistributor": self.distributor,
+            "AnchorRegistry": self.anchors,
+            "OpenStaking": self.staking,
+            "ProtocolParameters": self.parameters,
+            "OpenGovernor": self.governor,
+            "GovernanceTimelock": self.timelock,
+        }
+        return {name: address for name, address in named.items() if address}
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from rewards.models.chain import Anchor, ChainCursor, ChainTransaction, Claim, Deposit
+from rewards.models.chain import (
+    Anchor,
+    ChainCursor,
+    ChainTransaction,
+    Claim,
+    ContractReading,
+    Deposit,
+)
 from rewards.models.governance import (
     CuratorDecision,
     GovernanceReading,
@@ -34,6 +41,7 @@ __all__ = [
     "ChainCursor",
     "ChainTransaction",
     "Claim",
+    "ContractReading",
     "CuratorDecision",
     "Deposit",
     "EarningLine",

@@ -191,6 +191,27 @@ class ChainTransaction(models.Model):
         return f"{self.purpose} {self.subject} ({self.state})"
 
 
+class ContractReading(models.Model):
+    """Whether the code at one of our addresses is the code we compiled, as last read."""
+
+    chain_id = models.BigIntegerField()
+    address = models.CharField(max_length=42)
+    name = models.CharField(max_length=60)
+    is_same_code = models.BooleanField()
+    constants = models.PositiveIntegerField(help_text="Values that the constructor filled in.")
+    source_hash = models.CharField(max_length=64)
+    read_block = models.BigIntegerField()
+    read_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["chain_id", "address"], name="contract_reading_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.address}"
+
+
 class Anchor(models.Model):
     """A Merkle root over `count` things that goes on chain under a subject's name."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
+from rewards.selectors.anchors import AnchorNames, register_anchor_names
 from rewards.selectors.parameters import split_parameters
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import ContractsMissing
+from rewards.services.contract_readings import read_contracts
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
 from rewards.services.governance import carry_out_decisions, register_curator_appointment
@@ -53,6 +55,7 @@ from rewards.services.stake_income import advance_income, pay_stakers, plan_inco
 from rewards.services.stakes import name_target
 
 __all__ = [
+    "AnchorNames",
     "ContractsMissing",
     "HoldResolved",
     "InsufficientFunds",
@@ -92,10 +95,12 @@ __all__ = [
     "post",
     "post_many",
     "raise_refusals",
+    "read_contracts",
     "read_governance",
     "reconcile",
     "refund_answer",
     "refund_window_ends",
+    "register_anchor_names",
     "register_curator_appointment",
     "register_reconcile_check",
     "register_stake_subject",

@@ -1,0 +1,197 @@
+"""Public reads of the whole network: sums over the books, look-ups, and what one address was paid.
+
+Whatever is hidden is left out of the query; a look-up answers hidden and unknown things alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from django.conf import settings
+from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models.functions import TruncMonth
+from django.http import Http404
+from django.urls import reverse
+
+from rewards.chain.artifacts import CONTRACTS_FOLDER
+from rewards.chain.contracts import Addresses
+from rewards.models import (
+    ChainTransaction,
+    Claim,
+    ContractReading,
+    EarningLine,
+    Epoch,
+    EpochPayout,
+    Settlement,
+    StakingReading,
+)
+from rewards.selectors.anchors import described, visible_anchors
+
+MONTHS_SHOWN = 12
+_HASH, _ADDRESS = re.compile(r"0x[0-9a-f]{64}"), re.compile(r"0x[0-9a-fA-F]{40}")
+_PARTS = ("fee_wei", "contributors_wei", "builder_wei", "stakers_wei")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Paid answers and where their fees went, in wei; the rest went to platform and reserve."""
+
+    answers: int
+    fee_wei: int
+    contributors_wei: int
+    builder_wei: int
+    stakers_wei: int
+    month: datetime | None = None
+
+    @property
+    def rest_wei(self) -> int:
+        parts = self.contributors_wei + self.builder_wei + self.stakers_wei
+        return self.fee_wei - parts
+
+
+@dataclass(frozen=True)
+class Network:
+    """All of it since the beginning; `people` earned something, `claimed_wei` is in wallets."""
+
+    flow: Flow
+    people: int
+    claimed_wei: int
+    staked_wei: int
+
+
+@dataclass(frozen=True)
+class ContractLine:
+    """One contract of ours; `reading` is None until its code was compared."""
+
+    name: str
+    address: str
+    chain_id: int
+    source: str
+    reading: ContractReading | None
+
+
+@dataclass(frozen=True)
+class AddressPay:
+    """What an address was given by epochs and what it claimed, as the public leaf lists say."""
+
+    address: str
+    total_wei: int
+    claimed_wei: int
+    payouts: QuerySet[EpochPayout]
+
+    @property
+    def open_wei(self) -> int:
+        return self.total_wei - self.claimed_wei
+
+
+def _paid_answers() -> QuerySet[Settlement]:
+    return Settlement.objects.filter(fee_wei__gt=0, refund__isnull=True)
+
+
+def _flow(sums: Mapping[str, Any], month: datetime | None = None) -> Flow:
+    fee, contributors, builder, stakers = (int(sums[f"sum_{part}"] or 0) for part in _PARTS)
+    return Flow(sums["answers"], fee, contributors, builder, stakers, month)
+
+
+def _sums() -> dict[str, Any]:
+    return {"answers": Count("pk"), **{f"sum_{part}": Sum(part) for part in _PARTS}}
+
+
+def network() -> Network:
+    staking = StakingReading.objects.filter(chain_id=settings.CHAIN_ID).first()
+    claimed = Claim.objects.filter(state=Claim.State.PAID).aggregate(wei=Sum("amount_wei"))["wei"]
+    earned = EarningLine.objects.exclude(state=EarningLine.State.REFUNDED)
+    return Network(
+        _flow(_paid_answers().aggregate(**_sums())),
+        earned.aggregate(people=Count("user", distinct=True))["people"],
+        int(claimed or 0),
+        staking.total_staked_wei if staking else 0,
+    )
+
+
+def months() -> list[Flow]:
+    """The last months with a paid answer, newest first."""
+    rows = (
+        _paid_answers()
+        .annotate(month=TruncMonth("created_at"))
+        .values("month")
+        .annotate(**_sums())
+        .order_by("-month")[:MONTHS_SHOWN]
+    )
+    return [_flow(cast(Mapping[str, Any], row), row["month"]) for row in rows]
+
+
+def contract_lines(addresses: Addresses) -> list[ContractLine]:
+    read = ContractReading.objects.filter(chain_id=addresses.chain_id)
+    readings = {reading.address: reading for reading in read}
+    return [
+        ContractLine(
+            name,
+            address,
+            addresses.chain_id,
+            f"{CONTRACTS_FOLDER.parent.name}/{CONTRACTS_FOLDER.name}/src/{name}.sol",
+            readings.get(address),
+        )
+        for name, address in addresses.by_name().items()
+    ]
+
+
+def address_pay(address: str) -> AddressPay:
+    """404 for an address that no epoch paid."""
+    paid = EpochPayout.objects.filter(address__iexact=address, epoch__chain_id=settings.CHAIN_ID)
+    total = paid.aggregate(wei=Sum("amount_wei"))["wei"]
+    if total is None:
+        raise Http404("No such address.")
+    claims = Claim.objects.filter(address__iexact=address, chain_id=settings.CHAIN_ID)
+    claimed = claims.exclude(state=Claim.State.VOIDED).aggregate(wei=Sum("amount_wei"))["wei"]
+    rows = paid.select_related("epoch").order_by("-epoch__number")
+    written = rows.values_list("address", flat=True)[0]
+    return AddressPay(written, int(total), int(claimed or 0), rows)
+
+
+def look_up(user: Any, text: str, addresses: Addresses | None) -> str:
+    """The address of the page about a root, transaction, leaf list, address or epoch number, or ""
+    where there is none that this person may see."""
+    sought = text.strip()
+    if sought.isdecimal() and len(sought) < 10:
+        return _epoch_page(Q(number=int(sought)))
+    if _ADDRESS.fullmatch(sought):
+        return _address_page(sought, addresses)
+    sought = sought.lower()
+    if re.fullmatch(r"[0-9a-f]{64}", sought) and (page := _epoch_page(Q(leaf_file=sought))):
+        return page
+    sought = sought if sought.startswith("0x") else f"0x{sought}"
+    if not _HASH.fullmatch(sought):
+        return ""
+    return _epoch_page(Q(root=sought)) or _sent_page(user, sought)
+
+
+def _epoch_page(condition: Q) -> str:
+    epoch = Epoch.objects.filter(condition).order_by("-number").first()
+    return reverse("rewards:epoch-detail", args=[epoch.number]) if epoch else ""
+
+
+def _address_page(address: str, addresses: Addresses | None) -> str:
+    if addresses and address.lower() in map(str.lower, addresses.by_name().values()):
+        return reverse("rewards:contract-list")
+    if EpochPayout.objects.filter(address__iexact=address).exists():
+        return reverse("rewards:address-detail", args=[address])
+    return ""
+
+
+def _sent_page(user: Any, sought: str) -> str:
+    """A root, or the transaction that carries an anchor or an epoch."""
+    hashes = Q(transaction_hash=sought) | Q(earlier_hashes__contains=[sought])
+    anchors = visible_anchors(user).filter(
+        Q(root=sought) | Q(chain_transaction__in=ChainTransaction.objects.filter(hashes))
+    )
+    for _, _, url in described(user, list(anchors[:1])):
+        return url
+    sent = ChainTransaction.objects.filter(hashes, subject__startswith="epoch:")
+    for row in sent[:1]:
+        return _epoch_page(Q(number=int(row.subject.split(":")[1])))
+    return ""
