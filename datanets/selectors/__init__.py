@@ -67,6 +67,7 @@ from datanets.selectors.learning import (
     versions_for_training,
     withdrawn_training_records,
 )
+from datanets.selectors.provenance import last_provenance_of
 from datanets.selectors.quality import (
     APPEAL_DAYS,
     ReviewQuality,
@@ -140,6 +141,7 @@ __all__ = [
     "grants_of",
     "is_senior",
     "last_batch_of",
+    "last_provenance_of",
     "log_lines",
     "may_appeal",
     "may_read_some",
