@@ -161,6 +161,15 @@ def test_withdrawal_forgets_the_answers_and_their_sums(datanet, contributor, own
     assert (told["synthetic_rows"], told["rows_by_source"]) == (0, {"none": 1})
 
 
+def test_a_file_that_forbids_training_is_refused_with_the_remedy(as_user, datanet, contributor):
+    marked = SimpleUploadedFile("a.jsonl", jsonl([{**ROWS[0], "tdm-reservation": 1}]))
+    answer = as_user(contributor).post(page_of(datanet), {**form(), "file": marked})
+    assert answer.status_code == 422
+    assert b"tdm-reservation is 1, in row 1" in answer.content
+    assert b"Ask whoever holds the rights" in answer.content
+    assert not Contribution.objects.exists()
+
+
 def test_programs_say_and_read_it_too(as_user, datanet, contributor):
     url = reverse("datanets:api-contribution-list", args=[datanet.slug])
     given = as_user(contributor).post(url, form(**PUBLISHED))
