@@ -260,6 +260,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,
     },
+    "delete contributions that nobody decided about": {
+        "task": "datanets.expire_undecided",
+        "schedule": 600.0,
+    },
     "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }

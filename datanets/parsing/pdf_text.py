@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 from datanets.parsing.marks import refuse_marked_metadata
 from datanets.parsing.plain_text import pieces
@@ -92,7 +92,7 @@ def _said_about_itself(reader: PdfReader) -> Iterator[tuple[str, bytes]]:
 
 
 def _information(reader: PdfReader) -> bytes:
-    facts = reader.metadata or {}
+    facts: Mapping[str, Any] = reader.metadata or {}
     return "\n".join(f"{str(key).lstrip('/')}: {value}" for key, value in facts.items()).encode()
 
 
