@@ -13,7 +13,7 @@ from datanets.provenance import NAMES, mistake_in
 
 _ASKED = ("source", "method")
 _FOLDED = (
-    "made_by", "origin", "made_from", "made_to", "intended_use", "other_rights", "consent",
+    "origin", "made_from", "made_to", "intended_use", "other_rights", "consent",
     "consent_evidence", "privacy_means",
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ class ProvenanceForm(forms.Form):
         "Whose are these rows?",
         _SOURCES,
         "Choose",
-        widget=forms.Select(attrs={"required": True}),
+        error_messages={"required": "Say whose rows they are."},
     )
     source_name = forms.CharField(
         required=False,
@@ -65,7 +65,7 @@ class ProvenanceForm(forms.Form):
         "How were they made?",
         Provenance.Method.choices,
         "Choose",
-        widget=forms.Select(attrs={"required": True}),
+        error_messages={"required": "Say how the rows were made."},
     )
     made_by = forms.CharField(
         required=False,
@@ -102,15 +102,13 @@ class ProvenanceForm(forms.Form):
         help_text="For example: names removed, dates shifted, only totals kept.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in _ASKED:
+            self.fields[name].required = not self.is_bound or name in self.data
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        words = {
-            "source": "Say whose rows they are.",
-            "method": "Say how the rows were made.",
-        }
-        for name in _ASKED:
-            if name in self.data and not data.get(name) and name not in self.errors:
-                self.add_error(name, words[name])
         mistake = mistake_in(data, timezone.now().date())
         if mistake and mistake[0] not in self.errors:
             self.add_error(*mistake)

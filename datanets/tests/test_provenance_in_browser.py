@@ -54,7 +54,7 @@ def test_the_browser_insists_on_the_two_questions(page):
     assert page.locator("#id_source:invalid, #id_method:invalid").count() == 2
 
 
-def test_what_is_missing_opens_the_fold_and_the_answers_are_remembered(page, tmp_path: Path):
+def test_what_is_missing_is_asked_and_the_answers_are_remembered(page, tmp_path: Path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(jsonl(ROWS))
 
@@ -67,9 +67,9 @@ def test_what_is_missing_opens_the_fold_and_the_answers_are_remembered(page, tmp
     page.get_by_label("How were they made?").select_option("synthetic")
     send()
     maker = page.get_by_label("Which program or AI model made them")
-    expect(maker).to_be_visible()
     expect(page.get_by_text("Name the program or AI model that made them.")).to_be_visible()
     maker.fill("Small model 2")
+    page.get_by_text("More about where they come from").click()
     page.get_by_label("Country or region they come from").fill("Austria")
     send()
     page.wait_for_url("**/contributions/**")
