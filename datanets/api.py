@@ -23,6 +23,7 @@ from rest_framework.views import APIView
 from datanets import selectors, services
 from datanets.forms import ContributeForm, DatanetForm, VersionForm
 from datanets.models import Contribution, Datanet
+from datanets.provenance_forms import provenance_in
 from datanets.serializers import ContributionSerializer, DatanetSerializer, VersionSerializer
 from datanets.services import UploadTooLarge
 from datanets.uploads import refuse_long_body, upload_on_disk
@@ -134,6 +135,7 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
             agreed=data["agree"],
             title=data["title"],
             look_first=data["look_first"],
+            provenance=provenance_in(data),
         )
     status = 202 if contribution.state in Contribution.UNSENT else 201
     return Response(ContributionSerializer(contribution).data, status=status)

@@ -43,6 +43,7 @@ class Facts:
     versions: int
     rows_waiting: int
     has_samples: bool
+    rows_of_known_source: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +97,23 @@ def completeness(facts: Facts) -> Completeness:
             f"Write guidelines of {GUIDELINES_WORDS_MIN} words or more", "guidelines",
         ),
         Item(
-            f"{ROWS_MIN} accepted rows", 8, rows >= ROWS_MIN,
+            f"{ROWS_MIN} accepted rows", 7, rows >= ROWS_MIN,
             f"Gather {max(0, ROWS_MIN - rows)} more accepted rows", "contribute",
         ),
         Item(
             f"Rows of {CONTRIBUTORS_MIN} people", 4, people >= CONTRIBUTORS_MIN,
             "Invite a second contributor", "members",
         ),
-        Item("A version", 10, facts.versions > 0, "Cut the first version", "version"),
         Item(
-            "No row waits", 5, not facts.rows_waiting,
+            "Source and method of most rows", 5, 10 * facts.rows_of_known_source >= 9 * rows > 0,
+            "Ask contributors to say where rows come from (9 of 10 rows)", "contribute",
+        ),
+        Item("A version", 8, facts.versions > 0, "Cut the first version", "version"),
+        Item(
+            "No row waits", 4, not facts.rows_waiting,
             f"Review the {facts.rows_waiting:,} rows that wait", "review",
         ),
-        Item("Samples", 5, facts.has_samples, "Mark a few rows as samples", "samples"),
+        Item("Samples", 4, facts.has_samples, "Mark a few rows as samples", "samples"),
     ]  # fmt: skip
     return Completeness(tuple(items))
 

@@ -7,15 +7,16 @@ when its owner withdraws it, so that no file of it could keep its checksum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.urls import reverse
 
 from datanets.citation import cite
 from datanets.completeness import CARD_QUESTIONS
+from datanets.facets import UNKNOWN, Counts
 from datanets.licences import LICENCE_URLS
 from datanets.models import DatanetCard, Version
+from datanets.provenance import synthetic_rows, time_frame, value_in_words
 
 CONTENT_TYPE = "application/ld+json"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
@@ -72,12 +73,15 @@ _FIELDS = {
 
 
 def croissant(
-    version: Version, *, card: DatanetCard | None, licences: Mapping[str, int], site: str
+    version: Version, *, card: DatanetCard | None, counts: Counts, site: str
 ) -> dict[str, Any]:
-    """`licences` counts the rows by licence; `site` is scheme and host, without a final slash."""
+    """`counts` are of the version's rows that are still there; `site` is scheme and host,
+    without a final slash.
+    """
     datanet = version.datanet
     page = site + version.get_absolute_url()
     manifest = reverse("datanets:version-manifest", args=[version.public_id])
+    licences = counts.by["licence"]
     keys = sorted(licences, key=lambda key: -licences[key]) or [datanet.licence]
     described = {
         "@context": CONTEXT,
@@ -108,7 +112,32 @@ def croissant(
         ],
         "recordSet": [_record_set()],
     }
-    return described | _from_card(card)
+    return described | _from_contributors(counts) | _from_card(card)
+
+
+def _from_contributors(counts: Counts) -> dict[str, Any]:
+    """What contributors said of their rows: times, places, methods, and rows by each answer."""
+    told: dict[str, Any] = {
+        "additionalProperty": [
+            {
+                "@type": "PropertyValue",
+                "propertyID": facet,
+                "name": f"Rows by {facet}: {value_in_words(facet, value)}",
+                "value": rows,
+            }
+            for facet in ("source", "method", "consent")
+            for value, rows in counts.by[facet].most_common()
+        ]
+        + [{"@type": "PropertyValue", "name": "Synthetic rows", "value": synthetic_rows(counts)}]
+    }
+    methods = [one for one in counts.by["method"] if one != UNKNOWN]
+    if methods:
+        told["rai:dataCollectionType"] = [value_in_words("method", one) for one in methods]
+    if frame := time_frame(counts):
+        told["rai:dataCollectionTimeframe"] = frame
+    if places := [one for one in counts.by["origin"] if one != UNKNOWN]:
+        told["spatialCoverage"] = places
+    return told
 
 
 def citation_of(version: Version, site: str) -> Any:

@@ -1,4 +1,4 @@
-"""What rows are counted and filtered by: six facets, their values and the words for them. Pure."""
+"""What rows are counted and filtered by: facets, their values and the words for them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from datanets.models import Record
 
 # Characters of a whole row at which a new bucket begins.
 LENGTH_EDGES = (50, 100, 200, 500, 1_000, 2_000, 5_000)
-FACETS = ("length", "kind", "language", "licence", "label", "contributor")
+PROVENANCE = ("source", "method", "origin", "consent", "made_from", "made_to")
+"""Told on the page and to machines, and no filter of the viewer."""
+FACETS = ("length", "kind", "language", "licence", "label", "contributor", *PROVENANCE)
 UNKNOWN = "none"
 """In an address: the language was not judged; the row carries no label."""
 # The languages that py3langid knows best, by name; others are shown by their code.

@@ -18,6 +18,7 @@ from datanets.models import (
     Review,
 )
 from datanets.parsing.shapes import SYNONYMS
+from datanets.provenance_forms import ProvenanceForm
 
 PASTE_CHARACTERS_MAX = 1_000_000
 
@@ -54,7 +55,7 @@ class DatanetForm(forms.ModelForm[Datanet]):
         }
 
 
-class ContributeForm(forms.Form):
+class ContributeForm(ProvenanceForm):
     """A file, at once or in parts, a pasted text, or one question with its answer: one of them."""
 
     # An empty file is refused by the sandbox, in its words.

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from datanets.models import Contribution, Datanet, ResumableUpload, Version
+from datanets.provenance import provenance_of
 
 
 class DatanetSerializer(serializers.ModelSerializer[Datanet]):
@@ -34,6 +35,8 @@ class ContributionSerializer(serializers.ModelSerializer[Contribution]):
     id = serializers.UUIDField(source="public_id", read_only=True)
     datanet = serializers.SlugRelatedField[Datanet](slug_field="slug", read_only=True)
     job = serializers.UUIDField(source="job_id", read_only=True)
+    provenance = serializers.SerializerMethodField()
+    expires_at = serializers.DateTimeField(read_only=True)
     url = serializers.CharField(source="get_absolute_url", read_only=True)
 
     class Meta:
@@ -44,6 +47,7 @@ class ContributionSerializer(serializers.ModelSerializer[Contribution]):
             "title",
             "state",
             "licence",
+            "provenance",
             "file_digest",
             "size_bytes",
             "rows_read",
@@ -51,9 +55,13 @@ class ContributionSerializer(serializers.ModelSerializer[Contribution]):
             "rows_rejected",
             "report",
             "job",
+            "expires_at",
             "created_at",
             "url",
         ]
+
+    def get_provenance(self, contribution: Contribution) -> dict[str, Any]:
+        return provenance_of(contribution)
 
 
 class ResumableUploadSerializer(serializers.ModelSerializer[ResumableUpload]):

@@ -15,3 +15,8 @@ def mail_about_grant(grant_id: int, state: str) -> None:
 @shared_task(name="datanets.expire_uploads", expires=60)
 def expire_uploads() -> None:
     services.expire_uploads()
+
+
+@shared_task(name="datanets.expire_undecided", expires=60)
+def expire_undecided() -> None:
+    services.expire_undecided()

@@ -154,6 +154,7 @@ UPLOAD_SIZE_MAX_BYTES = env.int("UPLOAD_SIZE_MAX_BYTES", default=512 << 20)
 UPLOAD_RESUMABLE_MAX_BYTES = env.int("UPLOAD_RESUMABLE_MAX_BYTES", default=5 << 30)
 UPLOAD_QUOTA_BYTES = env.int("UPLOAD_QUOTA_BYTES", default=20 << 30)
 UPLOAD_EXPIRY_SECONDS = env.int("UPLOAD_EXPIRY_SECONDS", default=86_400)
+CONTRIBUTION_UNDECIDED_DAYS = env.int("CONTRIBUTION_UNDECIDED_DAYS", default=30)
 # By somebody new to a Datanet; ten times as many by who is known there, any number by the trusted.
 CONTRIBUTIONS_AN_HOUR = env.int("CONTRIBUTIONS_AN_HOUR", default=30)
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")
@@ -260,6 +261,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
     },
     "compare the contracts' code": {"task": "rewards.read_contracts", "schedule": 300.0},
+    "delete contributions that nobody decided about": {
+        "task": "datanets.expire_undecided",
+        "schedule": 600.0,
+    },
     "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any
 
 import pgtrigger
@@ -16,10 +17,11 @@ from django.urls import reverse
 from datanets.licences import licence_choices
 from datanets.models.data_key import DataKey
 from datanets.models.datanet import Datanet
+from datanets.models.provenance import Provenance, provenance_constraints
 from openledger_site.core.models import Job
 
 
-class Contribution(models.Model):
+class Contribution(Provenance):
     """One submission by one contributor to one Datanet, holding records."""
 
     class State(models.TextChoices):
@@ -60,6 +62,8 @@ class Contribution(models.Model):
     rows_rejected = models.PositiveIntegerField(default=0)
     report = models.JSONField(default=dict, blank=True)
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # Since when it waits for its contributor; the database keeps it, and empties it.
+    undecided_since = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -73,6 +77,31 @@ class Contribution(models.Model):
                 condition=models.Q(file_kept=True) | models.Q(file_key__isnull=True),
                 name="destroyed_file_has_no_key",
             ),
+            *provenance_constraints(),
+        ]
+        indexes = [
+            models.Index(
+                fields=["undecided_since"],
+                condition=models.Q(undecided_since__isnull=False),
+                name="contribution_undecided",
+            )
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="undecided_contribution_says_since_when",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                func="""
+                    IF NEW.state NOT IN ('needs_mapping', 'needs_decision') THEN
+                        NEW.undecided_since = NULL;
+                    ELSIF OLD IS NULL OR OLD.state <> NEW.state THEN
+                        NEW.undecided_since = now();
+                    ELSE
+                        NEW.undecided_since = COALESCE(NEW.undecided_since, OLD.undecided_since);
+                    END IF;
+                    RETURN NEW;
+                """,
+            )
         ]
 
     def __str__(self) -> str:
@@ -87,6 +116,12 @@ class Contribution(models.Model):
     @property
     def waiting(self) -> bool:
         return self.state in (self.State.RECEIVED, self.State.PARSING)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it is deleted, if its contributor decides nothing until then."""
+        days = timedelta(days=settings.CONTRIBUTION_UNDECIDED_DAYS)
+        return None if self.undecided_since is None else self.undecided_since + days
 
 
 class RowWords(models.Func):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from datanets.parsing import pdf_text, strict_json, word_text
+from datanets.parsing import marks, pdf_text, strict_json, word_text
 from datanets.parsing.plain_text import read_paragraphs
 from datanets.parsing.result import (
     BadRow,
@@ -125,7 +125,9 @@ class Collector:
             self._collect_rows(self._word_rows(file, entries, ""), "")
             return
         for entry in entries:
-            if not _is_clutter(entry.name):
+            if entry.name.endswith(".c2pa"):
+                self._refuse_marked(file, entry, "the C2PA manifest", entry.name)
+            elif not _is_clutter(entry.name):
                 self._collect_entry(file, entry)
 
     def _collect_entry(self, file: IO[bytes], entry: Entry) -> None:
@@ -148,6 +150,10 @@ class Collector:
             rows = _text_rows(source, detected, self.limits, name)
         self._collect_rows(rows, name)
 
+    def _refuse_marked(self, file: IO[bytes], part: Entry, what: str, entry: str) -> None:
+        source = CountedSource(EntryReader(file, part), self.limits, self.report, entry=part)
+        marks.refuse_marked_metadata(marks.read_metadata(source), what=what, entry=entry)
+
     def _seekable_rows(self, file: IO[bytes], detected: Detected, entry: str) -> Iterator[RawRow]:
         def charge_bytes(size_bytes: int) -> None:
             charge(self.report, self.limits, size_bytes, entry)
@@ -162,6 +168,9 @@ class Collector:
         part = word_text.main_part(entries)
         if part is None:
             raise office("Such Office", entry)
+        for about in entries:
+            if word_text.is_about_document(about):
+                self._refuse_marked(file, about, f"its properties ({shown(about.name)})", entry)
         source = CountedSource(EntryReader(file, part), self.limits, self.report, entry=part)
         return word_text.read_paragraphs(source, self.limits, entry)
 
@@ -186,6 +195,8 @@ class Collector:
             try:
                 if isinstance(raw, BadValueError):
                     raise raw
+                if isinstance(raw, dict):
+                    marks.refuse_marked_row(raw, number, entry)
                 row = normaliser.row(raw, number, entry)
             except BadValueError as bad:
                 self._refuse(bad, number, entry)
@@ -295,7 +306,7 @@ def _is_clutter(name: str) -> bool:
 
 
 def _text_rows(
-    source: ByteSource, detected: Detected, limits: Limits, entry: str
+    source: CountedSource, detected: Detected, limits: Limits, entry: str
 ) -> Iterator[RawRow]:
     kind = detected.format
     if kind in ("csv", "tsv"):
@@ -306,6 +317,7 @@ def _text_rows(
         return _json_values(source, limits, entry, inside_array=False)
     if kind == "jsonl":
         return _json_lines(source, limits, entry)
+    marks.refuse_marked_head(source.peek(), entry)
     return read_paragraphs(source, limits, entry)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
+from datanets.parsing.marks import refuse_marked_metadata
 from datanets.parsing.plain_text import pieces
 from datanets.parsing.result import Limits, UploadRejectedError, too_large, wrong_content
 from datanets.parsing.text_lines import place
@@ -55,6 +56,9 @@ def read_pdf(
 ) -> Iterator[dict[str, str]]:
     """One row a paragraph: blank lines part them, else a page is cut at sentence ends."""
     reader = _open(file, limits, entry)
+    for what, data in _said_about_itself(reader):
+        charge_bytes(len(data))
+        refuse_marked_metadata(data, what=what, entry=entry)
     pages = found = 0
     for number, text in _pages(reader, entry):
         pages = number
@@ -70,6 +74,41 @@ def read_pdf(
             where=place(entry, "the pages"),
             remedy="Let a program recognise the text first (OCR), or send the text itself.",
         )
+
+
+def _said_about_itself(reader: PdfReader) -> Iterator[tuple[str, bytes]]:
+    """Document information, XMP, and content credentials, as far as each can be read."""
+    for what, read in (
+        ("its document information", _information),
+        ("its XMP metadata", _xmp),
+        ("its content credentials (C2PA)", _credentials),
+    ):
+        try:
+            yield what, read(reader)
+        except (UploadRejectedError, MemoryError, OSError):
+            raise
+        except Exception:  # noqa: S112  (pypdf raises anything; without them the text is still read)
+            continue
+
+
+def _information(reader: PdfReader) -> bytes:
+    facts: Mapping[str, Any] = reader.metadata or {}
+    return "\n".join(f"{str(key).lstrip('/')}: {value}" for key, value in facts.items()).encode()
+
+
+def _xmp(reader: PdfReader) -> bytes:
+    stream = reader.root_object.get("/Metadata")
+    return stream.get_object().get_data() if stream is not None else b""
+
+
+def _credentials(reader: PdfReader) -> bytes:
+    """Manifests that the document names as its own (C2PA 2.1, A.4)."""
+    found = b""
+    for one in reader.root_object.get("/AF", []):
+        named = one.get_object()
+        if named.get("/AFRelationship") == "/C2PA_Manifest":
+            found += named["/EF"]["/F"].get_object().get_data()
+    return found
 
 
 def _storable(text: str) -> str:

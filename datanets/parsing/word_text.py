@@ -19,6 +19,7 @@ from datanets.parsing.zip_entries import Entry
 _READ_BYTES = 64 * 1024
 _LEVELS_MAX = 256
 _MAIN_PART = re.compile(r"word/document\d*\.xml")
+_ABOUT = re.compile(r"docProps/[\w.-]+\.xml|META-INF/content_credential\.c2pa|[\w/.-]+\.xmp")
 _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _WORD = re.compile(
     r"http://(?:schemas\.openxmlformats\.org|purl\.oclc\.org/ooxml)/wordprocessingml"
@@ -28,6 +29,11 @@ _WORD = re.compile(
 def main_part(entries: list[Entry]) -> Entry | None:
     """The part that holds the text; None when the zip is another kind of document."""
     return next((one for one in entries if _MAIN_PART.fullmatch(one.name)), None)
+
+
+def is_about_document(entry: Entry) -> bool:
+    """Whether the part holds properties of the document, or its content credentials."""
+    return bool(_ABOUT.fullmatch(entry.name))
 
 
 def read_paragraphs(source: ByteSource, limits: Limits, entry: str) -> Iterator[dict[str, str]]:

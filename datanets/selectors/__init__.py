@@ -69,6 +69,7 @@ from datanets.selectors.learning import (
     versions_for_training,
     withdrawn_training_records,
 )
+from datanets.selectors.provenance import last_provenance_of
 from datanets.selectors.quality import (
     APPEAL_DAYS,
     ReviewQuality,
@@ -143,6 +144,7 @@ __all__ = [
     "grants_of",
     "is_senior",
     "last_batch_of",
+    "last_provenance_of",
     "log_lines",
     "may_appeal",
     "may_read_some",

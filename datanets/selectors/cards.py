@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datanets.completeness import Completeness, Facts, completeness
-from datanets.facets import Counts
+from datanets.facets import UNKNOWN, Counts
 from datanets.models import Datanet, DatanetCard, Record
 
 
@@ -24,6 +24,8 @@ def completeness_of(datanet: Datanet, card: DatanetCard | None, counts: Counts) 
             contributors=len(counts.by["contributor"]),
             versions=datanet.versions.count(),
             rows_waiting=rows.filter(state=Record.State.PENDING).count(),
+            rows_of_known_source=counts.rows
+            - max(counts.by["source"][UNKNOWN], counts.by["method"][UNKNOWN]),
             has_samples=accepted.filter(is_sample=True).exists() or (public and counts.rows > 0),
         )
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Exists, Func, IntegerField, OuterRef, QuerySet, Value
 
-from datanets.facets import LENGTH_EDGES, UNKNOWN, Counts
+from datanets.facets import LENGTH_EDGES, PROVENANCE, UNKNOWN, Counts
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord, VersionSummary
 
 COUNTED_MAX = 5_000
@@ -39,15 +40,19 @@ def count_rows_by_facet(rows: QuerySet[Record]) -> Counts:
             counts.by["label"][flag] += number
         pk = group["contribution_id"]
         by_contribution[pk] = by_contribution.get(pk, 0) + number
-    _count_owners(counts, by_contribution)
+    count_owners(counts, by_contribution)
     return counts
 
 
-def _count_owners(counts: Counts, by_contribution: dict[int, int]) -> None:
+def count_owners(counts: Counts, by_contribution: Mapping[int, int]) -> None:
+    """Add what is the same for all rows of a contribution; rows by the contribution's key."""
     owners = Contribution.objects.filter(pk__in=by_contribution)
-    for pk, licence, contributor in owners.values_list("pk", "licence", "contributor_id"):
-        counts.by["licence"][licence] += by_contribution[pk]
-        counts.by["contributor"][str(contributor)] += by_contribution[pk]
+    for owner in owners.values("pk", "licence", "contributor_id", *PROVENANCE):
+        rows = by_contribution[owner["pk"]]
+        counts.by["licence"][owner["licence"]] += rows
+        counts.by["contributor"][str(owner["contributor_id"])] += rows
+        for name in PROVENANCE:
+            counts.by[name][str(owner[name] or UNKNOWN)] += rows
 
 
 def rows_of_version(version: Version) -> QuerySet[Record]:

@@ -26,6 +26,7 @@ from datanets.services.errors import (
     WaitsForCurator,
     WrongOffset,
 )
+from datanets.services.expire_undecided import expire_undecided
 from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.kept_files import FileUnreadable, rotate_data_keys, seal_plain_files
 from datanets.services.look_again import ask_to_look_again, decide_second_look
@@ -87,6 +88,7 @@ __all__ = [
     "decide_second_look",
     "discard_upload",
     "edit_card",
+    "expire_undecided",
     "expire_uploads",
     "inclusion_proof",
     "mail_about_grant",

@@ -10,12 +10,15 @@ from django.db import transaction
 from django.db.models import Max
 
 from datanets.content import Leaf
+from datanets.facets import Counts
 from datanets.inclusion import SCHEMA as PROOF_SCHEMA
 from datanets.models import Datanet, Record, Version, VersionRecord
+from datanets.provenance import summary_for_machines
 from datanets.selectors import content_of
+from datanets.selectors.counts import count_owners
 from datanets.services.errors import NothingToCut
 from datanets.services.summarise_version import make_summary
-from datanets.services.version_entries import copy_entries, plan_entries, planned
+from datanets.services.version_entries import Plan, copy_entries, plan_entries, planned
 from datanets.services.version_manifest import MANIFEST_MAX_BYTES, manifest_chunks
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -54,7 +57,8 @@ def cut_version(
             note=note,
         )
         version.manifest_digest, _ = store_file(
-            manifest_chunks(version, planned(spool)), size_max_bytes=MANIFEST_MAX_BYTES
+            manifest_chunks(version, planned(spool), _provenance(plan)),
+            size_max_bytes=MANIFEST_MAX_BYTES,
         )
         version.anchor = anchor_root(
             subject=f"version:{version.public_id}",
@@ -73,6 +77,12 @@ def cut_version(
             root=version.merkle_root,
         )
     return version
+
+
+def _provenance(plan: Plan) -> dict[str, Any]:
+    counts = Counts(len(plan.leaves))
+    count_owners(counts, plan.by_contribution)
+    return summary_for_machines(counts)
 
 
 def leaf_of(record: Record, split: str) -> Leaf:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from datanets.checks import CheckResult
 from datanets.licences import AGREEMENT_VERSION, LICENCES
@@ -22,6 +23,7 @@ from datanets.parsing import (
     parse_upload,
 )
 from datanets.parsing.confined_process import OnProgress
+from datanets.provenance import NOTHING_SAID, mistake_in
 from datanets.services.check_contribution import (
     CHECKS_TOO_LONG,
     ask_or_store,
@@ -72,6 +74,7 @@ def submit_contribution(
     agreed: bool,
     title: str = "",
     look_first: bool = False,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Contribution:
     """Store the upload as a contribution in review, or waiting for its contributor.
 
@@ -79,12 +82,15 @@ def submit_contribution(
     `look_first`, until its contributor has seen what the checks say.
 
     Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
-    `DomainError` (licence or agreement missing, 429: too much in a day); then nothing is stored.
+    `DomainError` (licence or agreement missing, provenance against itself, 429: too much in a
+    day); then nothing is stored.
     """
     if licence not in LICENCES:
         raise DomainError("Choose one of the licences offered.", where="licence")
     if not agreed:
         raise DomainError("Accept the contributor agreement first.", where="agree")
+    if mistake := mistake_in(provenance or {}, timezone.now().date()):
+        raise DomainError(mistake[1], where=mistake[0])
     size_bytes = upload.path.stat().st_size
     if not upload.digest:
         refuse_oversized(size_bytes)
@@ -98,6 +104,7 @@ def submit_contribution(
         licence=licence,
         agreement_version=AGREEMENT_VERSION,
         look_first=look_first,
+        **(provenance or {}),
         report=scan_upload(upload.path),
     )
     with _parse(upload.path, upload.filename, seconds=CHECK_SECONDS) as result:
@@ -328,7 +335,9 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         if row.job is not None and not row.job.ended:
             cancel_job(row.job)
         row.state, row.report = Contribution.State.WITHDRAWN, {}
-        row.save(update_fields=["state", "report"])
+        for name, nothing in NOTHING_SAID.items():
+            setattr(row, name, nothing)
+        row.save(update_fields=["state", "report", *NOTHING_SAID])
         discard_file(row)
         record_audit("contribution.withdraw", actor=actor, subject=f"contribution:{row.public_id}")
         tell_followers(withdrawn)

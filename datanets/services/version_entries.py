@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import marshal
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -58,6 +59,7 @@ class Plan:
 
     leaves: list[bytes] = field(default_factory=list)
     train_count: int = 0
+    by_contribution: Counter[int] = field(default_factory=Counter)
     trained: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
@@ -78,6 +80,7 @@ def plan_entries(datanet: Datanet, held_out_percent: int, spool: IO[bytes]) -> P
         entries = []
         for row, split in zip(rows, splits, strict=True):
             entry = _entry(row, split, *terms[row["contribution_id"]])
+            plan.by_contribution[row["contribution_id"]] += 1
             plan.leaves.append(bytes.fromhex(entry.leaf_hash))
             if split == VersionRecord.Split.TRAIN:
                 plan.train_count += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,9 +15,16 @@ MANIFEST_MAX_BYTES = 8 << 30
 ENTRIES_A_CHUNK = 1_000
 
 
-def manifest_chunks(version: Version, entries: Iterable[PlannedEntry]) -> Iterator[bytes]:
-    """Canonical JSON in pieces: owners, licences, and hashes that are salted and hold no text."""
-    before, after = canonical_json(_around(version)).split(b"[]")
+def manifest_chunks(
+    version: Version, entries: Iterable[PlannedEntry], provenance: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """Canonical JSON in pieces: owners, licences, and hashes that are salted and hold no text.
+
+    `provenance` sums up what the contributors said of their rows when the version was cut.
+    """
+    around = canonical_json(_around(version) | {"provenance": provenance})
+    before, after = around.split(b'"records":[]')
+    before += b'"records":'
     yield before + b"["
     entries, mark = iter(entries), b""
     while batch := list(islice(entries, ENTRIES_A_CHUNK)):

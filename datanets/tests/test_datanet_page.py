@@ -113,15 +113,16 @@ def test_only_curators_write_the_card(as_user, datanet, contributor):
 
 def facts(**changed: object) -> Facts:
     full = {"card": ANSWERS, "guidelines": "word " * 10, "accepted_rows": 20, "contributors": 2,
-            "versions": 1, "rows_waiting": 0, "has_samples": True}  # fmt: skip
+            "versions": 1, "rows_waiting": 0, "has_samples": True,
+            "rows_of_known_source": 18}  # fmt: skip
     return Facts(**full | changed)
 
 
-def test_a_page_with_everything_scores_100_and_an_empty_one_5():
+def test_a_page_with_everything_scores_100_and_an_empty_one_4():
     assert completeness(facts()).score == 100
     assert not completeness(facts()).next_steps
     empty = {"card": {}, "guidelines": "", "accepted_rows": 0, "contributors": 0, "versions": 0}
-    assert completeness(facts(**empty, has_samples=False)).score == 5  # no row waits
+    assert completeness(facts(**empty, has_samples=False)).score == 4  # no row waits
 
 
 def test_what_brings_most_points_is_to_be_done_next():

@@ -56,6 +56,8 @@ def page(live_server, monkeypatch, contributor, datanet):
 
 
 def send(page: Page) -> None:
+    page.get_by_label("Whose are these rows?").select_option("own")
+    page.get_by_label("How were they made?").select_option("written")
     page.get_by_label("I accept the contributor agreement").check()
     page.get_by_role("button", name="Send for review").click()
     page.wait_for_url("**/contributions/**")

@@ -48,7 +48,7 @@ def version_croissant(request: HttpRequest, version_id: UUID) -> HttpResponse:
     described = croissant(
         version,
         card=selectors.card_of(version.datanet),
-        licences=selectors.counts_of_version(version).by["licence"],
+        counts=selectors.counts_of_version(version),
         site=request.build_absolute_uri("/").rstrip("/"),
     )
     response = JsonResponse(described, json_dumps_params={"indent": 2, "ensure_ascii": False})

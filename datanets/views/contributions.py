@@ -18,6 +18,7 @@ from datanets.checks.personal_data import NOT_CHECKED
 from datanets.forms import ContributeForm, DecisionForm, MappingForm, named_flags
 from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
+from datanets.provenance import answers_in_words
 from datanets.services import Choice, UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
 from openledger_site.accounts.requests import signed_in_user
@@ -39,7 +40,8 @@ def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
     if not selectors.rights_of(request.user, datanet).contribute:
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
     if request.method == "GET":
-        form = ContributeForm(initial={"licence": datanet.licence})
+        known = selectors.last_provenance_of(request.user)
+        form = ContributeForm(initial={"licence": datanet.licence, **known})
         return _contribute_page(request, datanet, form, 200)
     form = ContributeForm(request.POST, request.FILES)
     if not form.is_valid():
@@ -68,6 +70,7 @@ def _submit(request: HttpRequest, datanet: Datanet, form: ContributeForm) -> Con
             # Not the question itself: a title is shown before personal data is decided about.
             title=data["title"] or ("One row" if data["question"] else ""),
             look_first=data["look_first"],
+            provenance=form.provenance(),
         )
 
 
@@ -127,6 +130,7 @@ def _contribution_page(
         "mapping_form": MappingForm(columns=wanted.get("columns", [])),
         "sample": wanted.get("sample", []),
         "columns": wanted.get("columns", []),
+        "provenance": answers_in_words(contribution),
         "checks": contribution.report.get("checks"),
         "flags": named_flags(contribution.report),
         "reviews": not mine,

@@ -15,6 +15,7 @@ from datanets.completeness import answers_of
 from datanets.croissant import citation_of
 from datanets.forms import DatanetForm, VersionForm
 from datanets.models import AccessGrant, Datanet
+from datanets.provenance import provenance_shares
 from datanets.viewer import contributor_shares, licence_shares
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
@@ -65,6 +66,7 @@ def datanet_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "citation": citation_of(newest, site) if newest else None,
         "contributors": contributor_shares(counts, datanet, reads=rights.read),
         "licences": licence_shares(counts, datanet, reads=rights.read),
+        **provenance_shares(counts),
         "completeness": selectors.completeness_of(datanet, card, counts) if rights.curate else None,
         "version_form": VersionForm(),
         "requests_waiting": selectors.waiting_requests(datanet) if rights.curate else 0,

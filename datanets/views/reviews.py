@@ -18,6 +18,7 @@ from datanets.content import answer_of, prompt_of
 from datanets.differences import Piece, word_differences
 from datanets.forms import QueueFilterForm, ReviewForm
 from datanets.models import Datanet, Finding, GoldRow, Record
+from datanets.provenance import answers_in_words
 from datanets.selectors import content_of
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.form_fields import first_mistake
@@ -46,6 +47,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
         "remarks": _remarks(request, record),
+        "provenance": answers_in_words(record.contribution) if record is not None else [],
         "curates": selectors.is_senior(request.user, datanet),
         "said": selectors.reviews_shown(request.user, record)
         if record is not None and record.escalated

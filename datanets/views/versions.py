@@ -15,6 +15,7 @@ from datanets import selectors, services
 from datanets.croissant import citation_of
 from datanets.forms import AppealForm, DoubtForm, GoldForm, VersionForm
 from datanets.models import Datanet, Record, Version
+from datanets.provenance import provenance_shares
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
@@ -45,6 +46,7 @@ def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
         services.note_reading(reader=request.user, datanet=version.datanet)
     leaf = _first_leaf(request, version)
     entries = version.entries.filter(position__gte=leaf, position__lt=leaf + PAGE_ROWS)
+    counts = selectors.counts_of_version(version)
     context = {
         "version": version,
         "datanet": version.datanet,
@@ -54,7 +56,8 @@ def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
         "last_leaf": min(leaf + PAGE_ROWS, version.record_count) - 1,
         "previous_leaf": max(0, leaf - PAGE_ROWS) if leaf else None,
         "next_leaf": leaf + PAGE_ROWS if leaf + PAGE_ROWS < version.record_count else None,
-        "licences": selectors.counts_of_version(version).by["licence"].most_common(),
+        "licences": counts.by["licence"].most_common(),
+        **provenance_shares(counts),
         "citation": citation_of(version, request.build_absolute_uri("/").rstrip("/")),
     }
     return render(request, "datanets/version_detail.html", context)
