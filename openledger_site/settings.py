@@ -260,7 +260,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,
     },
-    "compare the contracts' code": {"task": "rewards.read_contracts", "schedule": 300.0},
+    "compare the contracts' code": {"task": "rewards.read_contracts", "schedule": 60.0},
     "delete contributions that nobody decided about": {
         "task": "datanets.expire_undecided",
         "schedule": 600.0,

@@ -40,7 +40,7 @@ def read_governance() -> None:
         logger.warning("votes not read: %s", problem)
 
 
-@shared_task(name="rewards.read_contracts", queue="chain", expires=60)
+@shared_task(name="rewards.read_contracts", queue="chain", expires=30)
 def read_contracts() -> None:
     try:
         services.read_contracts()

@@ -52,6 +52,16 @@ class Flow:
         parts = self.contributors_wei + self.builder_wei + self.stakers_wei
         return self.fee_wei - parts
 
+    @property
+    def shares(self) -> list[dict[str, Any]]:
+        """For `share_bar`."""
+        return [
+            {"label": "Contributors", "value": self.contributors_wei},
+            {"label": "Builders", "value": self.builder_wei},
+            {"label": "Stakers", "value": self.stakers_wei},
+            {"label": "Platform and reserve", "value": self.rest_wei},
+        ]
+
 
 @dataclass(frozen=True)
 class Network:

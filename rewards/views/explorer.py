@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from rewards import selectors
+from rewards.chain.artifacts import artifact
 from rewards.chain.contracts import Addresses
 from rewards.selectors import explorer
 from rewards.selectors.anchors import described, visible_anchors
@@ -57,7 +58,8 @@ def anchor_list(request: HttpRequest) -> HttpResponse:
 def contract_list(request: HttpRequest) -> HttpResponse:
     addresses = _addresses()
     lines = explorer.contract_lines(addresses) if addresses else []
-    return render(request, "rewards/contract_list.html", {"contracts": lines})
+    context = {"contracts": lines, "source_hash": artifact("OpenToken").source_hash}
+    return render(request, "rewards/contract_list.html", context)
 
 
 @login_not_required
