@@ -37,12 +37,12 @@ from openledger_site.core.idempotency import idempotent
 ROWS_MAX = 100
 
 
-def _person(request: Request) -> User:
+def person_of(request: Request) -> User:
     """DRF's request stands in for Django's; the permission class has let only people through."""
     return signed_in_user(cast(HttpRequest, request))
 
 
-def _body(request: Request) -> Mapping[str, Any]:
+def body_of(request: Request) -> Mapping[str, Any]:
     """The fields that were sent. Raises `DomainError` (422) for JSON that is not an object."""
     if not isinstance(request.data, Mapping):
         raise DomainError("Send an object with named fields.", where="the body", code="invalid")
@@ -56,7 +56,7 @@ def _valid(form: forms.BaseForm) -> dict[str, Any]:
     return form.cleaned_data
 
 
-def _limits_body(
+def limits_body(
     view: Callable[..., HttpResponseBase],
 ) -> Callable[..., HttpResponseBase]:
     """Answer 413 from Content-Length, before session authentication reads the body for CSRF."""
@@ -88,8 +88,8 @@ class HasDataScope(HasScope):
 @permission_classes([HasDataScope])
 def datanet_collection(request: Request) -> HttpResponse:
     if request.method == "POST":
-        data = _valid(DatanetForm(_body(request)))
-        datanet = services.create_datanet(owner=_person(request), **data)
+        data = _valid(DatanetForm(body_of(request)))
+        datanet = services.create_datanet(owner=person_of(request), **data)
         return Response(DatanetSerializer(datanet).data, status=201)
     search = request.query_params.get("search", "")[:200]
     rows = selectors.datanet_list(request.user, search)[:ROWS_MAX]
@@ -109,23 +109,26 @@ def datanet_item(request: Request, slug: str) -> HttpResponse:
     responses=ContributionSerializer(many=True),
 )
 @login_not_required
-@_limits_body
+@limits_body
 @idempotent
 @api_view(["GET", "POST"])
 @permission_classes([HasDataScope])
 def contribution_collection(request: Request, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for(request.user, slug)
     if request.method == "POST":
-        return _contribute(request, datanet)
+        contribution = contribute(request, datanet)
+        status = 202 if contribution.state in Contribution.UNSENT else 201
+        return Response(ContributionSerializer(contribution).data, status=status)
     rows = selectors.contributions_of(request.user).filter(datanet=datanet)[:ROWS_MAX]
     return Response(ContributionSerializer(rows, many=True).data)
 
 
-def _contribute(request: Request, datanet: Datanet) -> Response:
+def contribute(request: Request, datanet: Datanet) -> Contribution:
+    """What was sent, as a contribution of whoever sent it. Raises as `submit_contribution`."""
     if not selectors.rights_of(request.user, datanet).contribute:
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
-    data = _valid(ContributeForm(_body(request), request.FILES))
-    contributor = _person(request)
+    data = _valid(ContributeForm(body_of(request), request.FILES))
+    contributor = person_of(request)
     with upload_on_disk(data, owner=contributor, datanet=datanet) as upload:
         contribution = services.submit_contribution(
             datanet=datanet,
@@ -137,8 +140,8 @@ def _contribute(request: Request, datanet: Datanet) -> Response:
             look_first=data["look_first"],
             provenance=provenance_in(data),
         )
-    status = 202 if contribution.state in Contribution.UNSENT else 201
-    return Response(ContributionSerializer(contribution).data, status=status)
+    contribution.refresh_from_db()  # times that the database keeps
+    return contribution
 
 
 @extend_schema(responses=ContributionSerializer)
@@ -161,7 +164,7 @@ def contribution_decision(request: Request, contribution_id: UUID) -> HttpRespon
     An action is redact, keep (with a `reason`) or drop. Places are decided one by one on the page.
     """
     contribution = selectors.contribution_for_contributor(request.user, contribution_id)
-    kinds = _body(request).get("kinds", {})
+    kinds = body_of(request).get("kinds", {})
     if not isinstance(kinds, Mapping) or not all(
         isinstance(one, Mapping) for one in kinds.values()
     ):
@@ -171,7 +174,7 @@ def contribution_decision(request: Request, contribution_id: UUID) -> HttpRespon
         for kind, one in kinds.items()
     }
     decided = services.decide_contribution(
-        contribution=contribution, actor=_person(request), by_kind=choices, by_place={}
+        contribution=contribution, actor=person_of(request), by_kind=choices, by_place={}
     )
     status = 202 if decided.state in Contribution.UNSENT else 200
     return Response(ContributionSerializer(decided).data, status=status)
@@ -185,8 +188,8 @@ def contribution_decision(request: Request, contribution_id: UUID) -> HttpRespon
 def version_collection(request: Request, slug: str) -> HttpResponse:
     if request.method == "POST":
         datanet = selectors.datanet_for_curator(request.user, slug)
-        data = _valid(VersionForm(_body(request)))
-        version = services.cut_version(datanet=datanet, actor=_person(request), **data)
+        data = _valid(VersionForm(body_of(request)))
+        version = services.cut_version(datanet=datanet, actor=person_of(request), **data)
         return Response(VersionSerializer(version).data, status=201)
     datanet = selectors.datanet_for(request.user, slug)
     rows = datanet.versions.select_related("datanet", "anchor__chain_transaction")[:ROWS_MAX]

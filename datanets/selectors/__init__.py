@@ -95,7 +95,7 @@ from datanets.selectors.rows import (
     version_for_reader,
 )
 from datanets.selectors.trust import Level, Trust, trust_in
-from datanets.selectors.uploads import upload_for, uploads_of
+from datanets.selectors.uploads import files_of, upload_for, uploads_of
 
 __all__ = [
     "APPEAL_DAYS",
@@ -134,6 +134,7 @@ __all__ = [
     "describe_anchors",
     "entry_for",
     "evaluation_rows",
+    "files_of",
     "flag_counts",
     "gold_due",
     "gold_for_curator",

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from datanets.models import Datanet, ResumableUpload
+from datanets.models import Contribution, Datanet, ResumableUpload
 from datanets.selectors.access import first_or_404
 
 
@@ -22,3 +22,14 @@ def upload_for(user: Any, public_id: UUID) -> ResumableUpload:
     """404 for anybody but its owner."""
     found: ResumableUpload = first_or_404(uploads_of(user).filter(public_id=public_id), "upload")
     return found
+
+
+def files_of(user: Any, after: UUID | None = None) -> QuerySet[Contribution]:
+    """What a person gave and did not withdraw, the newest first; after one of them, or all."""
+    rows = Contribution.objects.filter(contributor=user.pk).exclude(
+        state=Contribution.State.WITHDRAWN
+    )
+    if after is not None:
+        last = first_or_404(rows.filter(public_id=after), "file")
+        rows = rows.filter(pk__lt=last.pk)
+    return rows.select_related("datanet").order_by("-pk")

@@ -102,7 +102,7 @@ def client_of(person: str, route: str, thread: Thread) -> Client:
     headers = {"tus-resumable": "1.0.0"} if "upload" in route else {}
     user = thread.people[PEOPLE[person]]
     if route.startswith("v1:"):
-        _, secret = create_api_key(user, name="m", scopes=["inference"])
+        _, secret = create_api_key(user, name="m", scopes=["inference", "data"])
         return Client(headers={"authorization": f"Bearer {secret}"})
     client = Client(headers=headers)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")

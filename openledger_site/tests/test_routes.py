@@ -173,6 +173,8 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:api-upload-list": api("datanet.slug"),
     "datanets:api-upload-item": door("PATCH", 401, 404, 412, "Carla", "upload.public_id"),
     "datanets:upload-discard": mine("upload.public_id", by="Carla", method="POST", inside=FOUND),
+    "v1:file-list": api(stranger=OK),
+    "v1:file-detail": api("contribution.public_id", by="Carla"),
     "datanets:api-contribution-detail": api("contribution.public_id", by="Carla"),
     "datanets:api-contribution-decision": door(
         "POST", 401, 404, 409, "Carla", "contribution.public_id"
@@ -336,8 +338,13 @@ def test_a_form_that_another_site_made_the_browser_send_is_refused(
     assert client.post(path).status_code == 403
 
 
+def _for_programs(name: str) -> bool:
+    return "api" in name or name == "v1:file-list"
+
+
 @pytest.mark.parametrize(
-    "name", sorted(GETS | {n for n, _ in CASES if n.startswith("datanets:api")})
+    "name",
+    sorted(GETS | {n for n, _ in CASES if _for_programs(n) and n.startswith(("datanets", "v1"))}),
 )
 def test_each_page_with_a_form_refuses_a_forged_one(thread: Thread, name: str) -> None:
     case = next(case for found, case in CASES if found == name)
@@ -346,8 +353,8 @@ def test_each_page_with_a_form_refuses_a_forged_one(thread: Thread, name: str) -
     assert answer.status_code in (403, 405)
 
 
-# A tus client ends its upload so.
-DELETES = ("datanets:api-upload-item",)
+# A tus client ends its upload so, and OpenAI's deletes a file.
+DELETES = ("datanets:api-upload-item", "v1:file-detail")
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=IDS)
@@ -360,7 +367,9 @@ def test_each_door_refuses_methods_that_it_does_not_know(
     path = reverse(name, args=case.arguments(thread.things))
     wrong = ["PUT"] + (["DELETE"] if name not in DELETES else [])
     wrong += ["GET"] if case.method == "POST" else []
-    wrong += ["POST"] if case.method == "GET" and name not in GETS and "api" not in name else []
+    wrong += (
+        ["POST"] if case.method == "GET" and name not in GETS and not _for_programs(name) else []
+    )
     assert {client.generic(method, path).status_code for method in wrong} == {405}
 
 
