@@ -162,7 +162,7 @@ def upload(walk: Walk) -> None:
         drop(page, SAMPLE / file)
         expect(page.locator("[data-dropzone-files]")).to_contain_text(file)
         page.get_by_label("Whose are these rows?").select_option("published")
-        page.get_by_label("Where they come from", exact=True).fill("Python and IANA references")
+        page.locator("#id_source_name").fill("Python and IANA references")
         page.get_by_label("How were they made?").select_option("extracted")
         page.get_by_label("I accept the contributor agreement").check()
         walk.look(name, "contribute, file dropped")
