@@ -95,3 +95,8 @@ def test_a_stranger_gets_404_for_everything_of_a_private_version(as_user, versio
 def test_a_missing_id_is_404(client):
     assert client.get(reverse("datanets:version-detail", args=[uuid4()])).status_code == 404
     assert client.get(reverse("datanets:record-detail", args=[uuid4()])).status_code == 404
+
+
+def test_the_footer_names_the_version_of_the_site_and_not_of_the_data(client, version):
+    footer = client.get(version.get_absolute_url()).content.decode().partition("<footer")[2]
+    assert "version 1" not in footer

@@ -8,4 +8,8 @@ from django.http import HttpRequest
 
 def site(request: HttpRequest) -> dict[str, Any]:
     """What every page shows: the version, and where the chain is."""
-    return {"version": settings.VERSION, "chain_id": settings.CHAIN_ID, "debug": settings.DEBUG}
+    return {
+        "site_version": settings.VERSION,
+        "chain_id": settings.CHAIN_ID,
+        "debug": settings.DEBUG,
+    }
