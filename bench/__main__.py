@@ -22,8 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=available())
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
+    parser.add_argument("--count", type=int, help="how many, where a benchmark says so")
+    parser.add_argument("--seed", type=int, help="of its random draws, where a benchmark has some")
     arguments = parser.parse_args()
-    figures = importlib.import_module(f"bench.{arguments.name}").measure()
+    given = {name: getattr(arguments, name) for name in ("count", "seed")}
+    options = {name: value for name, value in given.items() if value is not None}
+    figures = importlib.import_module(f"bench.{arguments.name}").measure(**options)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))

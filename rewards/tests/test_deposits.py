@@ -101,3 +101,35 @@ def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
     credit(wallets, signer, 2 * OPEN)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
     assert (spendable_wei(consumer), custody_wei()) == (OPEN, -2 * OPEN)
+
+
+def test_a_voided_deposit_leaves_what_an_answer_has_reserved(
+    wallets: Wallets, consumer: User
+) -> None:
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    snapshot = wallets.client.request("evm_snapshot")
+    credit(wallets, signer, OPEN)
+    hold = place_hold(consumer, OPEN // 4, key="a", reason="Answer")
+    wallets.client.request("evm_revert", snapshot)
+    wallets.finalize()
+    watch_chain()
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == -(OPEN // 4)
+    assert spendable_wei(consumer) == 0
+    hold.account.refresh_from_db()
+    assert (hold.account.balance_wei, hold.account.held_wei) == (OPEN // 4, OPEN // 4)
+
+
+def test_a_debt_is_paid_back_once(wallets: Wallets, consumer: User) -> None:
+    signer = wallets.new(9)
+    wallets.link(consumer, signer)
+    snapshot = wallets.client.request("evm_snapshot")
+    credit(wallets, signer, OPEN)
+    spend(consumer, OPEN)
+    wallets.client.request("evm_revert", snapshot)
+    wallets.finalize()
+    watch_chain()
+    for _ in range(2):
+        credit(wallets, signer, 2 * OPEN)
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert spendable_wei(consumer) == 3 * OPEN

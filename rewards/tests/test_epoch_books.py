@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 from eth_utils.address import to_checksum_address
 from pytest_django.fixtures import Settings
 
@@ -87,6 +88,15 @@ def test_the_longest_linked_wallet_is_paid(addresses: Addresses, builder: User) 
     earn(builder, 5, "a")
     close()
     assert EpochPayout.objects.get().address == first
+
+
+def test_a_wallet_that_was_unlinked_is_paid_no_more(addresses: Addresses, builder: User) -> None:
+    link(builder, "first")
+    Wallet.objects.update(unlinked_at=Now())
+    second = link(builder, "second")
+    earn(builder, 5, "a")
+    close()
+    assert EpochPayout.objects.get().address == second
 
 
 def recomputed_root(addresses: Addresses, number: int) -> str:

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User
 from openledger_site.core.waiting import rounds
 from rewards.chain.calls import transfer_native_call
-from rewards.models import ChainTransaction, Epoch, PayoutFreeze
+from rewards.models import ChainTransaction, Deposit, Epoch, PayoutFreeze
 from rewards.selectors import claims_open_for, earnings_summary
 from rewards.services import (
     advance_epochs,
@@ -157,6 +157,13 @@ def test_a_claim_or_deposit_the_books_do_not_have_is_found(funded: Wallets) -> N
         cursor.execute("UPDATE rewards_deposit SET amount_wei = amount_wei - 7")
         cursor.execute("ALTER TABLE rewards_deposit ENABLE TRIGGER USER")
     assert any("deposit" in problem for problem in reconcile().problems["I4"])
+
+
+def test_a_deposit_of_the_books_that_no_block_has_is_found(funded: Wallets) -> None:
+    forged = Deposit.objects.get()
+    forged.pk, forged.log_index = None, forged.log_index + 1
+    forged.save()
+    assert [problem for problem in reconcile().problems["I4"] if problem.startswith("deposit")]
 
 
 def test_without_the_chain_reconcile_says_so_and_freezes_nothing(

@@ -243,6 +243,20 @@ def test_a_refund_takes_the_part_back_before_and_is_too_late_after(
         refund_answer(second.key)
 
 
+def test_no_refund_takes_from_the_part_of_another_answer(
+    pay: Pay, funded: Wallets, settings: Settings
+) -> None:
+    """The pool could pay it, out of what waits for the stakers of a later answer."""
+    settings.EARNINGS_HOLDING_SECONDS = 600
+    first = pay((DATANET, 1))
+    StakerShare.objects.update(matures_at=Now())
+    assert plan_income_round() is not None
+    later = pay((DATANET, 1))
+    with pytest.raises(RefundTooLate):
+        refund_answer(first.key)
+    assert balance(Account.Kind.STAKERS) == later.stakers_wei
+
+
 def test_nothing_leaves_before_the_refund_window_is_over(
     pay: Pay, funded: Wallets, settings: Settings
 ) -> None:
