@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
 
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
 from rewards.chain.staking import read_rules, staking_events
-from rewards.models import Account, IncomePayment, StakeEvent, StakerShare
+from rewards.models import Account, StakeEvent
 from rewards.services.ledger import SYSTEM_CODES
 
 Kind = Account.Kind
@@ -22,21 +22,36 @@ def stakers_part_is_somewhere() -> list[str]:
         f"settlement {key}: stakers' part {part}, its targets {given} wei"
         for key, part, given in _parts_that_differ()
     ]
-    unpaid = StakerShare.objects.filter(payment__isnull=True, settlement__refund__isnull=True)
-    on_their_way = IncomePayment.objects.filter(state=IncomePayment.State.DUE)
-    for kind, rows in ((Kind.STAKERS, unpaid), (Kind.STAKERS_DUE, on_their_way)):
-        account = Account.objects.filter(code=SYSTEM_CODES[kind]).first()
-        held = int(account.balance_wei) if account else 0
-        owed = int(rows.aggregate(wei=Sum("amount_wei"))["wei"] or 0)
-        if held != owed:
-            problems.append(f"{SYSTEM_CODES[kind]}: {held} wei, its parts are {owed}")
-    return [*problems, *_payments_that_differ()]
+    return [*problems, *_pools_that_differ(), *_payments_that_differ()]
 
 
-def _rows(sql: str) -> list[Any]:
+def _rows(sql: str, parameters: Sequence[str] = ()) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, parameters)
         return list(cursor.fetchall())
+
+
+def _pools_that_differ() -> list[str]:
+    """Both sides in one statement, which sees one moment: an answer that is settled meanwhile must
+    not freeze payouts."""
+    waiting, due = SYSTEM_CODES[Kind.STAKERS], SYSTEM_CODES[Kind.STAKERS_DUE]
+    rows = _rows(
+        """
+        SELECT pool.code, coalesce(account.balance_wei, 0), pool.owed
+          FROM (
+            SELECT %s AS code, coalesce(sum(share.amount_wei), 0) AS owed
+              FROM rewards_stakershare share
+              JOIN rewards_settlement answer ON answer.id = share.settlement_id
+             WHERE share.payment_id IS NULL AND answer.refund_id IS NULL
+            UNION ALL
+            SELECT %s, coalesce(sum(amount_wei), 0) FROM rewards_incomepayment
+             WHERE state = 'due'
+          ) pool LEFT JOIN rewards_account account ON account.code = pool.code
+         WHERE coalesce(account.balance_wei, 0) <> pool.owed
+        """,
+        (waiting, due),
+    )
+    return [f"{code}: {held} wei, its parts are {owed}" for code, held, owed in rows]
 
 
 def _parts_that_differ() -> list[Any]:
