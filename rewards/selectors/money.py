@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet, Sum, Window
+from django.db.models import Max, QuerySet, Sum, Window
+from django.db.models.functions import Now
 from django.http import Http404
 
 from openledger_site.accounts.models import User
@@ -29,6 +31,7 @@ from rewards.models import (
 )
 
 Kind = Account.Kind
+PACE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ class EarningsSummary:
     @property
     def accrued_wei(self) -> int:
         return self.holding_wei + self.payable_wei + self.claimable_wei + self.claimed_wei
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an epoch pays once every refund window of today is over, if nothing is refunded."""
+
+    coming_wei: int
+    from_time: datetime | None
+    """When the last of these windows ends; None if none is open."""
+    month_wei: int
+    """Earned in the last 30 days and not refunded: a pace, not a promise."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,20 @@ def earnings_summary(user: User) -> EarningsSummary:
         payable_wei=int(balances.get(Kind.PAYABLE, 0)),
         claimable_wei=int(balances.get(Kind.CLAIMABLE, 0)),
         claimed_wei=claimed.aggregate(total=Sum("amount_wei"))["total"] or 0,
+    )
+
+
+def forecast_of(user: User) -> Forecast:
+    lines = EarningLine.objects.filter(user=user)
+    open_lines = lines.filter(state=EarningLine.State.HOLDING)
+    recent = lines.exclude(state=EarningLine.State.REFUNDED).filter(
+        settlement__created_at__gte=Now() - PACE
+    )
+    summary = earnings_summary(user)
+    return Forecast(
+        summary.holding_wei + summary.payable_wei,
+        open_lines.aggregate(last=Max("matures_at"))["last"],
+        int(recent.aggregate(wei=Sum("amount_wei"))["wei"] or 0),
     )
 
 

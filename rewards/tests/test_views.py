@@ -14,7 +14,8 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from rewards.models import Account, Epoch, ReconcileRun
-from rewards.services import place_hold, release_earnings, settle_answer
+from rewards.selectors import forecast_of
+from rewards.services import place_hold, refund_answer, release_earnings, settle_answer
 from rewards.services.ledger import post, system_account, user_account
 from rewards.tests.conftest import OPEN, Fund
 
@@ -200,3 +201,32 @@ def test_the_wallet_that_is_paid_is_the_one_linked_first(client: Client, consume
     content = client.get("/rewards/").content.decode()
     assert content.index("0x" + "1" * 40) < content.index("is paid your earnings")
     assert content.count("is paid your earnings") == 1
+
+
+def test_the_forecast_counts_what_can_still_be_refunded_and_says_until_when(
+    client: Client,
+    consumer: User,
+    builder: User,
+    contributor: User,
+    fund: Fund,
+    settings: Settings,
+) -> None:
+    settings.EARNINGS_HOLDING_SECONDS = 3600
+    fund(consumer, 3 * OPEN)
+    for key in ("kept", "given back"):
+        settle_answer(
+            hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
+            key=key,
+            fee_wei=OPEN,
+            builder=builder,
+            contributor_shares=[(contributor.pk, 1)],
+            reason="Answer",
+            source_url="/receipts/1/",
+        )
+    refund_answer("given back")
+    found = forecast_of(contributor)
+    assert found.coming_wei == found.month_wei == OPEN * 70 // 100
+    assert found.from_time is not None
+    client.force_login(contributor)
+    assert "closes after" in client.get("/rewards/earnings/").content.decode()
+    assert forecast_of(consumer).coming_wei == 0

@@ -104,6 +104,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
     claims_open = selectors.claims_open_for(user)
     context = {
         "summary": selectors.earnings_summary(user),
+        "forecast": selectors.forecast_of(user),
         "claims_open": [claim for claim in claims_open if claim.amount_wei > 0],
         "claims": selectors.claims_of(user)[:5],
         "addresses": selectors.wallet_addresses_of(user),
