@@ -17,7 +17,6 @@ from django.db.models.functions import TruncMonth
 from django.http import Http404
 from django.urls import reverse
 
-from rewards.chain.artifacts import CONTRACTS_FOLDER
 from rewards.chain.contracts import Addresses
 from rewards.models import (
     ChainTransaction,
@@ -80,7 +79,6 @@ class ContractLine:
     name: str
     address: str
     chain_id: int
-    source: str
     reading: ContractReading | None
 
 
@@ -143,7 +141,6 @@ def contract_lines(addresses: Addresses) -> list[ContractLine]:
             name,
             address,
             addresses.chain_id,
-            f"{CONTRACTS_FOLDER.parent.name}/{CONTRACTS_FOLDER.name}/src/{name}.sol",
             readings.get(address),
         )
         for name, address in addresses.by_name().items()
