@@ -92,26 +92,34 @@ def cluster_positions(
             position = parents[position]
         return position
 
-    alike = _Alike(records, gradients, rule or DuplicateRule())
-    for earlier, later in candidate_pairs(records):
+    prompts = prompt_words(records)
+    alike = _Alike(records, prompts, gradients, rule or DuplicateRule())
+    for earlier, later in candidate_pairs(records, prompts):
         first, second = sorted((root(earlier), root(later)))
         if first != second and alike(earlier, later):
             parents[second] = first
     return [root(position) for position in range(len(records))]
 
 
-def candidate_pairs(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+def prompt_words(records: Sequence[Statement]) -> list[Words]:
+    """The words of each question that say what it asks for."""
+    return [frozenset(words(_folded(record.prompt))) for record in records]
+
+
+def candidate_pairs(
+    records: Sequence[Statement], prompts: Sequence[Words]
+) -> Iterator[tuple[int, int]]:
     """Positions (earlier, later) of records that are worth comparing; a pair may come often."""
     yield from _share_most_words(records)
-    yield from _share_a_rare_word(records)
+    yield from _share_a_rare_word(prompts)
 
 
-def _share_a_rare_word(records: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+def _share_a_rare_word(prompts: Sequence[Words]) -> Iterator[tuple[int, int]]:
     """Pairs whose questions share a word that few questions have. However much is written around a
     short answer, a copy asks the same, and so has the rare words of the question."""
     having: dict[str, list[int]] = defaultdict(list)
-    for at, record in enumerate(records):
-        for word in set(words(_folded(record.prompt))):
+    for at, prompt in enumerate(prompts):
+        for word in prompt:
             having[word].append(at)
     for positions in having.values():
         if len(positions) <= BUCKET_ROWS:
@@ -157,11 +165,15 @@ class _Alike:
     """Decides about pairs of positions; a record is taken apart when it is first asked about."""
 
     def __init__(
-        self, records: Sequence[Statement], gradients: Rows | None, rule: DuplicateRule
+        self,
+        records: Sequence[Statement],
+        prompts: Sequence[Words],
+        gradients: Rows | None,
+        rule: DuplicateRule,
     ) -> None:
-        self._records, self._gradients, self._rule = records, gradients, rule
-        self._prompts = [frozenset(words(_folded(record.prompt))) for record in records]
-        seen = Counter(word for prompt in self._prompts for word in prompt)
+        self._records, self._prompts = records, prompts
+        self._gradients, self._rule = gradients, rule
+        seen = Counter(word for prompt in prompts for word in prompt)
         self._weights = {word: math.log(1 + len(records) / count) for word, count in seen.items()}
         self._texts: dict[int, tuple[Words, Words]] = {}
 
