@@ -13,7 +13,6 @@ from openledger_site.accounts.models import User, Wallet
 from rewards.chain.calls import (
     ContractCall,
     approve_call,
-    claim_call,
     deposit_call,
     transfer_call,
 )
@@ -76,10 +75,7 @@ class Somebody:
 
     def claim(self) -> None:
         for claim in claims_open_for(self.user):
-            root, proof = bytes.fromhex(claim.root[2:]), [bytes.fromhex(p[2:]) for p in claim.proof]
-            self.send(
-                claim_call(claim.distributor, claim.account, claim.cumulative_wei, root, proof)
-            )
+            self.send(claim.call())
 
     def in_books(self) -> int:
         rows = Account.objects.filter(owner=self.user).values_list("balance_wei", flat=True)

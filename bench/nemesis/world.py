@@ -21,7 +21,7 @@ from typing import Any
 from bench.money.cluster import REPOSITORY, Cluster
 from bench.nemesis.proxy import LyingNode
 from openledger_site.accounts.models import User, Wallet
-from rewards.chain.calls import approve_call, claim_call, deposit_call
+from rewards.chain.calls import approve_call, deposit_call
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses, send_and_wait
 from rewards.chain.errors import ChainError
@@ -207,16 +207,8 @@ class World:
         from rewards.selectors import claims_open_for
 
         for claim in claims_open_for(User.objects.get(email=CONTRIBUTOR)):
-            siblings = [bytes.fromhex(sibling[2:]) for sibling in claim.proof]
-            call = claim_call(
-                claim.distributor,
-                claim.account,
-                claim.cumulative_wei,
-                bytes.fromhex(claim.root[2:]),
-                siblings,
-            )
             with suppress(ChainError):
-                send_and_wait(self.client, self.contributor_wallet, call)
+                send_and_wait(self.client, self.contributor_wallet, claim.call())
 
     def commands(self) -> list[dict[str, Any]]:
         """A handful of flows, new keys each time."""

@@ -6,10 +6,9 @@ Whatever is hidden is left out of the query; a look-up answers hidden and unknow
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet, Sum
@@ -29,8 +28,8 @@ from rewards.models import (
     StakingReading,
 )
 from rewards.selectors.anchors import described, visible_anchors
+from rewards.selectors.money import claimed_wei_at
 
-MONTHS_SHOWN = 12
 _HASH, _ADDRESS = re.compile(r"0x[0-9a-f]{64}"), re.compile(r"0x[0-9a-fA-F]{40}")
 _PARTS = ("fee_wei", "contributors_wei", "builder_wei", "stakers_wei")
 
@@ -64,12 +63,26 @@ class Flow:
 
 @dataclass(frozen=True)
 class Network:
-    """All of it since the beginning; `people` earned something, `claimed_wei` is in wallets."""
+    """All of it since the beginning; `people` earned something, `claimed_wei` is in wallets.
 
-    flow: Flow
+    `months` are those with a paid answer, the newest first.
+    """
+
+    months: list[Flow]
     people: int
     claimed_wei: int
     staked_wei: int
+
+    @property
+    def flow(self) -> Flow:
+        months = self.months
+        return Flow(
+            answers=sum(month.answers for month in months),
+            fee_wei=sum(month.fee_wei for month in months),
+            contributors_wei=sum(month.contributors_wei for month in months),
+            builder_wei=sum(month.builder_wei for month in months),
+            stakers_wei=sum(month.stakers_wei for month in months),
+        )
 
 
 @dataclass(frozen=True)
@@ -96,41 +109,31 @@ class AddressPay:
         return self.total_wei - self.claimed_wei
 
 
-def _paid_answers() -> QuerySet[Settlement]:
-    return Settlement.objects.filter(fee_wei__gt=0, refund__isnull=True)
-
-
-def _flow(sums: Mapping[str, Any], month: datetime | None = None) -> Flow:
-    fee, contributors, builder, stakers = (int(sums[f"sum_{part}"] or 0) for part in _PARTS)
-    return Flow(sums["answers"], fee, contributors, builder, stakers, month)
-
-
-def _sums() -> dict[str, Any]:
-    return {"answers": Count("pk"), **{f"sum_{part}": Sum(part) for part in _PARTS}}
-
-
 def network() -> Network:
     staking = StakingReading.objects.filter(chain_id=settings.CHAIN_ID).first()
     claimed = Claim.objects.filter(state=Claim.State.PAID).aggregate(wei=Sum("amount_wei"))["wei"]
     earned = EarningLine.objects.exclude(state=EarningLine.State.REFUNDED)
     return Network(
-        _flow(_paid_answers().aggregate(**_sums())),
+        _months(),
         earned.aggregate(people=Count("user", distinct=True))["people"],
         int(claimed or 0),
         staking.total_staked_wei if staking else 0,
     )
 
 
-def months() -> list[Flow]:
-    """The last months with a paid answer, newest first."""
+def _months() -> list[Flow]:
+    """Paid answers that were not refunded, read once: a public page sums a whole table here."""
     rows = (
-        _paid_answers()
+        Settlement.objects.filter(fee_wei__gt=0, refund__isnull=True)
         .annotate(month=TruncMonth("created_at"))
-        .values("month")
-        .annotate(**_sums())
-        .order_by("-month")[:MONTHS_SHOWN]
+        .values_list("month")
+        .annotate(Count("pk"), *(Sum(part) for part in _PARTS))
+        .order_by("-month")
     )
-    return [_flow(cast(Mapping[str, Any], row), row["month"]) for row in rows]
+    return [
+        Flow(answers, int(fee), int(contributors), int(builder), int(stakers), month)
+        for month, answers, fee, contributors, builder, stakers in rows
+    ]
 
 
 def contract_lines(addresses: Addresses) -> list[ContractLine]:
@@ -153,11 +156,10 @@ def address_pay(address: str) -> AddressPay:
     total = paid.aggregate(wei=Sum("amount_wei"))["wei"]
     if total is None:
         raise Http404("No such address.")
-    claims = Claim.objects.filter(address__iexact=address, chain_id=settings.CHAIN_ID)
-    claimed = claims.exclude(state=Claim.State.VOIDED).aggregate(wei=Sum("amount_wei"))["wei"]
+    claimed = claimed_wei_at(address, settings.CHAIN_ID)
     rows = paid.select_related("epoch").order_by("-epoch__number")
     written = rows.values_list("address", flat=True)[0]
-    return AddressPay(written, int(total), int(claimed or 0), rows)
+    return AddressPay(written, int(total), claimed, rows)
 
 
 def look_up(user: Any, text: str, addresses: Addresses | None) -> str:

@@ -16,6 +16,7 @@ from django.http import Http404
 
 from openledger_site.accounts.models import User
 from openledger_site.core.storage import blob_path
+from rewards.chain.calls import ContractCall, claim_call
 from rewards.merkle import PayoutTree
 from rewards.models import (
     Account,
@@ -84,6 +85,14 @@ class ClaimArguments:
     chain_id: int
     epoch: int
 
+    def call(self) -> ContractCall:
+        """The call that pays it; anybody may send it."""
+        root, siblings = (
+            bytes.fromhex(self.root[2:]),
+            [bytes.fromhex(one[2:]) for one in self.proof],
+        )
+        return claim_call(self.distributor, self.account, self.cumulative_wei, root, siblings)
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "account": self.account,
@@ -118,13 +127,12 @@ def earnings_summary(user: User) -> EarningsSummary:
     )
 
 
-def forecast_of(user: User) -> Forecast:
+def forecast_of(user: User, summary: EarningsSummary) -> Forecast:
     lines = EarningLine.objects.filter(user=user)
     open_lines = lines.filter(state=EarningLine.State.HOLDING)
     recent = lines.exclude(state=EarningLine.State.REFUNDED).filter(
         settlement__created_at__gte=Now() - PACE
     )
-    summary = earnings_summary(user)
     return Forecast(
         summary.holding_wei + summary.payable_wei,
         open_lines.aggregate(last=Max("matures_at"))["last"],
@@ -191,14 +199,20 @@ def claims_open_for(user: User) -> list[ClaimArguments]:
     return [_claim_of(epoch, tree, address) for address in sorted(owed)]
 
 
+def claimed_wei_at(address: str, chain_id: int) -> int:
+    """What an address took out by claims that stand on the chain."""
+    claims = Claim.objects.filter(address__iexact=address, chain_id=chain_id)
+    total = claims.exclude(state=Claim.State.VOIDED).aggregate(wei=Sum("amount_wei"))["wei"]
+    return int(total or 0)
+
+
 def _claim_of(epoch: Epoch, tree: PayoutTree, address: str) -> ClaimArguments:
     proof = tree.proof(address)
-    paid = Claim.objects.filter(address__iexact=address, chain_id=epoch.chain_id)
-    claimed = paid.exclude(state=Claim.State.VOIDED).aggregate(total=Sum("amount_wei"))["total"]
+    claimed = claimed_wei_at(address, epoch.chain_id)
     return ClaimArguments(
         account=proof.account,
         cumulative_wei=proof.cumulative_wei,
-        amount_wei=proof.cumulative_wei - (claimed or 0),
+        amount_wei=proof.cumulative_wei - claimed,
         root=epoch.root,
         proof=tuple("0x" + sibling.hex() for sibling in proof.siblings),
         distributor=epoch.distributor,

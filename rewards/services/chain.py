@@ -44,6 +44,14 @@ def contract_addresses() -> Addresses:
         raise ContractsMissing() from problem
 
 
+def deployed_addresses() -> Addresses | None:
+    """As `contract_addresses`, None before deployment."""
+    try:
+        return contract_addresses()
+    except ContractsMissing:
+        return None
+
+
 def operator_signer() -> Signer:
     """The key that signs anchors, funding and epochs. Raises `UnsafeKey` off the dev chain.
 

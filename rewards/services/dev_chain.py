@@ -22,9 +22,8 @@ from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
     SENDER_LOCK,
-    ContractsMissing,
     chain_client,
-    contract_addresses,
+    deployed_addresses,
     only_runner,
     operator_signer,
 )
@@ -65,11 +64,8 @@ def deploy_contracts() -> tuple[Addresses, bool]:
 
 
 def _addresses_that_live(client: ChainClient) -> Addresses | None:
-    try:
-        addresses = contract_addresses()
-    except ContractsMissing:
-        return None
-    return addresses if addresses_are_live(client, addresses) else None
+    addresses = deployed_addresses()
+    return addresses if addresses and addresses_are_live(client, addresses) else None
 
 
 def governance_plan(operator: str) -> GovernancePlan:

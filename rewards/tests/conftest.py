@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account as KeyAccount
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
-from rewards.chain.calls import ContractCall, approve_call, claim_call, deposit_call
+from rewards.chain.calls import ContractCall, approve_call, deposit_call
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses, send_and_wait
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.local import LocalChain, LocalChainSettings, free_port
 from rewards.chain.records import Receipt
 from rewards.chain.transactions import Signer
-from rewards.models import Account
+from rewards.models import Account, Settlement
 from rewards.selectors import ClaimArguments
+from rewards.services import place_hold, settle_answer
 from rewards.services.dev_chain import deploy_contracts, give_test_open
 from rewards.services.ledger import post, system_account, user_account
 from rewards.tests.undo import undone
@@ -47,6 +49,21 @@ def fund() -> Fund:
     return give
 
 
+def settled(
+    payer: User, builder: User | None, contributor: User, key: str, **changes: Any
+) -> Settlement:
+    """An answer for one OPEN from a contributor's rows, paid; `changes` of `settle_answer`."""
+    terms: dict[str, Any] = {
+        "fee_wei": OPEN,
+        "builder": builder,
+        "contributor_shares": [(contributor.pk, 1)],
+        "reason": "Answer",
+        "source_url": "/receipts/1/",
+    }
+    hold = place_hold(payer, OPEN, key=key, reason="Answer")
+    return settle_answer(hold=hold, key=key, **terms | changes)
+
+
 @dataclass
 class Wallets:
     """Wallets of people on the test's chain, each with a key of its own."""
@@ -72,10 +89,7 @@ class Wallets:
         return self.send(signer, deposit_call(escrow, amount_wei))
 
     def claim(self, signer: Signer, claim: ClaimArguments) -> Receipt:
-        proof = [bytes.fromhex(sibling[2:]) for sibling in claim.proof]
-        root = bytes.fromhex(claim.root[2:])
-        at = self.addresses.distributor
-        return self.send(signer, claim_call(at, claim.account, claim.cumulative_wei, root, proof))
+        return self.send(signer, claim.call())
 
     def finalize(self) -> None:
         self.chain.mine(3)

@@ -12,14 +12,12 @@ from rewards.selectors import claims_open_for, earnings_summary
 from rewards.services import (
     advance_epochs,
     close_epoch,
-    place_hold,
     reconcile,
     release_earnings,
     send_transactions,
-    settle_answer,
     watch_chain,
 )
-from rewards.tests.conftest import OPEN, Wallets
+from rewards.tests.conftest import OPEN, Wallets, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -34,15 +32,7 @@ def test_a_claim_whose_block_left_the_chain_is_claimed_again(
     wallets.deposit(payer, 10 * OPEN)
     wallets.finalize()
     watch_chain()
-    settle_answer(
-        hold=place_hold(consumer, OPEN, key="a", reason="Answer"),
-        key="a",
-        fee_wei=OPEN,
-        builder=None,
-        contributor_shares=[(contributor.pk, 1)],
-        reason="Answer",
-        source_url="",
-    )
+    settled(consumer, None, contributor, "a")
     release_earnings()
     epoch = close_epoch(actor=None)
     for _ in rounds(30, pause_seconds=0.01):

@@ -20,19 +20,17 @@ from rewards.services import (
     advance_epochs,
     anchor_root,
     close_epoch,
-    place_hold,
     reconcile,
     register_reconcile_check,
     release_earnings,
     send_transactions,
-    settle_answer,
     watch_chain,
 )
 from rewards.services.chain import operator_signer
 from rewards.services.epochs import EpochUnderWay, NothingToPay, PayoutsFrozen
 from rewards.services.reconcile import _more_checks
 from rewards.services.sender import STUCK_SECONDS, queue_transaction
-from rewards.tests.conftest import OPEN, Wallets
+from rewards.tests.conftest import OPEN, Wallets, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -43,15 +41,7 @@ def _no_holding(settings: Settings) -> None:
 
 
 def pay_answer(consumer: User, builder: User, contributor: User, key: str) -> None:
-    settle_answer(
-        hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
-        key=key,
-        fee_wei=OPEN // 2,
-        builder=builder,
-        contributor_shares=[(contributor.pk, 1)],
-        reason="Answer",
-        source_url="/receipts/1/",
-    )
+    settled(consumer, builder, contributor, key, fee_wei=OPEN // 2)
     release_earnings()
 
 

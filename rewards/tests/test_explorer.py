@@ -14,14 +14,12 @@ from rewards.chain.verification import compare_code
 from rewards.models import Account, Claim, ContractReading, Epoch, EpochPayout
 from rewards.selectors import explorer
 from rewards.services import (
-    place_hold,
     read_contracts,
     refund_answer,
     release_earnings,
-    settle_answer,
 )
 from rewards.services.ledger import post, system_account
-from rewards.tests.conftest import OPEN, Fund, Wallets
+from rewards.tests.conftest import OPEN, Fund, Wallets, settled
 
 pytestmark = pytest.mark.django_db
 PAGE = "/rewards/explorer/"
@@ -49,31 +47,19 @@ def epoch(contributor: User) -> Epoch:
     return made
 
 
-def answer(consumer: User, builder: User, contributor: User, key: str) -> None:
-    settle_answer(
-        hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
-        key=key,
-        fee_wei=OPEN,
-        builder=builder,
-        contributor_shares=[(contributor.pk, 1)],
-        reason="Answer",
-        source_url="/receipts/1/",
-    )
-
-
 def test_figures_are_sums_over_answers_that_were_not_refunded(
     consumer: User, builder: User, contributor: User, fund: Fund
 ) -> None:
     fund(consumer, 3 * OPEN)
     for key in ("kept", "given back"):
-        answer(consumer, builder, contributor, key)
+        settled(consumer, builder, contributor, key)
     refund_answer("given back", reason="Broke off")
     found = explorer.network()
     assert (found.flow.answers, found.flow.fee_wei, found.people) == (1, OPEN, 2)
     flow = found.flow
     assert flow.contributors_wei == OPEN * 70 // 100
     assert flow.rest_wei == OPEN - flow.contributors_wei - flow.builder_wei - flow.stakers_wei
-    assert [(line.answers, line.fee_wei) for line in explorer.months()] == [(1, OPEN)]
+    assert [(line.answers, line.fee_wei) for line in found.months] == [(1, OPEN)]
     release_earnings()
 
 

@@ -10,9 +10,8 @@ import pytest
 from django.db import connection, connections
 
 from openledger_site.accounts.models import User
-from rewards.services import place_hold, settle_answer
 from rewards.services.stake_checks import stakers_part_is_somewhere
-from rewards.tests.conftest import OPEN, Fund
+from rewards.tests.conftest import OPEN, Fund, settled
 
 TARGET = ("datanet:00000000-0000-4000-8000-000000000001", 1)
 
@@ -22,21 +21,12 @@ def test_an_answer_settled_between_two_reads_is_no_difference(
     consumer: User, builder: User, contributor: User, fund: Fund
 ) -> None:
     fund(consumer, 100 * OPEN)
-    settled: list[str] = []
+    keys: list[str] = []
 
     def settle() -> None:
-        key = f"answer {len(settled)}"
-        settle_answer(
-            hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
-            key=key,
-            fee_wei=OPEN,
-            builder=builder,
-            contributor_shares=[(contributor.pk, 1)],
-            reason="Answer",
-            source_url="",
-            stake_targets=[TARGET],
-        )
-        settled.append(key)
+        key = f"answer {len(keys)}"
+        settled(consumer, builder, contributor, key, stake_targets=[TARGET])
+        keys.append(key)
         connections.close_all()
 
     def and_then_settle(execute: Callable[..., Any], *arguments: Any) -> Any:
@@ -50,4 +40,4 @@ def test_an_answer_settled_between_two_reads_is_no_difference(
     with connection.execute_wrapper(and_then_settle):
         problems = stakers_part_is_somewhere()
     assert problems == []
-    assert len(settled) > 2
+    assert len(keys) > 2

@@ -14,10 +14,10 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from rewards.models import Account, Epoch, ReconcileRun
-from rewards.selectors import forecast_of
+from rewards.selectors import earnings_summary, forecast_of
 from rewards.services import place_hold, refund_answer, release_earnings, settle_answer
 from rewards.services.ledger import post, system_account, user_account
-from rewards.tests.conftest import OPEN, Fund
+from rewards.tests.conftest import OPEN, Fund, settled
 
 pytestmark = pytest.mark.django_db
 STATEMENTS = ["/rewards/statement.csv", "/rewards/statement.json"]
@@ -214,19 +214,11 @@ def test_the_forecast_counts_what_can_still_be_refunded_and_says_until_when(
     settings.EARNINGS_HOLDING_SECONDS = 3600
     fund(consumer, 3 * OPEN)
     for key in ("kept", "given back"):
-        settle_answer(
-            hold=place_hold(consumer, OPEN, key=key, reason="Answer"),
-            key=key,
-            fee_wei=OPEN,
-            builder=builder,
-            contributor_shares=[(contributor.pk, 1)],
-            reason="Answer",
-            source_url="/receipts/1/",
-        )
+        settled(consumer, builder, contributor, key)
     refund_answer("given back")
-    found = forecast_of(contributor)
+    found = forecast_of(contributor, earnings_summary(contributor))
     assert found.coming_wei == found.month_wei == OPEN * 70 // 100
     assert found.from_time is not None
     client.force_login(contributor)
     assert "closes after" in client.get("/rewards/earnings/").content.decode()
-    assert forecast_of(consumer).coming_wei == 0
+    assert forecast_of(consumer, earnings_summary(consumer)).coming_wei == 0

@@ -10,20 +10,12 @@ from django.views.decorators.http import require_GET
 
 from rewards import selectors
 from rewards.chain.artifacts import artifact
-from rewards.chain.contracts import Addresses
 from rewards.selectors import explorer
 from rewards.selectors.anchors import described, visible_anchors
-from rewards.services.chain import ContractsMissing, contract_addresses
+from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
 NEWEST = 5
-
-
-def _addresses() -> Addresses | None:
-    try:
-        return contract_addresses()
-    except ContractsMissing:
-        return None
 
 
 @login_not_required
@@ -31,13 +23,12 @@ def _addresses() -> Addresses | None:
 def overview(request: HttpRequest) -> HttpResponse:
     """`?q=` goes straight to the page it names."""
     sought = request.GET.get("q", "").strip()
-    if sought and (page := explorer.look_up(request.user, sought, _addresses())):
+    if sought and (page := explorer.look_up(request.user, sought, deployed_addresses())):
         return redirect(page)
     anchors = list(visible_anchors(request.user)[:NEWEST])
     context = {
         "sought": sought,
         "network": explorer.network(),
-        "months": explorer.months(),
         "epochs": selectors.epochs()[:NEWEST],
         "anchors": described(request.user, anchors),
     }
@@ -56,7 +47,7 @@ def anchor_list(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_GET
 def contract_list(request: HttpRequest) -> HttpResponse:
-    addresses = _addresses()
+    addresses = deployed_addresses()
     lines = explorer.contract_lines(addresses) if addresses else []
     context = {"contracts": lines, "source_hash": artifact("OpenToken").source_hash}
     return render(request, "rewards/contract_list.html", context)

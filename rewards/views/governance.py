@@ -19,7 +19,7 @@ from rewards.forms.governance import ACTIONS, ActionForm, FeeSplitForm, HoldingF
 from rewards.models import GovernanceReading, Proposal
 from rewards.selectors import governance as selectors
 from rewards.selectors.simulation import simulate_holding, simulate_split
-from rewards.services.chain import ContractsMissing, contract_addresses
+from rewards.services.chain import deployed_addresses
 from rewards.views.actions import DecodedAction, decode_action, duration, percent
 from rewards.views.money import is_transaction_hash, wallet_contracts
 
@@ -33,10 +33,7 @@ def _reader(request: HttpRequest) -> User | None:
 
 
 def _addresses() -> Addresses:
-    try:
-        return contract_addresses()
-    except ContractsMissing:
-        return NOWHERE
+    return deployed_addresses() or NOWHERE
 
 
 def _common(request: HttpRequest) -> dict[str, Any]:

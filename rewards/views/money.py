@@ -20,7 +20,7 @@ from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.forms.deposits import DepositForm
-from rewards.services.chain import ContractsMissing, contract_addresses
+from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
 
@@ -31,9 +31,8 @@ def _person(request: HttpRequest) -> User:
 
 def wallet_contracts() -> dict[str, Any] | None:
     """What a wallet needs to know; None before deployment."""
-    try:
-        addresses = contract_addresses()
-    except ContractsMissing:
+    addresses = deployed_addresses()
+    if addresses is None:
         return None
     # A public RPC address may carry an access key: only the local one is told.
     is_local = settings.CHAIN_ID == DEVELOPMENT_CHAIN_ID
@@ -102,9 +101,10 @@ def earnings(request: HttpRequest) -> HttpResponse:
     user = _person(request)
     lines = Paginator(selectors.earning_lines_of(user), ROWS_A_PAGE)
     claims_open = selectors.claims_open_for(user)
+    summary = selectors.earnings_summary(user)
     context = {
-        "summary": selectors.earnings_summary(user),
-        "forecast": selectors.forecast_of(user),
+        "summary": summary,
+        "forecast": selectors.forecast_of(user, summary),
         "claims_open": [claim for claim in claims_open if claim.amount_wei > 0],
         "claims": selectors.claims_of(user)[:5],
         "addresses": selectors.wallet_addresses_of(user),
