@@ -87,10 +87,8 @@ class ClaimArguments:
 
     def call(self) -> ContractCall:
         """The call that pays it; anybody may send it."""
-        root, siblings = (
-            bytes.fromhex(self.root[2:]),
-            [bytes.fromhex(one[2:]) for one in self.proof],
-        )
+        root = bytes.fromhex(self.root[2:])
+        siblings = [bytes.fromhex(sibling[2:]) for sibling in self.proof]
         return claim_call(self.distributor, self.account, self.cumulative_wei, root, siblings)
 
     def as_dict(self) -> dict[str, Any]:
