@@ -8,14 +8,17 @@ class DatanetsConfig(AppConfig):
 
     def ready(self) -> None:
         from datanets.selectors import describe_anchors, stake_subjects, visible_anchor_ids
+        from datanets.selectors.trust import decided_rows
         from datanets.services.appoint_curator import appoint_curator
         from rewards.services import (
             AnchorNames,
             register_anchor_names,
             register_curator_appointment,
+            register_review_evidence,
             register_stake_subject,
         )
 
         register_curator_appointment(appoint_curator)
         register_stake_subject("datanet", stake_subjects)
+        register_review_evidence(decided_rows)
         register_anchor_names(AnchorNames(visible_anchor_ids, describe_anchors))

@@ -13,6 +13,7 @@ from datanets.facets import FACET_TITLES, Counts, value_label
 from datanets.models import Datanet
 from datanets.selectors.rows import RowFilter
 from openledger_site.accounts.models import User
+from rewards.selectors.reputation import scores_of
 
 BARS_MAX = 10
 SHARES_MAX = 7  # and one for all others: a share bar has eight colours
@@ -173,8 +174,10 @@ def known_total(counts: Counts, wanted: RowFilter) -> int | None:
 def contributor_shares(counts: Counts, datanet: Datanet, *, reads: bool) -> list[dict[str, Any]]:
     """Who gave the rows, the most first; a reader's way to their rows."""
     people = _people(counts)
+    scores = scores_of(person.pk for person in people.values())
     shares = [
         _share(people[pk].name, rows, datanet, reads, contributor=people[pk].public_id)
+        | {"person": people[pk], "reputation": scores.get(people[pk].pk, 0)}
         for pk, rows in counts.by["contributor"].most_common(SHARES_MAX)
         if pk in people
     ]

@@ -49,6 +49,8 @@ PAGES = [
     ("Cleo", "/rewards/epochs/"),
     ("Cleo", "epoch"),
     ("Cleo", "/rewards/status/"),
+    ("Ada", "/rewards/reputation/"),
+    ("", "person"),
     ("", "/rewards/explorer/"),
     ("Cleo", "/rewards/explorer/anchors/"),
     ("", "/rewards/explorer/contracts/"),

@@ -349,6 +349,18 @@ def close_epoch(walk: Walk) -> None:
     walk.look("Cleo", "epoch, closed")
 
 
+def see_reputation(walk: Walk) -> None:
+    """Ada's number is measured by the clock, or now by hand; she has it written to her token."""
+    measured = walk.site.manage("measure_reputations")
+    assert measured.returncode == 0, measured.stderr
+    page = walk.people["Ada"].visit("/rewards/reputation/")
+    page.get_by_role("button", name=re.compile("Write .* to my token")).click()
+    page.locator("#token .pill", has_text="Final").wait_for()
+    walk.look("Ada", "reputation, on chain")
+    person = walk.people["Cleo"].visit(walk.paths["datanet"]).locator("a[href*='/rewards/people/']")
+    walk.paths["person"] = str(person.first.get_attribute("href"))
+
+
 def _figure(walk: Walk, label: str) -> int:
     """An amount in wei among the tiles of Ada's earnings."""
     page = walk.people["Ada"].visit("/rewards/earnings/")
@@ -401,4 +413,5 @@ STEPS: tuple[Callable[[Walk], None], ...] = (
     read_receipt,
     close_epoch,
     claim,
+    see_reputation,
 )

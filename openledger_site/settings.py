@@ -266,6 +266,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
     },
     "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
+    "measure reputations": {"task": "rewards.measure_reputations", "schedule": 300.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=30)
@@ -322,6 +323,11 @@ X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
 # A request for a refund keeps the earnings in holding at least so long, for a person to decide.
 REFUND_DECISION_SECONDS = env.int("REFUND_DECISION_SECONDS", default=3 * 86_400)
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)
+# What the platform must have earned from one payer's answers before that payer counts as one full
+# voice for the contributor (rewards/reputation.py): the price of a bought voice.
+REPUTATION_VOICE_WEI = env.int("REPUTATION_VOICE_WEI", default=10**16)
+# How often a person may have it written to their token: the site pays the gas.
+REPUTATION_ISSUE_SECONDS = env.int("REPUTATION_ISSUE_SECONDS", default=86_400)
 EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2)
 # The rules of votes that `manage.py deploy_contracts` gives the development chain: minutes where a
 # real chain takes days (rewards/chain/governance_deployment.py has the values for one).

@@ -69,3 +69,9 @@ def expire_holds() -> None:
 @shared_task(name="rewards.reconcile", queue="chain", expires=600)
 def reconcile() -> None:
     services.reconcile()
+
+
+@shared_task(name="rewards.measure_reputations", expires=600)
+def measure_reputations() -> None:
+    services.measure_reputations()
+    services.take_back_reputations()

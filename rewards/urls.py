@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import explorer, governance, money, stakes
+from rewards.views import explorer, governance, money, reputation, stakes
 
 app_name = "rewards"
 urlpatterns = [
@@ -21,6 +21,11 @@ urlpatterns = [
     path("explorer/anchors/", explorer.anchor_list, name="anchor-list"),
     path("explorer/contracts/", explorer.contract_list, name="contract-list"),
     path("explorer/addresses/<str:address>/", explorer.address_detail, name="address-detail"),
+    path("reputation/", reputation.reputation, name="reputation"),
+    path("reputation/token/", reputation.reputation_token, name="reputation-token"),
+    path("reputation/write/", reputation.reputation_write, name="reputation-write"),
+    path("reputation.json", reputation.reputation_json, name="reputation-json"),
+    path("people/<uuid:public_id>/", reputation.person, name="person"),
     path("governance/", governance.proposal_list, name="governance"),
     path("governance/power/", governance.voting_power, name="voting-power"),
     path("governance/found/", governance.proposal_found, name="proposal-found"),

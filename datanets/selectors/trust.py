@@ -7,17 +7,18 @@ reviews a Datanet is trusted in it. Nothing is stored, so nothing has to be take
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from django.db.models import Case, DurationField, ExpressionWrapper, F, FloatField, Sum, Value, When
-from django.db.models.functions import Extract, Now, Power
+from django.db.models import Case, QuerySet, Sum, When
 
 from datanets.agreement import share_at_least
 from datanets.models import Datanet, Membership, Record
+from rewards.reputation import HALF_LIFE_DAYS, DecidedRows
+from rewards.selectors.reputation import People, faded
 
-HALF_LIFE_DAYS = 180
 TRUSTED, KNOWN = 0.8, 0.5
 
 
@@ -47,6 +48,31 @@ class Trust:
         return Level.KNOWN if self.score >= KNOWN else Level.NEW
 
 
+def decided_rows(people: People) -> Iterator[tuple[int, DecidedRows]]:
+    """What reviewers made of people's rows, by Datanet: evidence for their reputation."""
+    by = ("contribution__contributor", "datanet__public_id")
+    for person, datanet, approved, decided in _decided_rows(people, *by):
+        yield person, DecidedRows(str(datanet), approved, decided - approved)
+
+
+def _decided_rows(people: People, *by: str, **where: Any) -> QuerySet[Record, Any]:
+    """(*by, approved, decided) of rows weighted by age."""
+    weight = faded("contribution__created_at", HALF_LIFE_DAYS)
+    rows = Record.objects.filter(state__in=[Record.State.APPROVED, Record.State.REJECTED], **where)
+    if people is not None:
+        rows = rows.filter(contribution__contributor__in=people)
+    summed = (
+        rows.order_by()
+        .values(*by)
+        .annotate(
+            approved=Sum(Case(When(state=Record.State.APPROVED, then=weight), default=0.0)),
+            decided=Sum(weight),
+        )
+    )
+    found: QuerySet[Record, Any] = summed.values_list(*by, "approved", "decided")
+    return found
+
+
 def trust_in(datanet: Datanet, contributor_ids: Iterable[int]) -> dict[int, Trust]:
     """By contributor: two queries for any number of people."""
     wanted = set(contributor_ids)
@@ -55,23 +81,7 @@ def trust_in(datanet: Datanet, contributor_ids: Iterable[int]) -> dict[int, Trus
             datanet=datanet, user__in=wanted, role__in=Membership.REVIEWING
         ).values_list("user_id", flat=True)
     )
-    age = ExpressionWrapper(Now() - F("contribution__created_at"), output_field=DurationField())
-    half_lives = Extract(age, "epoch", output_field=FloatField()) / (HALF_LIFE_DAYS * 86_400.0)
-    weight = Power(Value(0.5), half_lives, output_field=FloatField())
-    rows = (
-        Record.objects.filter(
-            datanet=datanet,
-            contribution__contributor__in=wanted,
-            state__in=[Record.State.APPROVED, Record.State.REJECTED],
-        )
-        .order_by()
-        .values("contribution__contributor")
-        .annotate(
-            approved=Sum(Case(When(state=Record.State.APPROVED, then=weight), default=0.0)),
-            decided=Sum(weight),
-        )
-        .values_list("contribution__contributor", "approved", "decided")
-    )
+    rows = _decided_rows(wanted, "contribution__contributor", datanet=datanet)
     found = {person: (approved, decided - approved) for person, approved, decided in rows}
     return {
         person: Trust(*found.get(person, (0.0, 0.0)), reviews_here=person in reviewing)

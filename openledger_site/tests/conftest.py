@@ -46,7 +46,7 @@ from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import Lease
 from openledger_site.core.models import Job
-from rewards.models import Account, Epoch, EpochPayout, Proposal, SlashCase
+from rewards.models import Account, Epoch, EpochPayout, Proposal, Reputation, SlashCase
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -239,6 +239,10 @@ def _close_epoch(things: SimpleNamespace) -> None:
     things.payout = EpochPayout.objects.create(
         epoch=things.epoch, user=things.datanet.owner, address="0x" + "8" * 40, amount_wei=1,
         cumulative_wei=1,
+    )  # fmt: skip
+    things.reputation = Reputation.objects.create(
+        user=things.datanet.owner, score=500, formula=1, payers=10, voices=10.0, rejections=0.0,
+        faults=0.0,
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class Addresses:
     timelock: str = ""
     parameters: str = ""
     staking: str = ""
+    reputation: str = ""
 
     @property
     def has_governance(self) -> bool:
@@ -82,6 +83,7 @@ class Addresses:
             "ProtocolParameters": self.parameters,
             "OpenGovernor": self.governor,
             "GovernanceTimelock": self.timelock,
+            "ReputationToken": self.reputation,
         }
         return {name: address for name, address in named.items() if address}
 
@@ -182,11 +184,7 @@ def addresses_are_live(client: ChainClient, addresses: Addresses) -> bool:
         return False
     if client.block_hash(addresses.deployed_block) != addresses.deployed_block_hash:
         return False
-    contracts = [addresses.token, addresses.escrow, addresses.distributor, addresses.anchors]
-    if addresses.has_governance:
-        contracts += [addresses.governor, addresses.timelock]
-        contracts += [addresses.parameters, addresses.staking]
-    return all(client.code_of(contract) for contract in contracts)
+    return all(client.code_of(contract) for contract in addresses.by_name().values())
 
 
 def _mint_once(

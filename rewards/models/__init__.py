@@ -20,6 +20,7 @@ from rewards.models.governance import (
 from rewards.models.ledger import Account, Entry, Hold, Transaction
 from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
 from rewards.models.refunds import RefundRequest
+from rewards.models.reputation import Reputation, ReputationIssue
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
 from rewards.models.signed_payments import SignedPayment
 from rewards.models.staking import (
@@ -58,6 +59,8 @@ __all__ = [
     "Proposal",
     "ReconcileRun",
     "RefundRequest",
+    "Reputation",
+    "ReputationIssue",
     "Settlement",
     "SignedPayment",
     "SlashCase",

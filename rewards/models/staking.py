@@ -327,6 +327,13 @@ class SlashCase(models.Model):
     amount_wei = WeiField()
     decision = models.TextField(help_text="What was decided, and on what it rests.")
     evidence = models.CharField(max_length=66, help_text="Keccak-256 of the decision's text.")
+    # Whose it was when this was decided: the fault stays with them. Empty before reputation.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="slashes_suffered",
+    )
     state = models.CharField(max_length=10, choices=State, default=State.DECIDED)
     executable_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=200, blank=True)

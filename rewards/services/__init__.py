@@ -5,6 +5,7 @@ from __future__ import annotations
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.selectors.anchors import AnchorNames, register_anchor_names
 from rewards.selectors.parameters import split_parameters
+from rewards.selectors.reputation import register_review_evidence
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
@@ -26,6 +27,7 @@ from rewards.services.ledger import (
 )
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.refunds import ask_refund, decide_refund
+from rewards.services.reputation import issue_reputation, measure_reputations, take_back_reputations
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
     RefundTooLate,
@@ -85,6 +87,8 @@ __all__ = [
     "earnings_summary",
     "expire_holds",
     "is_certain",
+    "issue_reputation",
+    "measure_reputations",
     "name_target",
     "overturn_slash",
     "pay_stakers",
@@ -103,6 +107,7 @@ __all__ = [
     "register_anchor_names",
     "register_curator_appointment",
     "register_reconcile_check",
+    "register_review_evidence",
     "register_stake_subject",
     "release_earnings",
     "send_transactions",
@@ -110,6 +115,7 @@ __all__ = [
     "spendable_wei",
     "split_fee",
     "split_parameters",
+    "take_back_reputations",
     "take_payment",
     "void_hold",
     "watch_chain",

@@ -19,6 +19,7 @@ from rewards.chain.contracts import (
 from rewards.chain.errors import ReceiptTimeout
 from rewards.chain.governance_deployment import GovernancePlan, deploy_governance
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
+from rewards.chain.reputation import deploy_reputation
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
     SENDER_LOCK,
@@ -42,25 +43,33 @@ class NotTheDevelopmentChain(DomainError):
 def deploy_contracts() -> tuple[Addresses, bool]:
     """The contracts, and whether this call deployed any; calling again changes nothing.
 
-    A chain of before votes keeps its contracts and gets what it lacks.
+    A chain of before votes or reputations keeps its contracts and gets what it lacks.
     """
     _refuse_elsewhere()
     client, signer = chain_client(), operator_signer()
     with only_runner(SENDER_LOCK, wait=True):  # deploying takes nonces from the node
-        addresses = _addresses_that_live(client)
-        if addresses is not None and addresses.has_governance:
-            return addresses, False
-        if addresses is None:
-            plan = DeploymentPlan(
-                operator=signer.address,
-                guardian=signer.address,
-                treasury=signer.address,
-                challenge_delay_seconds=settings.EPOCH_CHALLENGE_SECONDS,
+        found = _addresses_that_live(client)
+        plan = DeploymentPlan(
+            operator=signer.address,
+            guardian=signer.address,
+            treasury=signer.address,
+            challenge_delay_seconds=settings.EPOCH_CHALLENGE_SECONDS,
+        )
+        addresses = found or deploy_all(client, signer, plan)
+        if not addresses.has_governance:
+            rules = governance_plan(signer.address)
+            addresses = deploy_governance(client, signer, addresses, rules)
+        if not addresses.reputation:
+            addresses = deploy_reputation(
+                client,
+                signer,
+                addresses,
+                issuer=signer.address,
+                admin_delay_seconds=plan.admin_delay_seconds,
             )
-            addresses = deploy_all(client, signer, plan)
-        addresses = deploy_governance(client, signer, addresses, governance_plan(signer.address))
-        addresses.save(settings.CHAIN_ADDRESSES_FILE)
-    return addresses, True
+        if addresses != found:
+            addresses.save(settings.CHAIN_ADDRESSES_FILE)
+    return addresses, addresses != found
 
 
 def _addresses_that_live(client: ChainClient) -> Addresses | None:

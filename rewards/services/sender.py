@@ -25,6 +25,7 @@ from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
 from rewards.chain.errors import CallReverted, RejectionReason, TransactionRejected
 from rewards.chain.records import Receipt
+from rewards.chain.reputation import Measure, burn_reputation_call, write_reputation_call
 from rewards.chain.transactions import Fees, SignedTransaction, Signer
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
@@ -42,7 +43,7 @@ STUCK_SECONDS = 60
 REPLACEMENTS_MAX = 5
 SIGNED_AT_ONCE = 20
 # The chain's clock runs behind ours: the call stays queued and is tried in the next round.
-NOT_YET = ("ChallengeDelayRunning", "AppealWindowOpen")
+NOT_YET = ("ChallengeDelayRunning", "AppealWindowOpen", "NotAMeasure")
 # The contracts take each of these once: an earlier try of ours went through.
 ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
 DONE_BEFORE = "Done before by an earlier transaction."
@@ -111,6 +112,14 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
     ),
     "mint": lambda at, subject, given: calls.mint_call(
         at.token, given["account"], int(given["amount_wei"])
+    ),
+    "reputation": lambda at, subject, given: write_reputation_call(
+        at.reputation,
+        given["holder"],
+        Measure(given["score"], given["formula"], given["measured_at"]),
+    ),
+    "burn-reputation": lambda at, subject, given: burn_reputation_call(
+        at.reputation, given["holder"]
     ),
     "x402": lambda at, subject, given: authorized_transfer(at, given),
     "native": lambda at, subject, given: calls.transfer_native_call(

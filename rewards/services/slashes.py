@@ -53,10 +53,13 @@ class AppealOver(Conflict):
     message = "The appeal window of this slash is over, or it is not on chain yet."
 
 
-def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -> SlashCase:
+def decide_slash(
+    *, subject: str, owner_id: int, amount_wei: int, decision: str, actor: User
+) -> SlashCase:
     """Announce a slash by a decided dispute; on chain goes the hash of `decision`.
 
-    Raises `SlashAboveCap` and `SlashUnderWay`; the contract checks the cap once more.
+    `owner_id` is whose the subject is now: their reputation bears it. Raises `SlashAboveCap` and
+    `SlashUnderWay`; the contract checks the cap once more.
     """
     evidence = "0x" + bytes(keccak(text=decision)).hex()
     with transaction.atomic():
@@ -73,6 +76,7 @@ def decide_slash(*, subject: str, amount_wei: int, decision: str, actor: User) -
             amount_wei=amount_wei,
             decision=decision,
             evidence=evidence,
+            owner_id=owner_id,
             decided_by=actor,
         )
         queue_transaction(

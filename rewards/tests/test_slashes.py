@@ -85,8 +85,19 @@ def be_due(case: SlashCase) -> None:
     SlashCase.objects.filter(pk=case.pk).update(executable_at="2020-01-01T00:00Z")
 
 
+def decide(slasher: User, amount_wei: int, decision: str = DECISION) -> SlashCase:
+    owner, _ = User.objects.get_or_create(email="olga@example.org")
+    return decide_slash(
+        subject=SUBJECT,
+        owner_id=owner.pk,
+        amount_wei=amount_wei,
+        decision=decision,
+        actor=slasher,
+    )
+
+
 def announced(wallets: Wallets, slasher: User, amount_wei: int = 10 * OPEN) -> SlashCase:
-    case = decide_slash(subject=SUBJECT, amount_wei=amount_wei, decision=DECISION, actor=slasher)
+    case = decide(slasher, amount_wei)
     see(wallets)
     case.refresh_from_db()
     assert (case.state, case.problem) == ("announced", "")
@@ -125,7 +136,7 @@ def test_an_arbiter_overturns_a_slash_and_nothing_is_lost(
     assert (case.state, case.overturned_by) == ("overturned", arbiter)
     assert stakes_of(contributor)[0].bonded_wei == 100 * OPEN
     with pytest.raises(Conflict):  # the same decision does not count twice
-        decide_slash(subject=SUBJECT, amount_wei=OPEN, decision=DECISION, actor=slasher)
+        decide(slasher, OPEN)
 
 
 def test_no_appeal_after_the_window(
@@ -144,14 +155,14 @@ def test_the_site_refuses_more_than_the_voted_cap_and_a_second_slash(
         announced(wallets, slasher, 10 * OPEN + 1)
     announced(wallets, slasher)
     with pytest.raises(SlashUnderWay):
-        decide_slash(subject=SUBJECT, amount_wei=OPEN, decision="Another one.", actor=slasher)
+        decide(slasher, OPEN, "Another one.")
 
 
 def test_a_slash_that_the_contract_refuses_says_so_and_can_be_made_again(
     wallets: Wallets, staker: Signer, slasher: User
 ) -> None:
     StakeTarget.objects.update(bonded_wei=1_000 * OPEN)  # read wrongly: the chain knows better
-    case = decide_slash(subject=SUBJECT, amount_wei=50 * OPEN, decision=DECISION, actor=slasher)
+    case = decide(slasher, 50 * OPEN)
     see(wallets)
     case.refresh_from_db()
     assert case.state == "failed"

@@ -148,6 +148,7 @@ def _decide(request: HttpRequest, subject: StakeSubject, form: SlashForm) -> boo
     try:
         services.decide_slash(
             subject=subject.subject,
+            owner_id=subject.owner_id,
             amount_wei=form.cleaned_data["amount"],
             decision=form.cleaned_data["decision"],
             actor=_person(request),
