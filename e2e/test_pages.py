@@ -54,6 +54,7 @@ PAGES = [
     ("", "/rewards/explorer/"),
     ("Cleo", "/rewards/explorer/anchors/"),
     ("", "/rewards/explorer/contracts/"),
+    ("", "/rewards/explorer/days/"),
     ("", "address"),
     ("Cleo", "/rewards/stakes/"),
     ("Cleo", "stakes"),

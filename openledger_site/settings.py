@@ -267,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "pay the stakers' part in": {"task": "rewards.pay_stakers", "schedule": 10.0},
     "measure reputations": {"task": "rewards.measure_reputations", "schedule": 300.0},
+    "close the books of the day": {"task": "rewards.close_books", "schedule": 300.0},
     "check the books": {"task": "rewards.reconcile", "schedule": 600.0},
 }
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=30)

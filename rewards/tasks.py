@@ -71,6 +71,11 @@ def reconcile() -> None:
     services.reconcile()
 
 
+@shared_task(name="rewards.close_books", queue="chain", expires=300)
+def close_books() -> None:
+    services.close_books()
+
+
 @shared_task(name="rewards.measure_reputations", expires=600)
 def measure_reputations() -> None:
     services.measure_reputations()

@@ -19,6 +19,7 @@ urlpatterns = [
     path("epochs/<int:number>/leaves.json", money.epoch_leaves, name="epoch-leaves"),
     path("explorer/", explorer.overview, name="explorer"),
     path("explorer/anchors/", explorer.anchor_list, name="anchor-list"),
+    path("explorer/days/", explorer.closing_list, name="closing-list"),
     path("explorer/contracts/", explorer.contract_list, name="contract-list"),
     path("explorer/addresses/<str:address>/", explorer.address_detail, name="address-detail"),
     path("reputation/", reputation.reputation, name="reputation"),

@@ -103,6 +103,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:explorer": public(),
     "rewards:anchor-list": public(),
     "rewards:contract-list": public(),
+    "rewards:closing-list": public(),
     "rewards:address-detail": public("payout.address"),
     "rewards:reputation": own(),
     "rewards:reputation-token": own(),

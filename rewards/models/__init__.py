@@ -10,6 +10,7 @@ from rewards.models.chain import (
     ContractReading,
     Deposit,
 )
+from rewards.models.closings import DailyClosing
 from rewards.models.governance import (
     CuratorDecision,
     GovernanceReading,
@@ -44,6 +45,7 @@ __all__ = [
     "Claim",
     "ContractReading",
     "CuratorDecision",
+    "DailyClosing",
     "Deposit",
     "EarningLine",
     "Entry",

@@ -70,12 +70,22 @@ ACCOUNT_TRIGGERS = [
 
 TRANSACTION_TRIGGERS = [
     append_only("transaction_is_append_only"),
-    # Names the database transaction that wrote the row; entries are taken from no other one.
+    # Names the database transaction that wrote the row; entries are taken from no other one. A
+    # clock that went back dates nothing into a day whose books are closed.
     pgtrigger.Trigger(
         name="transaction_is_sealed_at_commit",
         operation=pgtrigger.Insert,
         when=pgtrigger.Before,
-        func="NEW.written_by = txid_current(); RETURN NEW;",
+        declare=[("open_from", "timestamptz")],
+        func="""
+            NEW.written_by = txid_current();
+            SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' INTO open_from
+              FROM rewards_dailyclosing;
+            IF NEW.created_at < open_from THEN
+                NEW.created_at = open_from;
+            END IF;
+            RETURN NEW;
+        """,
     ),
     pgtrigger.Trigger(
         name="transaction_sums_to_zero",

@@ -10,6 +10,7 @@ from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import ContractsMissing
+from rewards.services.closings import close_books
 from rewards.services.contract_readings import read_contracts
 from rewards.services.deposits import credit_unassigned, watch_chain
 from rewards.services.epochs import advance_epochs, close_epoch
@@ -79,6 +80,7 @@ __all__ = [
     "check_terms",
     "check_transfer",
     "check_unused",
+    "close_books",
     "close_epoch",
     "cover_payment",
     "credit_unassigned",

@@ -1,4 +1,4 @@
-"""The books against themselves, the receipts and the chain: invariants I1 to I8, to the wei.
+"""The books against themselves, the receipts and the chain: invariants I1 to I9, to the wei.
 
 A difference freezes payouts. `unexplained_wei` is what no check could account for: balances that
 are not their entries, and custody on chain that is not what its own events say.
@@ -30,6 +30,7 @@ from rewards.services.chain import (
     contract_addresses,
     only_runner,
 )
+from rewards.services.closings import differing_days
 from rewards.services.deposits import catch_up, deposit_events
 from rewards.services.ledger import system_account
 from rewards.services.stake_checks import paid_in, stakers_part_is_somewhere
@@ -211,6 +212,11 @@ def _each_refund_is_the_settlement_reversed() -> list[str]:
     return [f"settlement {key}: its refund is not its reversal" for (key,) in rows]
 
 
+def _closed_days_stand() -> list[str]:
+    """The newest, posting by posting; `manage.py verify_closings` reads all of them."""
+    return differing_days(newest=1)
+
+
 _BOOK_CHECKS: dict[str, Check] = {
     "I1": _each_transaction_sums_to_zero,
     "I2": _each_balance_is_its_entries,
@@ -219,6 +225,7 @@ _BOOK_CHECKS: dict[str, Check] = {
     "I6": _each_hold_is_resolved_once,
     "I7": _each_answer_is_shared_out,
     "I8": stakers_part_is_somewhere,
+    "I9": _closed_days_stand,
 }
 
 

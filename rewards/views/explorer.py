@@ -12,6 +12,7 @@ from rewards import selectors
 from rewards.chain.artifacts import artifact
 from rewards.selectors import explorer
 from rewards.selectors.anchors import described, visible_anchors
+from rewards.selectors.closings import closings, with_anchors
 from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
@@ -42,6 +43,14 @@ def anchor_list(request: HttpRequest) -> HttpResponse:
     page = pages.get_page(request.GET.get("page"))
     context = {"page": page, "anchors": described(request.user, list(page))}
     return render(request, "rewards/anchor_list.html", context)
+
+
+@login_not_required
+@require_GET
+def closing_list(request: HttpRequest) -> HttpResponse:
+    page = Paginator(closings(), ROWS_A_PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "days": with_anchors(page)}
+    return render(request, "rewards/closing_list.html", context)
 
 
 @login_not_required
