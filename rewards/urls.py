@@ -48,6 +48,7 @@ urlpatterns = [
         name="stake-preview",
     ),
     path("stakes/<slug:kind>/<uuid:public_id>/slash/", stakes.slash_new, name="slash-new"),
+    path("slashes/<uuid:public_id>/appeal/", stakes.slash_appeal, name="slash-appeal"),
     path("slashes/<uuid:public_id>/overturn/", stakes.slash_overturn, name="slash-overturn"),
     path("status/", money.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),

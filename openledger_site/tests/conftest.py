@@ -252,6 +252,7 @@ def _slash(staff: User, things: SimpleNamespace) -> None:
     things.slash = SlashCase.objects.create(
         chain_id=31337, target="0x" + "6" * 64, subject=f"datanet:{things.datanet.public_id}",
         amount_wei=1, decision="Half a mine.", evidence="0x" + "7" * 64, decided_by=staff,
+        owner=things.datanet.owner,
     )  # fmt: skip
 
 

@@ -125,6 +125,7 @@ DOORS: dict[str, Door | list[Door]] = {
         "stake_kind datanet.public_id", by="Olive", method="POST", inside=422
     ),
     "rewards:slash-new": door("GET", FOUND, 404, 404, "Olive", "stake_kind", "datanet.public_id"),
+    "rewards:slash-appeal": mine("slash.public_id", by="Olive", method="POST", inside=422),
     "rewards:slash-overturn": door("POST", FOUND, 404, 404, "Olive", "slash.public_id"),
     "rewards:status": public(),
     "rewards:api-balance": api(stranger=OK),

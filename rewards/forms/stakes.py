@@ -58,3 +58,13 @@ class OverturnForm(forms.Form):
     reason = forms.CharField(
         label="Why the appeal is right", max_length=4_000, widget=forms.Textarea(attrs={"rows": 3})
     )
+
+
+class AppealForm(forms.Form):
+    words = forms.CharField(
+        label="Why this slash is wrong",
+        min_length=20,
+        max_length=4_000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="The arbiters read it, as do the owner and the stakers. Once a person.",
+    )

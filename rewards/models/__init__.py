@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewards.models.appeals import SlashAppeal
 from rewards.models.chain import (
     Anchor,
     ChainCursor,
@@ -65,6 +66,7 @@ __all__ = [
     "ReputationIssue",
     "Settlement",
     "SignedPayment",
+    "SlashAppeal",
     "SlashCase",
     "SplitParameters",
     "StakeEvent",

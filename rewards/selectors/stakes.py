@@ -41,6 +41,16 @@ def slash_cap_wei(target: StakeTarget | None) -> int:
 
 
 @dataclass(frozen=True)
+class AppealedSlash:
+    """An open slash with appeals that wait for an arbiter."""
+
+    subject: StakeSubject
+    appeals: int
+    amount_wei: int
+    until: datetime | None
+
+
+@dataclass(frozen=True)
 class TargetFigures:
     """What is staked on a subject and what that earned. All of it is in the books or on chain."""
 
@@ -231,8 +241,26 @@ def is_booked(transaction_hash: str) -> bool:
 
 
 def slashes_of(target: str) -> QuerySet[SlashCase]:
-    """The cases of a target, newest first."""
-    return SlashCase.objects.filter(chain_id=settings.CHAIN_ID, target=target).order_by("-pk")
+    """The cases of a target with their appeals, newest first."""
+    cases = SlashCase.objects.filter(chain_id=settings.CHAIN_ID, target=target)
+    return cases.prefetch_related("appeals").order_by("-pk")
+
+
+def appealed_slashes(user: Any) -> list[AppealedSlash]:
+    """For arbiters: what can still be overturned and was appealed, the next to end first."""
+    if not may_overturn(user):
+        return []
+    cases = SlashCase.objects.filter(
+        chain_id=settings.CHAIN_ID, state__in=SlashCase.OPEN, overturned_by__isnull=True
+    ).exclude(decided_by=user)
+    counted = cases.annotate(appeal_count=Count("appeals")).filter(appeal_count__gt=0)
+    rows = list(counted.order_by("executable_at", "pk"))
+    seen = visible_subjects(user, [row.subject for row in rows])
+    return [
+        AppealedSlash(seen[row.subject], row.appeal_count, row.amount_wei, row.executable_at)
+        for row in rows
+        if row.subject in seen
+    ]
 
 
 def may_read_decisions(user: Any, subject: StakeSubject) -> bool:
@@ -241,7 +269,10 @@ def may_read_decisions(user: Any, subject: StakeSubject) -> bool:
         return False
     if user.pk == subject.owner_id or may_decide(user) or may_overturn(user):
         return True
-    target = target_id(subject.subject)
+    return _has_stake(user, target_id(subject.subject))
+
+
+def _has_stake(user: User, target: str) -> bool:
     return bool(stakes_of(user, target) or unbondings_of(user, target))
 
 
@@ -251,6 +282,18 @@ def may_decide(user: Any) -> bool:
 
 def may_overturn(user: Any) -> bool:
     return bool(user.is_staff and user.has_perm("rewards.overturn_slash"))
+
+
+def slash_for_concerned(user: User, public_id: UUID) -> SlashCase:
+    """The case for whom it costs something: the owner, of now or then, and the stakers."""
+    case = SlashCase.objects.filter(public_id=public_id).first()
+    if case is None:
+        raise Http404("No such slash.")
+    subject = visible_subjects(user, [case.subject]).get(case.subject)
+    owners = {case.owner_id, subject.owner_id if subject else None}
+    if user.pk not in owners and not _has_stake(user, case.target):
+        raise Http404("No such slash.")
+    return case
 
 
 def slash_for_arbiter(user: Any, public_id: UUID) -> SlashCase:

@@ -8,6 +8,7 @@ from rewards.selectors.parameters import split_parameters
 from rewards.selectors.reputation import register_review_evidence
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
+from rewards.services.appeals import appeal_slash
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import ContractsMissing
 from rewards.services.closings import close_books
@@ -74,6 +75,7 @@ __all__ = [
     "advance_income",
     "advance_slashes",
     "anchor_root",
+    "appeal_slash",
     "ask_refund",
     "carry_out_decisions",
     "check_signature",

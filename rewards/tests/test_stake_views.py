@@ -22,6 +22,7 @@ from rewards.models import (
     ChainTransaction,
     IncomePayment,
     IncomeRound,
+    SlashAppeal,
     SlashCase,
     StakePosition,
     StakeTarget,
@@ -207,8 +208,9 @@ def allowed(user: User, *names: str) -> Client:
 
 
 @pytest.fixture
-def case(staked: StakeTarget, reviewer: User) -> SlashCase:
+def case(staked: StakeTarget, reviewer: User, owner: User) -> SlashCase:
     return SlashCase.objects.create(
+        owner=owner,
         chain_id=31337,
         target=staked.target,
         subject=SUBJECT,
@@ -260,6 +262,33 @@ def test_the_words_of_a_decision_are_for_who_is_concerned(
         page = client.get(PAGE).content.decode()
         assert WORDS not in page
         assert "0x111111" in page  # its hash is on chain anyway
+
+
+APPEAL = "These rows are ours, we wrote them in the ward."
+
+
+def test_who_loses_by_a_slash_appeals_once_and_the_arbiters_read_it(
+    case: SlashCase, owner: User, contributor: User, consumer: User, reviewer: User
+) -> None:
+    path, form = f"/rewards/slashes/{case.public_id}/appeal/", {"words": APPEAL}
+    assert signed_in(consumer).post(path, form).status_code == 404
+    assert signed_in(owner).post(path, {"words": "No."}).status_code == 422
+    for client in (signed_in(owner), signed_in(contributor)):
+        assert "Send the appeal" in client.get(PAGE).content.decode()
+        assert client.post(path, form).status_code == 302
+        assert client.post(path, form | {"words": APPEAL * 2}).status_code == 409
+    assert [appeal.as_whom for appeal in case.appeals.all()] == ["owner", "staker"]
+    arbiter = allowed(consumer, "overturn_slash")
+    assert "2 appeals against a slash" in arbiter.get("/rewards/stakes/").content.decode()
+    assert APPEAL in arbiter.get(PAGE).content.decode()
+    assert APPEAL not in Client().get(PAGE).content.decode()
+
+
+def test_nobody_appeals_after_the_window(case: SlashCase, owner: User) -> None:
+    SlashCase.objects.update(executable_at=timezone.now() - timedelta(seconds=1))
+    path = f"/rewards/slashes/{case.public_id}/appeal/"
+    assert signed_in(owner).post(path, {"words": APPEAL}).status_code == 409
+    assert not SlashAppeal.objects.exists()
 
 
 def test_an_arbiter_overturns_and_its_author_may_not(

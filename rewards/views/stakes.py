@@ -15,7 +15,8 @@ from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from openledger_site.core.idempotency import idempotent
 from rewards import services
-from rewards.forms.stakes import OverturnForm, SlashForm, StakeForm
+from rewards.forms.stakes import AppealForm, OverturnForm, SlashForm, StakeForm
+from rewards.models import SlashCase
 from rewards.selectors import stakes as selectors
 from rewards.selectors import wallet_addresses_of
 from rewards.selectors.governance import parameters_in_force
@@ -53,6 +54,7 @@ def stake_list(request: HttpRequest) -> HttpResponse:
         "targets": selectors.targets_visible_to(user),
         "rounds": selectors.income_rounds()[:5],
         "addresses": wallet_addresses_of(user),
+        "appealed": selectors.appealed_slashes(user),
     }
     return render(request, "rewards/stakes.html", context)
 
@@ -109,17 +111,21 @@ def _preview(context: dict[str, Any], amount_wei: int) -> dict[str, Any]:
 def _target_context(request: HttpRequest, subject: StakeSubject) -> dict[str, Any]:
     user, figures = request.user, selectors.figures_of(subject)
     signed_in = user.is_authenticated
+    stakes = selectors.stakes_of(_person(request), figures.target) if signed_in else []
+    leaving = selectors.unbondings_of(_person(request), figures.target) if signed_in else []
     return {
         "subject": subject,
         "figures": figures,
-        "stakes": selectors.stakes_of(_person(request), figures.target) if signed_in else [],
-        "leaving": selectors.unbondings_of(_person(request), figures.target) if signed_in else [],
+        "stakes": stakes,
+        "leaving": leaving,
         "slashes": selectors.slashes_of(figures.target)[:5],
         "payments": selectors.payments_of(figures.target)[:10],
         "reads_decisions": selectors.may_read_decisions(user, subject),
         "may_decide": selectors.may_decide(user),
         "may_overturn": selectors.may_overturn(user),
         "overturn_form": OverturnForm(),
+        "appeal_form": AppealForm(),
+        "is_concerned": user.pk == subject.owner_id or bool(stakes or leaving),
         "idempotency_key": uuid4(),
     }
 
@@ -161,11 +167,26 @@ def _decide(request: HttpRequest, subject: StakeSubject, form: SlashForm) -> boo
 
 @require_POST
 @idempotent
+def slash_appeal(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    case = selectors.slash_for_concerned(_person(request), public_id)
+    form = AppealForm(request.POST)
+    if not form.is_valid():
+        raise DomainError("Say in at least 20 letters why the slash is wrong.", where="words")
+    services.appeal_slash(case=case, by=_person(request), words=form.cleaned_data["words"])
+    return redirect(_page_of(case))
+
+
+@require_POST
+@idempotent
 def slash_overturn(request: HttpRequest, public_id: UUID) -> HttpResponse:
     case = selectors.slash_for_arbiter(request.user, public_id)
     form = OverturnForm(request.POST)
     if not form.is_valid():
         raise DomainError("Say why the appeal is right.", where="reason")
     services.overturn_slash(case=case, reason=form.cleaned_data["reason"], actor=_person(request))
+    return redirect(_page_of(case))
+
+
+def _page_of(case: SlashCase) -> str:
     kind, _, subject_id = case.subject.partition(":")
-    return redirect(reverse("rewards:stake-target", args=[kind, subject_id]))
+    return reverse("rewards:stake-target", args=[kind, subject_id])
