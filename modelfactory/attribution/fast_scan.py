@@ -1,152 +1,94 @@
-"""The integers of ``scan.dots`` at nearly the speed of memory: int8 products of oneDNN, by torch.
+"""The integers of ``scan.dots`` at the speed of memory: one loop, compiled for this processor.
 
-A query value is written in base 128, ``q = lo + 128·mid + 16384·hi``, so that its digits are int8
-columns, and ``torch._int_mm`` multiplies rows and digits with int32 sums. Digits stay in [-64, 63]
-for two reasons: processors without VNNI add two products of an unsigned byte in 16 bits, which
-2·255·64 just fits (a digit of 8 bits saturates there, silently); and a sum over the widest index,
-255·64·65,536, fits int32. ``_int_mm`` is private to torch and has had wrong results on some
-processors and shapes, so each width is compared with ``scan.dots`` before its first use; where they
-differ, ``scan.dots`` answers.
+numba turns the loop into the processor's own instruction for sums of 16-bit products (``vpmaddwd``,
+``vpdpwssd`` with VNNI), which needs the product typed as int32: numba's own would be int64. A sum
+over ``BLOCK`` columns, 256 · 128 · 32,768, fits int32 whatever the rows hold; blocks add in int64.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import repeat
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from modelfactory.attribution import scan
 from modelfactory.attribution.scan import Int16, Int64
 from modelfactory.attribution.sketch import Int8
 
-DIGIT_BITS = 7
-DIGITS = 3
-MAXIMUM_DIMENSIONS = 65_536
-"""Of a row; see above."""
+BLOCK = 256
 THREADS = 2
-BLOCK_BYTES = 1 << 20
-"""Rows of one product: these and oneDNN's packed copy of a part stay in a core's L2 cache."""
-SPAN_BYTES = 16 * BLOCK_BYTES
-"""What a thread takes at a time."""
-FOLD, FOLD_BYTES = 4, 4_096
-"""Rows that are multiplied as one long row, while that is at most so long."""
+SPAN_BYTES = 4 << 20
+"""What a thread takes at a time; less is not worth a second thread."""
 
-_log = logging.getLogger(__name__)
+Kernel = Callable[[Int8, Int16, Int64], None]
+"""Writes the dot products of rows [n, k] and a query [k] into the third array [n]."""
 
 
 def fast_dots(rows: Int8, query: Int16) -> Int64:
     """Exact dot products [n] of ``rows`` [n, k] and ``query`` [k], those of ``scan.dots``."""
     count, width = rows.shape
-    if not count or not 0 < width <= MAXIMUM_DIMENSIONS or not _agrees(width):
-        return scan.dots(rows, query)
-    return _dots(rows, query)
-
-
-@lru_cache(maxsize=64)
-def _agrees(width: int) -> bool:
-    """Whether rows of ``width`` come out as in ``scan.dots`` here: a full block, a part of one and
-    a rest, random and with all values at their limits."""
-    random = np.random.default_rng(width)
-    fold = _fold(width)
-    count = _block(width) * fold + 2 * fold + 1
-    rows = random.integers(-127, 128, (count, width), dtype=np.int8)
-    rows[::3] = np.where(rows[::3] < 0, -127, 127)
-    rows[::5], rows[1::5] = 127, -127
-    for limit in (32_767, 8_256, 64):  # all three digits, and the lower two, at their limits
-        signs = np.where(random.integers(0, 2, width), 1, -1)
-        for query in (np.full(width, limit), limit * signs, random.integers(-limit, limit, width)):
-            values = query.astype(np.int16)
-            if not np.array_equal(_dots(rows, values), scan.dots(rows, values)):
-                _log.warning("torch._int_mm is not exact here for %d columns; using numpy", width)
-                return False
-    return True
-
-
-def _fold(width: int) -> int:
-    """How many rows [k] are read as one: the processor prefetches long rows better."""
-    return max(1, min(FOLD, FOLD_BYTES // width))
-
-
-def _block(width: int) -> int:
-    """Folded rows of one product."""
-    return max(1, BLOCK_BYTES // (_fold(width) * width))
-
-
-def _dots(rows: Int8, query: Int16) -> Int64:
-    count, width = rows.shape
-    fold = _fold(width)
-    whole = count // fold * fold
-    result = np.empty(count, dtype=np.int64)
-    result[whole:] = scan.dots(rows[whole:], query)
-    if not whole:
+    values, vector = np.ascontiguousarray(rows), np.ascontiguousarray(query)
+    result, multiply = np.empty(count, dtype=np.int64), _kernel()
+    step = max(1, SPAN_BYTES // max(1, width))
+    if count <= step:
+        multiply(values, vector, result)
         return result
-    # A flat tensor, because `view` then makes the strides: oneDNN silently leaves the result as it
-    # was for a single row whose stride is not its length, and numpy does not promise that.
-    folded = _tensor(rows[:whole]).view(-1, fold * width)
-    columns = _columns(query, fold)
-    step = max(1, SPAN_BYTES // (fold * width))
-    starts = range(0, len(folded), step)
-    spans = [folded[start : start + step] for start in starts]
-    targets = [result[start * fold : min((start + step) * fold, whole)] for start in starts]
-    if len(spans) == 1 or torch.get_num_threads() > 1:  # else `_int_mm` starts threads of its own
-        for span, target in zip(spans, targets, strict=True):
-            _multiply(span, columns, target)
-    else:
-        list(_pool().map(_multiply, spans, repeat(columns), targets))
+    spans = [slice(start, start + step) for start in range(0, count, step)]
+    work = [_pool().submit(multiply, values[span], vector, result[span]) for span in spans]
+    for one in work:
+        one.result()
     return result
 
 
-def _multiply(span: torch.Tensor, columns: torch.Tensor, target: Int64) -> None:
-    """``target`` [s·fold] = dot products of the folded rows ``span`` [s, fold·k]."""
-    fold = columns.shape[1] // DIGITS
-    block = _block(columns.shape[0] // fold)
-    space = torch.empty((min(block, len(span)), columns.shape[1]), dtype=torch.int32)
-    for start in range(0, len(span), block):
-        part = span[start : start + block]
-        products = space[: len(part)]
-        torch._int_mm(part, columns, out=products)
-        digits = products.numpy().reshape(-1, DIGITS)
-        sums = target[start * fold : (start + len(part)) * fold]
-        sums[:] = digits[:, DIGITS - 1]
-        for place in reversed(range(DIGITS - 1)):
-            np.left_shift(sums, DIGIT_BITS, out=sums)
-            np.add(sums, digits[:, place], out=sums)
+@lru_cache(maxsize=1)
+def _kernel() -> Kernel:
+    """Compiled on first use, in about a second. It holds no lock of Python while it runs."""
+    from numba import njit, types
+    from numba.extending import intrinsic
+
+    add_product: Any = intrinsic(_typed_product)
+
+    def multiply(rows: Any, query: Any, result: Any) -> None:
+        width = rows.shape[1]
+        whole = width // BLOCK * BLOCK
+        for at in range(rows.shape[0]):
+            total = np.int64(0)
+            for start in range(0, whole, BLOCK):
+                part, factors = rows[at, start : start + BLOCK], query[start : start + BLOCK]
+                subtotal = np.int32(0)
+                for place in range(BLOCK):  # a constant, or this loop is not vectorised
+                    subtotal = add_product(subtotal, part[place], factors[place])
+                total += subtotal
+            rest = np.int32(0)
+            for place in range(whole, width):
+                rest = add_product(rest, rows[at, place], query[place])
+            result[at] = total + rest
+
+    given = types.void(
+        types.Array(types.int8, 2, "C", readonly=True),
+        types.Array(types.int16, 1, "C", readonly=True),
+        types.int64[::1],
+    )
+    compiled: Kernel = njit(given, nogil=True, error_model="numpy")(multiply)
+    return compiled
 
 
-def _columns(query: Int16, fold: int) -> torch.Tensor:
-    """The digits of ``query`` [k] as int8 [fold·k, fold·3]: a block diagonal, so that each of the
-    rows that are read as one meets only its own columns."""
-    width, half = len(query), 1 << (DIGIT_BITS - 1)
-    columns = np.zeros((fold, width, fold, DIGITS), dtype=np.int8)
-    rest: npt.NDArray[np.int32] = query.astype(np.int32)
-    for place in range(DIGITS):
-        digit = ((rest + half) & (2 * half - 1)) - half
-        for row in range(fold):
-            columns[row, :, row, place] = digit
-        rest = (rest - digit) >> DIGIT_BITS
-    return torch.from_numpy(columns.reshape(fold * width, fold * DIGITS))
+def _typed_product(context: Any, total: Any, value: Any, factor: Any) -> Any:
+    """``total + value · factor`` in int32, as numba wants it: a signature, and code for it."""
+    from llvmlite import ir
+    from numba import types
 
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        so_far, left, right = arguments
+        wide = ir.IntType(32)
+        product = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
+        return builder.add(so_far, product)
 
-def _tensor(values: Int8) -> torch.Tensor:
-    """``values`` [n, k] as one flat tensor, without a copy where they are contiguous; torch warns
-    once that a read-only map could be written to."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(flat)
+    return types.int32(types.int32, types.int8, types.int16), code
 
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    """Threads that split a scan; only for a process whose torch has one thread.
-
-    The initializer makes a thread adopt torch's number of threads, one; oneDNN asks OpenMP, which
-    would otherwise start as many as there are cores for each.
-    """
-    return ThreadPoolExecutor(THREADS, "scan", initializer=torch.get_num_threads)
+    return ThreadPoolExecutor(THREADS, "scan")

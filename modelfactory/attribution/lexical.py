@@ -10,12 +10,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
 import numpy.typing as npt
 
 from modelfactory.attribution.word_lists import Words
+
+if TYPE_CHECKING:
+    import bm25s
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -59,6 +62,8 @@ class LexicalIndex:
         self._count, self._salt = len(words), salt
         self._index: bm25s.BM25 | None = None
         if len(words.ids):
+            import bm25s  # loads numba: 60 MB that a web process needs for its first answer only
+
             self._index = bm25s.BM25(backend="numpy")
             numbers = {word: at for at, word in enumerate(words.vocabulary)}
             self._index.index(bm25s.tokenization.Tokenized(words, numbers), show_progress=False)
