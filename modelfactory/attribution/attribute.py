@@ -75,16 +75,19 @@ def attribute(
     if question is None:
         question = str(tokenizer.decode(list(prompt_ids), skip_special_tokens=True))
     response = str(tokenizer.decode(list(response_ids), skip_special_tokens=True))
-    query, log_probability = query_of(subject, index, example, question, response)
     calibration = subject.calibration
     measured: tuple[int, ...] = ()
-    if calibration is None or subject.subsets is None:
+    if calibration is None or subject.subsets is None or subject.beside is None:
+        query, log_probability = query_of(subject, index, example, question, response)
         scores = uncalibrated(index, query, parameters)
     else:
-        # The retrained adapters answer while the rows are scanned. The thread adopts torch's number
-        # of threads, which OpenMP would otherwise choose anew for it.
+        # The retrained adapters answer while gradients are taken and rows scanned. The thread
+        # adopts torch's number of threads, which OpenMP would otherwise choose anew for it.
         with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as beside:
-            passes = beside.submit(log_probabilities_micro, subject.base, subject.subsets, example)
+            passes = beside.submit(
+                log_probabilities_micro, subject.beside, subject.subsets, example
+            )
+            query, log_probability = query_of(subject, index, example, question, response)
             signals = normalised_signals(index, query)
             measured = passes.result()
         scores = calibrated(signals, calibration, measured, parameters)

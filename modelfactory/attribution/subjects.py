@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,26 @@ class Subject:
     """What answers are attributed with. ``base`` is bare; ``tracks`` are the finished adapter and
     those of earlier moments, in the order of the index's tracks.
 
-    ``calibration`` and the retrained adapters it needs, ``subsets``, come together or not at all.
+    ``calibration``, the retrained adapters it needs, ``subsets``, and ``beside``, the base they run
+    over in a thread of their own (``shared_copy``), come together or not at all.
     """
 
     base: PreTrainedModel
     tracks: StackedAdapters
     calibration: Calibration | None = None
     subsets: StackedAdapters | None = None
+    beside: PreTrainedModel | None = None
+
+
+def shared_copy(base: PreTrainedModel) -> PreTrainedModel:
+    """Another set of modules over the same weights, whose hooks are its own.
+
+    Its attention is plain: the kernel that gradients fix for the whole process changes nothing.
+    """
+    weights = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
+    other: PreTrainedModel = copy.deepcopy(base, weights)
+    other.set_attn_implementation("eager")
+    return other
 
 
 def load_tracks(

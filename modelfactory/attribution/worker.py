@@ -33,7 +33,7 @@ from modelfactory.attribution.opened import OpenFolders
 from modelfactory.attribution.passage_effects import PassageEffects
 from modelfactory.attribution.record import Attribution
 from modelfactory.attribution.stacked import StackedAdapters
-from modelfactory.attribution.subjects import Subject, load_tracks, track_digests
+from modelfactory.attribution.subjects import Subject, load_tracks, shared_copy, track_digests
 from modelfactory.training.adapter import adapter_digest
 from modelfactory.training.base import load_base
 from modelfactory.training.base_files import base_digest
@@ -154,6 +154,7 @@ class AttributionWorker:
 
     def __init__(self, base: str, adapters_root: Path, indexes_root: Path) -> None:
         self._base, self._tokenizer = load_base(base)
+        self._beside = shared_copy(self._base)
         self._adapters_root = adapters_root
         self._indexes_root = indexes_root
         self._subject: Subject | None = None
@@ -254,7 +255,8 @@ class AttributionWorker:
         if calibration is None:
             return Subject(self._base, tracks)
         folders = [self._adapter(digest) for digest in calibration.identity.subsets]
-        return Subject(self._base, tracks, calibration, StackedAdapters(folders))
+        subsets = StackedAdapters(folders)
+        return Subject(self._base, tracks, calibration, subsets, self._beside)
 
     def _adapter(self, digest: str) -> Path:
         folder = self._adapters_root / digest
