@@ -51,6 +51,8 @@ PAGES = [
     ("Cleo", "/rewards/status/"),
     ("Ada", "/rewards/reputation/"),
     ("", "person"),
+    ("", "asset"),
+    ("Dora", "asset"),
     ("", "/rewards/explorer/"),
     ("Cleo", "/rewards/explorer/anchors/"),
     ("", "/rewards/explorer/contracts/"),

@@ -357,6 +357,9 @@ def see_reputation(walk: Walk) -> None:
     page.get_by_role("button", name=re.compile("Write .* to my token")).click()
     page.locator("#token .pill", has_text="Final").wait_for()
     walk.look("Ada", "reputation, on chain")
+    model = walk.people["Cleo"].visit(walk.paths["model"])
+    link = model.locator("a[href*='/rewards/assets/model/']").first
+    walk.paths["asset"] = str(link.get_attribute("href"))
     person = walk.people["Cleo"].visit(walk.paths["datanet"]).locator("a[href*='/rewards/people/']")
     walk.paths["person"] = str(person.first.get_attribute("href"))
 

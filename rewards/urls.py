@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import explorer, governance, money, reputation, stakes
+from rewards.views import assets, explorer, governance, money, reputation, stakes
 
 app_name = "rewards"
 urlpatterns = [
@@ -37,6 +37,14 @@ urlpatterns = [
         "governance/<uuid:public_id>/state/",
         governance.proposal_state,
         name="proposal-state",
+    ),
+    path("assets/tokens/<str:number>", assets.asset_metadata, name="asset-metadata"),
+    path("assets/<slug:kind>/<uuid:public_id>/", assets.asset_detail, name="asset"),
+    path("assets/<slug:kind>/<uuid:public_id>/panel/", assets.asset_panel, name="asset-panel"),
+    path(
+        "assets/<slug:kind>/<uuid:public_id>/register/",
+        assets.asset_register,
+        name="asset-register",
     ),
     path("stakes/", stakes.stake_list, name="stakes"),
     path("stakes/state/", stakes.stake_state, name="stake-state"),

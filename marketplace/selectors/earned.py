@@ -18,6 +18,7 @@ from marketplace.selectors.evidence import evidence_records, own_evidence
 from modelfactory.fidelity import Agreement, fidelity_of
 from modelfactory.models import Calibration, Model, ModelContributor
 from openledger_site.core.money import split_wei
+from rewards.models import EarningLine
 
 # What belongs to the consumer, and is never needed to tell a contributor why they earned.
 TEXTS = ("messages", "answer", "prompt_ids", "response_ids", "sampling")
@@ -123,15 +124,16 @@ def earned_by(user: Any) -> QuerySet[AnswerShare]:
 
 
 def concerned_answer_for(user: Any, public_id: UUID) -> Inference:
-    """A settled answer, for whom it concerns: its consumer, the model's owner, and those whose rows
-    taught the model. 404 for everybody else.
+    """A settled answer, for whom it concerns: its consumer, the model's owner, who was paid as its
+    owner, and those whose rows taught the model. 404 for everybody else.
     """
+    earned = EarningLine.objects.filter(settlement__hold=OuterRef("hold"), user_id=user.pk)
     shared = AnswerShare.objects.filter(inference=OuterRef("pk"), contributor_id=user.pk)
     taught = ModelContributor.objects.filter(model=OuterRef("model"), contributor_id=user.pk)
     concerned = Q(consumer_id=user.pk) | Q(model__owner_id=user.pk)
     inference = (
         Inference.objects.filter(public_id=public_id, state=Inference.State.SETTLED)
-        .filter(concerned | Exists(shared) | Exists(taught))
+        .filter(concerned | Exists(shared) | Exists(taught) | Exists(earned))
         .select_related("model__owner", "model__run", "receipt", "hold__settlement")
         .prefetch_related("shares")
         .first()

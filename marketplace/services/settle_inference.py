@@ -34,7 +34,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobPostponed, Lease
 from rewards.models import Settlement
-from rewards.services import settle_answer
+from rewards.services import income_owner, settle_answer
 
 Found = TypeVar("Found")
 logger = logging.getLogger(__name__)
@@ -67,11 +67,12 @@ def settle_inference(lease: Lease) -> None:
             return
         _check_nothing_was_withdrawn(attributed)
         weights = _weights(attributed)
+        owner = income_owner(f"model:{inference.model.public_id}", inference.model.owner)
         settlement = settle_answer(
             hold=inference.hold,
             key=str(inference.public_id),
             fee_wei=inference.fee_wei,
-            builder=inference.model.owner,
+            builder=owner,
             contributor_shares=[(user.pk, weight) for user, weight in weights],
             reason=f"Answer by {inference.model.slug}",
             source_url=reverse("marketplace:receipt", args=[inference.public_id]),
@@ -80,7 +81,7 @@ def settle_inference(lease: Lease) -> None:
         inference.state, inference.settled_at = Inference.State.SETTLED, Now()
         inference.save(update_fields=["state", "settled_at"])
         _write_shares(inference, settlement, attributed)
-        _issue_receipt(inference, settlement, weights, evidence)
+        _issue_receipt(inference, settlement, owner, weights, evidence)
 
 
 def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | None, str]:
@@ -211,10 +212,11 @@ def _paid(settlement: Settlement) -> dict[int, int]:
 def _issue_receipt(
     inference: Inference,
     settlement: Settlement,
+    owner: User,
     weights: list[tuple[User, int]],
     evidence: dict[str, Any],
 ) -> Receipt:
-    body = _body(inference, settlement, weights, evidence)
+    body = _body(inference, settlement, owner, weights, evidence)
     digest = receipts.digest_of(body)
     receipt = Receipt.objects.create(
         inference=inference,
@@ -235,6 +237,7 @@ def _issue_receipt(
 def _body(
     inference: Inference,
     settlement: Settlement,
+    owner: User,
     weights: list[tuple[User, int]],
     evidence: dict[str, Any],
 ) -> dict[str, Any]:
@@ -271,7 +274,7 @@ def _body(
                 "dust_wei",
             )
         },
-        "builder": str(model.owner.public_id),
+        "builder": str(owner.public_id),
         "contributors": [
             {
                 "user": str(person.public_id),

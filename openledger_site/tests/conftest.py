@@ -46,7 +46,16 @@ from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import Lease
 from openledger_site.core.models import Job
-from rewards.models import Account, Epoch, EpochPayout, Proposal, Reputation, SlashCase
+from rewards.models import (
+    Account,
+    Asset,
+    ChainTransaction,
+    Epoch,
+    EpochPayout,
+    Proposal,
+    Reputation,
+    SlashCase,
+)
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -102,6 +111,7 @@ def _make_thread(folder: Path) -> Thread:
     _close_epoch(things)
     _propose(things)
     _slash(people["Stella"], things)
+    _make_asset(things)
     return Thread(people, things)
 
 
@@ -253,6 +263,19 @@ def _slash(staff: User, things: SimpleNamespace) -> None:
         chain_id=31337, target="0x" + "6" * 64, subject=f"datanet:{things.datanet.public_id}",
         amount_wei=1, decision="Half a mine.", evidence="0x" + "7" * 64, decided_by=staff,
         owner=things.datanet.owner,
+    )  # fmt: skip
+
+
+def _make_asset(things: SimpleNamespace) -> None:
+    """A token as the watcher books it; its path through the chain is tested in rewards."""
+    subject = f"datanet:{things.datanet.public_id}"
+    queued = ChainTransaction.objects.create(
+        chain_id=31337, purpose="asset", subject=subject, state="queued", arguments={}
+    )
+    things.asset = Asset.objects.create(
+        chain_id=31337, subject=subject, token_id="0x" + "5" * 64, metadata="{}",
+        metadata_digest="0x" + "4" * 64, royalty_bps=0, maker=things.datanet.owner,
+        maker_address="0x" + "3" * 40, holder="0x" + "3" * 40, chain_transaction=queued,
     )  # fmt: skip
 
 

@@ -125,6 +125,12 @@ DOORS: dict[str, Door | list[Door]] = {
         "stake_kind datanet.public_id", by="Olive", method="POST", inside=422
     ),
     "rewards:slash-new": door("GET", FOUND, 404, 404, "Olive", "stake_kind", "datanet.public_id"),
+    "rewards:asset": hidden("stake_kind datanet.public_id"),
+    "rewards:asset-panel": hidden("stake_kind datanet.public_id"),
+    "rewards:asset-register": mine(
+        "stake_kind datanet.public_id", by="Olive", method="POST", inside=422
+    ),
+    "rewards:asset-metadata": hidden("asset.number"),
     "rewards:slash-appeal": mine("slash.public_id", by="Olive", method="POST", inside=422),
     "rewards:slash-overturn": door("POST", FOUND, 404, 404, "Olive", "slash.public_id"),
     "rewards:status": public(),

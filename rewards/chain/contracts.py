@@ -67,6 +67,7 @@ class Addresses:
     parameters: str = ""
     staking: str = ""
     reputation: str = ""
+    assets: str = ""
 
     @property
     def has_governance(self) -> bool:
@@ -84,6 +85,7 @@ class Addresses:
             "OpenGovernor": self.governor,
             "GovernanceTimelock": self.timelock,
             "ReputationToken": self.reputation,
+            "OpenAssets": self.assets,
         }
         return {name: address for name, address in named.items() if address}
 

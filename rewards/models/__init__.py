@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rewards.models.appeals import SlashAppeal
+from rewards.models.assets import Asset, AssetTransfer
 from rewards.models.chain import (
     Anchor,
     ChainCursor,
@@ -41,6 +42,8 @@ from rewards.models.staking import (
 __all__ = [
     "Account",
     "Anchor",
+    "Asset",
+    "AssetTransfer",
     "ChainCursor",
     "ChainTransaction",
     "Claim",

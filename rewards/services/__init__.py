@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.selectors.anchors import AnchorNames, register_anchor_names
+from rewards.selectors.assets import income_owner
 from rewards.selectors.parameters import split_parameters
 from rewards.selectors.reputation import register_review_evidence
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.appeals import appeal_slash
+from rewards.services.assets import register_asset
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import ContractsMissing
 from rewards.services.closings import close_books
@@ -90,6 +92,7 @@ __all__ = [
     "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "income_owner",
     "is_certain",
     "issue_reputation",
     "measure_reputations",
@@ -109,6 +112,7 @@ __all__ = [
     "refund_answer",
     "refund_window_ends",
     "register_anchor_names",
+    "register_asset",
     "register_curator_appointment",
     "register_reconcile_check",
     "register_review_evidence",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from rewards.chain.records import LogPlace
 from rewards.models import (
+    AssetTransfer,
     CuratorDecision,
     EscrowWithdrawal,
     ParameterChange,
@@ -13,7 +14,9 @@ from rewards.models import (
     StakeEvent,
 )
 
-Row = TypeVar("Row", CuratorDecision, EscrowWithdrawal, ParameterChange, Proposal, StakeEvent)
+Row = TypeVar(
+    "Row", AssetTransfer, CuratorDecision, EscrowWithdrawal, ParameterChange, Proposal, StakeEvent
+)
 
 
 def keep_event(

@@ -21,6 +21,7 @@ from rewards.chain.errors import ChainUnavailable
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.records import BlockReference, DepositEvent
 from rewards.models import Account, ChainCursor, Claim, Deposit, SignedPayment
+from rewards.services.assets import asset_events, book_assets, void_assets
 from rewards.services.chain import WATCHER_LOCK, chain_client, contract_addresses, only_runner
 from rewards.services.claims import book_claim, void_claim
 from rewards.services.governance import (
@@ -83,11 +84,13 @@ def _book_range(
     claims = client.claim_events(addresses.distributor, first, reached.number)
     votes = governance_events(client, addresses, first, reached.number)
     stakes = stake_events(client, addresses, first, reached.number)
+    tokens = asset_events(client, addresses, first, reached.number)
     with transaction.atomic():
         credited = sum(_credit(event, addresses.chain_id) for event in deposits)
         booked = sum(book_claim(event, addresses.chain_id) for event in claims)
         book_governance(votes, addresses)
         book_stakes(stakes, addresses)
+        book_assets(tokens, addresses)
         cursor.block_number, cursor.block_hash = reached.number, reached.hash
         cursor.seen_at = Now()
         cursor.save()
@@ -149,6 +152,7 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
             _void(event)
             voided += 1
     voided += void_governance(client, cursor.chain_id) + void_stakes(client, cursor.chain_id)
+    voided += void_assets(client, cursor.chain_id)
     cursor.block_number, cursor.block_hash = kept_number, kept_hash
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()

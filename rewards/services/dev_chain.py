@@ -8,6 +8,7 @@ from django.conf import settings
 
 from openledger_site.core.errors import DomainError
 from openledger_site.core.waiting import rounds
+from rewards.chain.assets import deploy_assets
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import (
     WEI_PER_OPEN,
@@ -43,7 +44,7 @@ class NotTheDevelopmentChain(DomainError):
 def deploy_contracts() -> tuple[Addresses, bool]:
     """The contracts, and whether this call deployed any; calling again changes nothing.
 
-    A chain of before votes or reputations keeps its contracts and gets what it lacks.
+    A chain of before votes, reputations or assets keeps its contracts and gets what it lacks.
     """
     _refuse_elsewhere()
     client, signer = chain_client(), operator_signer()
@@ -66,6 +67,15 @@ def deploy_contracts() -> tuple[Addresses, bool]:
                 addresses,
                 issuer=signer.address,
                 admin_delay_seconds=plan.admin_delay_seconds,
+            )
+        if not addresses.assets:
+            addresses = deploy_assets(
+                client,
+                signer,
+                addresses,
+                registrar=signer.address,
+                admin_delay_seconds=plan.admin_delay_seconds,
+                uri=f"{settings.SITE_URL}/rewards/assets/tokens/",
             )
         if addresses != found:
             addresses.save(settings.CHAIN_ADDRESSES_FILE)

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from eth_utils.crypto import keccak
 
 from rewards.chain import calls, staking
+from rewards.chain.assets import register_asset_call
 from rewards.chain.authorizations import Signature, TransferAuthorization
 from rewards.chain.calls import ContractCall
 from rewards.chain.client import ChainClient
@@ -120,6 +121,13 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
     ),
     "burn-reputation": lambda at, subject, given: burn_reputation_call(
         at.reputation, given["holder"]
+    ),
+    "asset": lambda at, subject, given: register_asset_call(
+        at.assets,
+        given["to"],
+        _bytes(given["token_id"]),
+        _bytes(given["metadata_digest"]),
+        given["royalty_bps"],
     ),
     "x402": lambda at, subject, given: authorized_transfer(at, given),
     "native": lambda at, subject, given: calls.transfer_native_call(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from eth_account import Account as KeyAccount
 from pytest_django.fixtures import Settings
 
@@ -62,6 +63,12 @@ def settled(
     }
     hold = place_hold(payer, OPEN, key=key, reason="Answer")
     return settle_answer(hold=hold, key=key, **terms | changes)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
 
 
 @dataclass

@@ -19,7 +19,7 @@ from rewards.services import (
     take_back_reputations,
 )
 from rewards.services.reputation import NotIssuable
-from rewards.tests.conftest import OPEN, Fund, Wallets, settled
+from rewards.tests.conftest import OPEN, Fund, Wallets, settled, signed_in
 
 PAGE = "/rewards/reputation/"
 
@@ -31,12 +31,6 @@ def earned(contributor: User, consumer: User, builder: User, fund: Fund) -> Repu
     settled(consumer, builder, contributor, "a")
     measure_reputations()
     return Reputation.objects.get(user=contributor)
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.mark.django_db

@@ -32,7 +32,7 @@ from rewards.models import (
 from rewards.selectors import subjects as stake_subjects
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.ledger import post, system_account
-from rewards.tests.conftest import OPEN
+from rewards.tests.conftest import OPEN, signed_in
 
 pytestmark = pytest.mark.django_db
 ID, HIDDEN = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
@@ -93,12 +93,6 @@ def staked(contributor: User) -> StakeTarget:
         unbonding_wei=OPEN,
         unbonding_shares=OPEN,
     )
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 def test_everybody_sees_what_is_staked_and_the_promise_that_is_not_made() -> None:

@@ -38,6 +38,8 @@ contract ReputationToken is ERC721, IERC5192, AccessControlDefaultAdminRules {
     bytes32 public constant ISSUER_ROLE = keccak256("ISSUER_ROLE");
     /// @notice The largest score there is.
     uint16 public constant SCORE_MAX = 999;
+    /// @notice So far the issuer's clock may run before the chain's.
+    uint64 public constant CLOCK_TOLERANCE = 1 hours;
 
     mapping(address holder => Measure) private _measures;
 
@@ -46,7 +48,7 @@ contract ReputationToken is ERC721, IERC5192, AccessControlDefaultAdminRules {
 
     /// @dev Nobody can give a reputation away.
     error Soulbound();
-    /// @dev A score of 0, above {SCORE_MAX}, or from the future.
+    /// @dev A score of 0, above {SCORE_MAX}, or from further in the future than {CLOCK_TOLERANCE}.
     error NotAMeasure(uint16 score, uint64 measuredAt);
     /// @dev A newer measure, or this one, is written already.
     error AlreadyProcessed(address holder, uint64 measuredAt);
@@ -66,7 +68,8 @@ contract ReputationToken is ERC721, IERC5192, AccessControlDefaultAdminRules {
      * @param measuredAt seconds since 1970; later than what is written
      */
     function write(address holder, uint16 score, uint16 formula, uint64 measuredAt) external onlyRole(ISSUER_ROLE) {
-        require(score != 0 && score <= SCORE_MAX && measuredAt <= block.timestamp, NotAMeasure(score, measuredAt));
+        bool isTimely = measuredAt <= block.timestamp + CLOCK_TOLERANCE;
+        require(score != 0 && score <= SCORE_MAX && isTimely, NotAMeasure(score, measuredAt));
         require(measuredAt > _measures[holder].measuredAt, AlreadyProcessed(holder, measuredAt));
         _measures[holder] = Measure(score, formula, measuredAt);
         emit ReputationWritten(holder, score, formula, measuredAt);

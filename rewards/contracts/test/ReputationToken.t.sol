@@ -86,8 +86,9 @@ contract ReputationTokenTest is Base {
         vm.assume(score == 0 || score > 999);
         vm.expectRevert(abi.encodeWithSelector(ReputationToken.NotAMeasure.selector, score, NOW));
         _write(score, NOW);
-        vm.expectRevert(abi.encodeWithSelector(ReputationToken.NotAMeasure.selector, uint16(5), NOW + 1));
-        _write(5, NOW + 1);
+        vm.expectRevert(abi.encodeWithSelector(ReputationToken.NotAMeasure.selector, uint16(5), NOW + 1 hours + 1));
+        _write(5, NOW + 1 hours + 1);
+        _write(5, NOW + 1 hours);
     }
 
     function test_only_the_issuer_writes() public {

@@ -1,0 +1,129 @@
+"""Tokens of Datanets and models: asked for by the owner, made by us, followed on chain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.db import transaction
+from eth_utils.crypto import keccak
+
+from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import Conflict, DomainError
+from rewards.chain.assets import TokenTransfer, token_transfers
+from rewards.chain.client import ChainClient
+from rewards.chain.contracts import Addresses
+from rewards.models import Asset, AssetTransfer, ChainTransaction
+from rewards.models.assets import ROYALTY_MAX_BPS
+from rewards.selectors.money import wallet_addresses_of
+from rewards.selectors.subjects import StakeSubject
+from rewards.services.chain import ContractsMissing, contract_addresses
+from rewards.services.chain_events import keep_event
+from rewards.services.sender import on_chain_id, queue_transaction
+
+
+class AssetExists(Conflict):
+    code = "asset_exists"
+    message = "This has its token already."
+
+
+def register_asset(*, subject: StakeSubject, maker: User, address: str, royalty_bps: int) -> Asset:
+    """Ask for the token of a thing. `maker` owns it: the caller knows.
+
+    Raises `DomainError` for a wallet that is not the maker's or too high a royalty, `AssetExists`,
+    and `ContractsMissing` where there is no such contract. One that the chain refused is asked for
+    again.
+    """
+    if address not in wallet_addresses_of(maker):
+        raise DomainError("Choose a wallet that is linked to your account.", where="address")
+    if not 0 <= royalty_bps <= ROYALTY_MAX_BPS:
+        raise DomainError("A royalty is between 0 and 10 per cent.", where="royalty")
+    if not contract_addresses().assets:
+        raise ContractsMissing("Assets are not deployed on this chain.")
+    metadata = _metadata(subject)
+    digest = "0x" + bytes(keccak(text=metadata)).hex()
+    token_id = "0x" + on_chain_id(subject.subject).hex()
+    with transaction.atomic():
+        earlier = Asset.objects.select_for_update().filter(
+            chain_id=settings.CHAIN_ID, subject=subject.subject
+        )
+        asset = earlier.select_related("chain_transaction").first()
+        failed = ChainTransaction.State.FAILED
+        if asset is not None and (asset.holder or asset.chain_transaction.state != failed):
+            raise AssetExists()
+        asset = asset or Asset(chain_id=settings.CHAIN_ID, subject=subject.subject)
+        asset.chain_transaction = queue_transaction(
+            "asset",
+            subject=subject.subject,
+            to=address,
+            token_id=token_id,
+            metadata_digest=digest,
+            royalty_bps=royalty_bps,
+        )
+        asset.token_id, asset.metadata, asset.metadata_digest = token_id, metadata, digest
+        asset.royalty_bps, asset.maker, asset.maker_address = royalty_bps, maker, address
+        asset.save()
+        record_audit("asset.register", actor=maker, subject=subject.subject)
+    return asset
+
+
+def _metadata(subject: StakeSubject) -> str:
+    """JSON after ERC-721's metadata schema; these bytes are kept, hashed and served."""
+    document = {
+        "name": subject.title,
+        "description": f"A {subject.kind} of OpenLedger. Whoever holds this token is paid its"
+        " owner's part of later fees; nothing else moves with it.",
+        "external_url": settings.SITE_URL + subject.url,
+        "properties": {"kind": subject.kind, "id": subject.public_id},
+    }
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def asset_events(
+    client: ChainClient, addresses: Addresses, first: int, last: int
+) -> Sequence[TokenTransfer]:
+    """Read both-inclusive blocks."""
+    if not addresses.assets:
+        return []
+    return token_transfers(client, addresses.assets, first, last)
+
+
+def book_assets(events: Iterable[TokenTransfer], addresses: Addresses) -> None:
+    """Book what is new; the caller holds a transaction open."""
+    for event in events:
+        keep_event(
+            AssetTransfer,
+            event.place,
+            addresses.chain_id,
+            standing=AssetTransfer.State.STANDING,
+            token_id=event.token_id,
+            sender=event.sender,
+            receiver=event.receiver,
+        )
+        _follow(addresses.chain_id, event.token_id)
+
+
+def void_assets(client: ChainClient, chain_id: int) -> int:
+    """Void what stands in blocks that left the chain; return how many rows."""
+    voided = 0
+    standing = AssetTransfer.objects.filter(chain_id=chain_id).exclude(state="voided")
+    for row in standing.order_by("-block_number", "-log_index"):
+        if client.block_hash(row.block_number) == row.block_hash:
+            break
+        row.state = AssetTransfer.State.VOIDED
+        row.save(update_fields=["state"])
+        _follow(chain_id, row.token_id)
+        voided += 1
+    return voided
+
+
+def _follow(chain_id: int, token_id: str) -> None:
+    """The newest standing transfer says whose the token is."""
+    standing = AssetTransfer.objects.filter(
+        chain_id=chain_id, token_id=token_id, state=AssetTransfer.State.STANDING
+    )
+    newest = standing.order_by("-block_number", "-log_index").first()
+    holder = newest.receiver if newest else ""
+    Asset.objects.filter(chain_id=chain_id, token_id=token_id).update(holder=holder)
