@@ -1,4 +1,4 @@
-"""A stake as its owner sees it in the browser: from the Datanet's page to the wallet and back."""
+"""A stake, and a Datanet as an asset, as their owner sees them in the browser and in the wallet."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from e2e.demo.person import PASSWORD
 from e2e.site import Site, make_site
 from e2e.wallet import Wallet
 from openledger_site.core.waiting import rounds
+from rewards.chain.assets import transfer_asset_call
 from rewards.chain.calls import approve_call
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import WEI_PER_OPEN, Addresses, send_and_wait
-from rewards.chain.staking import add_income_call
+from rewards.chain.staking import add_income_call, target_id
 from rewards.chain.transactions import Signer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -39,9 +40,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         running.stop()
 
 
-def sign_up(visitor: Visitor) -> None:
+def sign_up(visitor: Visitor, email: str) -> None:
     page = visitor.visit("/accounts/signup/")
-    page.get_by_label("Email").fill("stan@journey.example")
+    page.get_by_label("Email").fill(email)
     page.locator("[name=password1]").fill(PASSWORD)
     page.locator("[name=password2]").fill(PASSWORD)
     page.get_by_role("button", name="Create an account").click()
@@ -51,14 +52,14 @@ def sign_up(visitor: Visitor) -> None:
     page.get_by_role("cell", name=re.compile("0x")).wait_for()
 
 
-def begin_datanet(visitor: Visitor) -> None:
+def begin_datanet(visitor: Visitor, name: str) -> None:
     page = visitor.visit("/datanets/new/")
-    page.get_by_label("Name").fill("Errors")
+    page.get_by_label("Name").fill(name)
     page.get_by_label("Description").fill("What errors mean.")
     page.get_by_label("Public").check()
     page.locator("[name=licence]").select_option("PSF-2.0")
     page.get_by_role("button", name="Make it").click()
-    page.get_by_role("heading", name="Errors", level=1).wait_for()
+    page.get_by_role("heading", name=name, level=1).wait_for()
 
 
 def press(page: Page, kind: str, button: str, words: str) -> None:
@@ -93,7 +94,7 @@ def test_a_stake_in_the_browser_earns_and_comes_back(site: Site) -> None:
         rpc_url = site.child_environment()["CHAIN_RPC_URL"]
         wallet, giver = Wallet(rpc_url), Wallet(rpc_url)
         wallet.install(visitor.context)
-        sign_up(visitor)
+        sign_up(visitor, "stan@journey.example")
         for address in (wallet.address, giver.address):
             given = site.manage("dev_faucet", address, "50")
             assert given.returncode == 0, given.stdout + given.stderr
@@ -105,7 +106,7 @@ def test_a_stake_in_the_browser_earns_and_comes_back(site: Site) -> None:
 
         visitor.visit(STAKES)
         look("no stakes")
-        begin_datanet(visitor)
+        begin_datanet(visitor, "Errors")
         page = visitor.page
         page.get_by_role("link", name="Stake on it").click()
         expect(page.get_by_text("No yield is promised")).to_be_visible()
@@ -128,5 +129,51 @@ def test_a_stake_in_the_browser_earns_and_comes_back(site: Site) -> None:
         look("ready to take out")
         press(page, "take-out", "Take it out", "Taken out.")
         expect(visitor.visit(STAKES).get_by_text("You have no stake")).to_be_visible()
+        assert {name: words for name, words in found.items() if words} == {}
+        assert visitor.problems == []
+
+
+def give_asset(site: Site, wallet: Wallet, to: str, subject: str) -> None:
+    """As any wallet does it: a transfer of the token, sent without the site."""
+    addresses = Addresses.load(site.folder / "chain" / "addresses-31337.json")
+    client = ChainClient(site.child_environment()["CHAIN_RPC_URL"], 31337)
+    signer = Signer(bytes(wallet.account.key), 31337)
+    token = bytes.fromhex(target_id(subject)[2:])
+    send_and_wait(client, signer, transfer_asset_call(addresses.assets, signer.address, to, token))
+
+
+def test_a_datanet_goes_on_chain_and_its_page_follows_the_token(site: Site) -> None:
+    with chromium() as browser:
+        visitor = Visitor(browser, site.url, viewport=PHONE)
+        rpc_url = site.child_environment()["CHAIN_RPC_URL"]
+        wallet, buyer = Wallet(rpc_url), Wallet(rpc_url)
+        wallet.install(visitor.context)
+        sign_up(visitor, "asa@journey.example")
+        given = site.manage("dev_faucet", wallet.address, "1")
+        assert given.returncode == 0, given.stdout + given.stderr
+        begin_datanet(visitor, "Owned errors")
+        page = visitor.page
+        found: dict[str, list[str]] = {}
+
+        def look(name: str) -> None:
+            found[name] = violations(page)
+            assert overflow_pixels(page) == 0, name
+
+        page.get_by_role("link", name="Make it an asset").click()
+        page.get_by_label("Royalty in per cent").fill("2.5")
+        look("form")
+        page.get_by_role("button", name="Make the token").click()
+        expect(page.get_by_text("2.5 % of a sale")).to_be_visible(timeout=SOON_MS)
+        look("on chain")
+        metadata = page.request.get(page.get_by_role("link", name="JSON").get_attribute("href"))
+        assert metadata.json()["name"] == "Owned errors"
+        subject = f"datanet:{metadata.json()['properties']['id']}"
+        give_asset(site, wallet, buyer.address, subject)
+        for _ in rounds(SOON_MS / 1000, pause_seconds=1):
+            page.reload()
+            if page.get_by_text("linked to nobody here").count():
+                break
+        expect(page.get_by_text("linked to nobody here")).to_be_visible()
+        look("another holder")
         assert {name: words for name, words in found.items() if words} == {}
         assert visitor.problems == []

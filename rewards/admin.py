@@ -177,6 +177,35 @@ class StakeEventAdmin(ReadOnlyAdmin):
     search_fields = ["target", "account", "transaction_hash"]
 
 
+@admin.register(models.Asset)
+class AssetAdmin(ReadOnlyAdmin):
+    list_display = ["subject", "maker", "holder", "royalty_bps"]
+    search_fields = ["subject", "token_id", "holder"]
+
+
+@admin.register(models.AssetTransfer)
+class AssetTransferAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "token_id", "sender", "receiver", "state"]
+    list_filter = ["state"]
+    search_fields = ["token_id", "receiver", "transaction_hash"]
+
+
+@admin.register(models.Reputation)
+class ReputationAdmin(ReadOnlyAdmin):
+    list_display = ["user", "score", "payers", "voices", "rejections", "faults", "measured_at"]
+    ordering = ["-score"]
+
+
+@admin.register(models.DailyClosing)
+class DailyClosingAdmin(ReadOnlyAdmin):
+    list_display = ["day", "transactions", "entries", "digest", "closed_at"]
+
+
+@admin.register(models.SlashAppeal)
+class SlashAppealAdmin(ReadOnlyAdmin):
+    list_display = ["case", "by", "as_whom", "created_at"]
+
+
 admin.site.register(
     [
         models.SplitParameters,
