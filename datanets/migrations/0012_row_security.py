@@ -51,7 +51,9 @@ POLICIES = {
             SELECT FROM datanets_record AS record
             JOIN datanets_contribution AS own ON own.id = record.contribution_id
             WHERE record.id = record_id AND own.contributor_id = openledger_reader()
-        )""".format(HIDDEN.format(outer="datanet.id = version.datanet_id")),
+        )""".format(  # noqa: S608 # constants
+        HIDDEN.format(outer="datanet.id = version.datanet_id")
+    ),
     **dict.fromkeys(
         ["finding", "recordkey", "review", "goldrow", "appeal", "secondlook"], OF_A_RECORD
     ),

@@ -21,7 +21,7 @@ _FOLLOW = f"""
 SELECT set_config('openledger.reader', %s, false), set_config('role', CASE WHEN %s AND EXISTS (
     SELECT FROM pg_roles WHERE rolname = '{WEB_ROLE}' AND pg_has_role(session_user, oid, 'SET')
 ) THEN '{WEB_ROLE}' ELSE 'none' END, false)
-"""
+"""  # noqa: S608 # nothing but a constant is put in
 _UNKNOWN = object()
 
 
