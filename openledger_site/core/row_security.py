@@ -121,7 +121,8 @@ DO $$ BEGIN
 END $$
 """  # noqa: S608 # nothing but a constant is put in
 _MAY_TAKE_ROLE = """
-SELECT coalesce((SELECT pg_has_role(session_user, oid, 'SET') FROM pg_roles WHERE rolname = %s), false)
+SELECT EXISTS (
+    SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'SET'))
 """
 
 
