@@ -91,6 +91,11 @@ def in_force() -> tuple[str, str]:
     return role, reader
 
 
+def divide_by_zero() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
 def test_the_net_is_on(db):
     assert is_on()
     assert check_row_security(databases=["default"]) == []
@@ -242,8 +247,8 @@ def test_role_and_reader_are_put_back_after_a_request_that_raised(rows, stranger
     def view(request: HttpRequest) -> HttpResponse:
         request.user = stranger
         assert in_force() == (WEB_ROLE, str(stranger.pk))
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT 1 / 0")
+        with transaction.atomic():
+            divide_by_zero()
         raise AssertionError("never here")
 
     with pytest.raises(DatabaseError):
@@ -255,9 +260,7 @@ def test_role_and_reader_are_put_back_after_a_request_that_raised(rows, stranger
 def test_a_rollback_takes_the_role_from_nobody(rows, stranger):
     with reading_as(Reader(named=stranger)):
         with pytest.raises(DatabaseError), transaction.atomic():
-            assert Record.objects.count() == 0
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 / 0")
+            divide_by_zero()
         assert Record.objects.count() == 0
         assert in_force()[0] == WEB_ROLE
 

@@ -139,9 +139,16 @@ def is_on(using: str = "default") -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def _has_policies(using: str = "default") -> bool:
+    """False before the first `migrate`, which makes policies and role."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_policy)")
+        return bool(cursor.fetchone()[0])
+
+
 def check_row_security(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """For `manage.py check --database default` and each `migrate`."""
-    if not databases or "default" not in databases or is_on():
+    if not databases or "default" not in databases or not _has_policies() or is_on():
         return []
     return [
         Warning(

@@ -58,11 +58,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._in_force = wanted
 
     def _rollback(self) -> None:
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc] # left out of the stubs
         self._forget()
 
     def _savepoint_rollback(self, sid: str) -> None:
-        super()._savepoint_rollback(sid)
+        super()._savepoint_rollback(sid)  # type: ignore[misc] # left out of the stubs
         self._forget()
 
     def _forget(self) -> None:
