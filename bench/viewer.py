@@ -84,9 +84,11 @@ CREATE UNIQUE INDEX ON bench_word (rank)
 _CONTRIBUTIONS = """
 INSERT INTO datanets_contribution (public_id, datanet_id, contributor_id, title, filename,
     file_digest, size_bytes, file_kept, look_first, state, licence, agreement_version, mapping,
-    rows_read, rows_accepted, rows_rejected, report)
+    rows_read, rows_accepted, rows_rejected, report, source, source_name, method, made_by, origin,
+    intended_use, other_rights, consent, consent_evidence, privacy_means)
 SELECT gen_random_uuid(), %s, id, 'Rows', '', '', 0, false, false, 'decided',
-    (ARRAY['CC-BY-4.0', 'CC-BY-4.0', 'MIT', 'CC0-1.0'])[1 + id %% 4], '2026-11', '{}', 0, 0, 0, '{}'
+    (ARRAY['CC-BY-4.0', 'CC-BY-4.0', 'MIT', 'CC0-1.0'])[1 + id %% 4], '2026-11', '{}', 0, 0, 0,
+    '{}', '', '', '', '', '', '', '', '', '', ''
 FROM accounts_user WHERE display_name LIKE 'Person %%'
 """
 _RECORDS = """

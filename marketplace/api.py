@@ -21,6 +21,7 @@ from marketplace.services import reserve_answer, stream_answer
 from openledger_site.accounts.models import ApiKey
 from openledger_site.accounts.services import authenticate_api_key
 from openledger_site.core.errors import DomainError, NotAllowed
+from openledger_site.core.row_security import read_as
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -63,6 +64,7 @@ def _authenticate(request: HttpRequest) -> ApiKey:
         raise Unauthenticated()
     if "inference" not in key.scopes:
         raise NotAllowed("This key may not ask models. Make one with the scope “inference”.")
+    read_as(key.user)
     return key
 
 

@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, Func, IntegerField, OuterRef, QueryS
 
 from datanets.facets import LENGTH_EDGES, PROVENANCE, UNKNOWN, Counts
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord, VersionSummary
+from openledger_site.core.row_security import all_rows
 
 COUNTED_MAX = 5_000
 """A page counts at most so many rows by itself."""
@@ -20,6 +21,7 @@ class _Bucket(Func):
     output_field = IntegerField()
 
 
+@all_rows("counts of a card are for whoever sees the card")
 def count_rows_by_facet(rows: QuerySet[Record]) -> Counts:
     """One pass over the rows, folded here by facet; what a bucket is says `datanets.facets`."""
     edges = Value(list(LENGTH_EDGES), output_field=ArrayField(IntegerField()))
@@ -44,6 +46,7 @@ def count_rows_by_facet(rows: QuerySet[Record]) -> Counts:
     return counts
 
 
+@all_rows("counts of a card are for whoever sees the card")
 def count_owners(counts: Counts, by_contribution: Mapping[int, int]) -> None:
     """Add what is the same for all rows of a contribution; rows by the contribution's key."""
     owners = Contribution.objects.filter(pk__in=by_contribution)
@@ -71,6 +74,7 @@ def counts_of_version(version: Version) -> Counts:
     return count_rows_by_facet(rows_of_version(version))
 
 
+@all_rows("counts of a card are for whoever sees the card")
 def counts_of_accepted(datanet: Datanet) -> tuple[Counts, str]:
     """Of the accepted rows, and what they leave out, in words; "" when they are complete.
 

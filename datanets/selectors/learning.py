@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -12,7 +13,9 @@ from django.http import Http404
 from datanets.content import Content, answer_of, prompt_of
 from datanets.models import Record, Version, VersionRecord
 from datanets.selectors.access import readable_by, trainable_by
+from openledger_site.core.row_security import all_rows
 
+_CHUNK_ROWS = 1_000
 _TRAIN, _HELD_OUT = VersionRecord.Split.TRAIN, VersionRecord.Split.HELD_OUT
 
 
@@ -88,9 +91,20 @@ def _entries(version: Version) -> QuerySet[VersionRecord]:
     return rows.select_related("record__contribution__contributor").order_by("position")
 
 
+def _read(entries: QuerySet[VersionRecord]) -> Iterator[VersionRecord]:
+    """Whoever trains may have no right to read: what reads them checked the right to train."""
+    rows = entries.iterator(chunk_size=_CHUNK_ROWS)
+    while True:
+        with all_rows("to learn from rows is another right than to read them"):
+            chunk = list(islice(rows, _CHUNK_ROWS))
+        if not chunk:
+            return
+        yield from chunk
+
+
 def training_rows(version: Version) -> Iterator[TrainingRow]:
     """The rows to learn from, in the version's order. The caller has checked the right to train."""
-    for entry in _entries(version).filter(split=_TRAIN).iterator(chunk_size=1_000):
+    for entry in _read(_entries(version).filter(split=_TRAIN)):
         record = entry.record
         content = content_of(record)
         question = "" if record.kind == Record.Kind.TEXT else prompt_of(content)
@@ -118,7 +132,7 @@ def withdrawn_training_records(version: Version) -> QuerySet[Record]:
 
 def evaluation_rows(version: Version) -> Iterator[EvaluationRow]:
     """Held-out wordings of every row, and the whole prompts that the split holds out."""
-    for entry in _entries(version).iterator(chunk_size=1_000):
+    for entry in _read(_entries(version)):
         record = entry.record
         content = content_of(record)
         answer = answer_of(content)
@@ -127,6 +141,7 @@ def evaluation_rows(version: Version) -> Iterator[EvaluationRow]:
             yield EvaluationRow(record_id=str(record.public_id), question=question, answer=answer)
 
 
+@all_rows("whose Datanet a row belongs to decides where money goes")
 def datanets_of_records(record_ids: Iterable[Any]) -> dict[str, str]:
     """Public id of the Datanet by public id of the record; withdrawn records are there too."""
     rows = Record.objects.filter(public_id__in=list(record_ids)).values_list(
@@ -135,6 +150,7 @@ def datanets_of_records(record_ids: Iterable[Any]) -> dict[str, str]:
     return {str(record): str(datanet) for record, datanet in rows}
 
 
+@all_rows("a receipt names every row; its text is put in only with a right to read it")
 def record_cards(user: Any, record_ids: Iterable[Any]) -> dict[str, RecordCard]:
     """Cards by record id (as text), in one query; text only with a right to read it."""
     reads = Exists(readable_by(user).filter(pk=OuterRef("datanet_id")))

@@ -17,6 +17,7 @@ from datanets.facets import UNKNOWN, bucket_range
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
 from datanets.models.contribution import RowWords
 from datanets.selectors.access import first_or_404, readable_by
+from openledger_site.core.row_security import all_rows
 
 PAGE_ROWS = 25
 WORDS_MAX = 12
@@ -30,6 +31,7 @@ SORTS = {
     "shortest": "Shortest first",
     "longest": "Longest first",
 }
+_TEXTS = ("instruction", "response", "rejected", "text", "messages", "wordings", "salt")
 _COLUMNS = {
     "": ("-id",),
     "oldest": ("id",),
@@ -109,12 +111,27 @@ def sample_rows(datanet: Datanet, *, may_read: bool, count: int = 5) -> list[Rec
     """
     rows = Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
     if datanet.visibility == Datanet.Visibility.RESTRICTED:
-        marked = list(rows.filter(is_sample=True).order_by("-id").values_list("pk", flat=True))
-        if marked or not may_read:
-            return _fetch(marked[:count])
+        with all_rows("the owner of a restricted Datanet marked these for everybody"):
+            marked = list(rows.filter(is_sample=True).order_by("-id").values_list("pk", flat=True))
+            if marked or not may_read:
+                return _fetch(marked[:count])
     if not may_read:
         return []
     return _fetch(list(rows.order_by("-id").values_list("pk", flat=True)[:count]))
+
+
+def leaves_of(version: Version, first: int, count: int, *, may_read: bool) -> list[VersionRecord]:
+    """`count` places of a version from `first` on, counted from 0, in order.
+
+    Whoever sees the version sees each leaf's hash and owner; without a right to read no text is
+    fetched.
+    """
+    entries = version.entries.filter(position__gte=first, position__lt=first + count)
+    entries = entries.select_related("record__contribution__contributor").order_by("position")
+    if may_read:
+        return list(entries)
+    with all_rows("hashes and owners are for whoever sees the version"):
+        return list(entries.defer("held_out_wordings", *(f"record__{name}" for name in _TEXTS)))
 
 
 def _start(datanet: Datanet, cursor: UUID | None) -> tuple[int, int] | None:
@@ -178,6 +195,7 @@ def _beyond(order: tuple[str, ...], start: tuple[int, int]) -> Q:
     )
 
 
+@all_rows("policies keep indexes of words and labels from being used; texts are fetched without")
 def _first_pks(
     datanet: Datanet, rows: QuerySet[Record], order: tuple[str, ...], search: str
 ) -> list[int]:

@@ -27,6 +27,7 @@ from datanets.content import (
 )
 from datanets.models import Contribution, Datanet, Record, RecordKey, VersionRecord
 from datanets.selectors import content_of
+from openledger_site.core.row_security import all_rows
 
 GONE = (Record.State.WITHDRAWN, Record.State.REJECTED)
 # A frame that thousands of rows share would propose them all; the first of them will do.
@@ -54,6 +55,7 @@ class _Asked:
     keys: tuple[int, ...]
 
 
+@all_rows("a copy is a copy of rows that its sender may not see, too")
 def compare_rows(
     contribution: Contribution, rows: Sequence[CheckedRow]
 ) -> dict[int, list[Matched]]:

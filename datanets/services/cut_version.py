@@ -23,6 +23,7 @@ from datanets.services.version_manifest import MANIFEST_MAX_BYTES, manifest_chun
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError
+from openledger_site.core.row_security import all_rows
 from openledger_site.core.storage import store_file
 from rewards.merkle import MerkleTree
 from rewards.services.anchors import anchor_root
@@ -30,6 +31,7 @@ from rewards.services.anchors import anchor_root
 HELD_OUT_PERCENT_MAX = 50
 
 
+@all_rows("a version holds all accepted rows; COPY takes no policies")
 def cut_version(
     *, datanet: Datanet, actor: User, note: str = "", held_out_percent: int = 0
 ) -> Version:
@@ -99,6 +101,7 @@ def tree_of(entries: Sequence[VersionRecord]) -> MerkleTree:
     return MerkleTree.from_hashes([bytes.fromhex(entry.leaf_hash) for entry in entries])
 
 
+@all_rows("a proof is made of the hashes of all rows")
 def inclusion_proof(entry: VersionRecord) -> dict[str, Any]:
     """The proof for one row, with its text and salt. Raises DomainError: the row was withdrawn."""
     record, version = entry.record, entry.version

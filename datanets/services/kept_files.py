@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 from datanets.models import Contribution, DataKey, Datanet
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, Unavailable
+from openledger_site.core.row_security import all_rows
 from openledger_site.core.sealing import (
     SealBrokenError,
     new_key,
@@ -127,6 +128,7 @@ def opened_file(contribution: Contribution) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{plain.fileno()}")
 
 
+@all_rows("a file or key goes only when nobody else's contribution needs it")
 def discard_file(contribution: Contribution) -> None:
     """Delete the stored file on commit, unless another contribution keeps the same bytes; and the
     key with the last file that it opens. Call in a transaction.
@@ -148,6 +150,7 @@ def discard_file(contribution: Contribution) -> None:
         transaction.on_commit(lambda: path.unlink(missing_ok=True))
 
 
+@all_rows("a file goes only when nobody else's contribution keeps it")
 def _delete_plain(digest: str) -> None:
     kept = Contribution.objects.filter(file_digest=digest, file_kept=True, file_key=None)
     if not kept.exists():

@@ -15,10 +15,12 @@ from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError
+from openledger_site.core.row_security import all_rows
 
 OPEN_BY_ONE_PERSON_MAX = 50
 
 
+@all_rows("a doubt is written beside rows that whoever doubts need not see")
 def ask_to_look_again(
     *, record_ids: Iterable[Any], source: str, note: str, opened_by: User | None
 ) -> int:

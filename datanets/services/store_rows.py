@@ -28,6 +28,7 @@ from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Recor
 from datanets.parsing import BadRow, ParseResult
 from datanets.services.judge_rows import BAD_ROWS_KEPT, JudgedRow, Tally, judge_rows
 from datanets.wordings import held_out_wordings, training_wordings
+from openledger_site.core.row_security import all_rows
 
 # Rewording a page of text helps nobody and multiplies its size.
 REWORDED_CHARACTERS_MAX = 2_000
@@ -176,6 +177,7 @@ def wordings_of(content: Content, own: Iterable[str]) -> dict[str, list[str]]:
     return made
 
 
+@all_rows("the row that it is like may be another contributor's")
 def _point_at_first(contribution: Contribution) -> None:
     """The row to show beside each: a copy before a near copy before another answer, by name."""
     like = Finding.objects.filter(

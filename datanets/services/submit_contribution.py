@@ -41,6 +41,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.jobs import JobFailed, Lease, cancel_job, start_job
+from openledger_site.core.row_security import all_rows
 
 PARSE_JOB = "datanets.parse_contribution"
 # A person waits this long for the answer; what takes longer goes on as a job with progress.
@@ -321,6 +322,7 @@ def _reporter(lease: Lease, kind: str, verb: str, *, share: int, done: int = 0) 
     return on_progress
 
 
+@all_rows("what was made of the rows follows them, whosever it is")
 def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
     """Destroy text and salts, keep hashes and places: a tombstone that later versions leave out."""
     with transaction.atomic():

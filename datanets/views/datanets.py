@@ -19,6 +19,7 @@ from datanets.provenance import provenance_shares
 from datanets.viewer import contributor_shares, licence_shares
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
+from openledger_site.core.row_security import all_rows
 
 PAGE_ROWS = 20
 
@@ -29,6 +30,8 @@ def datanet_list(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("search", "").strip()[:200]
     rows = selectors.datanet_list(request.user, search)
     page = Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
+    with all_rows("how many rows a Datanet has is on its card"):
+        page.object_list = list(page.object_list)
     return render(request, "datanets/datanet_list.html", {"page": page, "search": search})
 
 

@@ -45,13 +45,12 @@ def version_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
     if rights.read:
         services.note_reading(reader=request.user, datanet=version.datanet)
     leaf = _first_leaf(request, version)
-    entries = version.entries.filter(position__gte=leaf, position__lt=leaf + PAGE_ROWS)
     counts = selectors.counts_of_version(version)
     context = {
         "version": version,
         "datanet": version.datanet,
         "rights": rights,
-        "entries": entries.select_related("record__contribution__contributor").order_by("position"),
+        "entries": selectors.leaves_of(version, leaf, PAGE_ROWS, may_read=rights.read),
         "first_leaf": leaf,
         "last_leaf": min(leaf + PAGE_ROWS, version.record_count) - 1,
         "previous_leaf": max(0, leaf - PAGE_ROWS) if leaf else None,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datanets.models import Record, VersionRecord
 from marketplace.models import Inference
 from openledger_site.core.jobs import Lease, start_job
+from openledger_site.core.row_security import all_rows
 
 FORGET_JOB = "marketplace.forget_passages"
 
@@ -40,6 +41,7 @@ def forget_passages(lease: Lease) -> None:
             Inference.objects.filter(pk=inference_pk).update(prompt_ids=[])
 
 
+@all_rows("a withdrawn row is gone for everybody")
 def any_withdrawn(inference: Inference) -> bool:
     """Whether a row that this answer read is withdrawn by now."""
     read = [passage["record"] for passage in inference.passages]

@@ -17,6 +17,7 @@ from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.jobs import start_job
 from openledger_site.core.models import Job
+from openledger_site.core.row_security import all_rows
 
 AUDIT_JOB = "marketplace.audit"
 RECORDS_MAX = 10
@@ -95,6 +96,7 @@ def audit_again(*, dispute: Dispute, actor: User) -> Job:
     return job
 
 
+@all_rows("whether any row is left to learn from, whosever it is")
 def _check_records(inference: Inference, person: User, chosen: Sequence[str]) -> None:
     if not 1 <= len(chosen) <= RECORDS_MAX:
         raise RowsNotDisputable(

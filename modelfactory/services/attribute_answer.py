@@ -26,6 +26,7 @@ from modelfactory.services.base_models import base_source
 from modelfactory.services.queue_following import queue_following
 from modelfactory.services.repair_attribution import calibration_damaged, index_damaged
 from openledger_site.core.errors import DomainError, Unavailable
+from openledger_site.core.row_security import all_rows
 
 Answer = TypeVar("Answer")
 BASES_LOADED = 1  # a base can take most of a worker's memory
@@ -165,6 +166,7 @@ def load_attributor() -> None:
     import_string(settings.ATTRIBUTOR)
 
 
+@all_rows("shares are of all owners, never of those that a reader sees")
 def share_out(attribution: Attribution) -> AttributedAnswer:
     """Shares of the contributors who own the listed records, by the integer rule of `shares`."""
     listed = [record.record_id for record in attribution.records]

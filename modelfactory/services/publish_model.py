@@ -16,6 +16,7 @@ from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.calibrate_model import start_calibration
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, NotAllowed
+from openledger_site.core.row_security import all_rows
 
 
 class NotReadyToPublish(Conflict):
@@ -100,6 +101,7 @@ def _measure(model: Model) -> None:
         start_calibration(model, actor=model.owner)
 
 
+@all_rows("lineage names every contributor")
 def rows_by_contributor(version: Version) -> list[tuple[Any, int]]:
     """Who gave how many of the rows that are trained, most rows first: [(user, rows), …]."""
     counts = Counter(row.contributor_id for row in training_rows(version))

@@ -8,16 +8,19 @@ from datanets.models import Record, VersionRecord
 from datanets.selectors import withdrawn_training_records
 from modelfactory.models import AttributionIndex, EvaluationResult
 from openledger_site.core.jobs import start_job
+from openledger_site.core.row_security import all_rows
 
 FOLLOW_JOB = "modelfactory.follow_withdrawals"
 
 
+@all_rows("a withdrawn row counts, whosever it was")
 def is_behind(index: AttributionIndex) -> bool:
     """A row was withdrawn that the index still has. Asked of the rows themselves, so that it holds
     however a row was withdrawn. One query, by the index on (datanet, state)."""
     return withdrawn_training_records(index.run.version).count() > index.withdrawn_count
 
 
+@all_rows("a withdrawn row counts, whosever it was")
 def queue_following(index: AttributionIndex) -> bool:
     """Queue what brings a ready index up to date; false where it is. Asking twice queues once."""
     withdrawn = withdrawn_training_records(index.run.version).count()
@@ -35,6 +38,7 @@ def queue_following(index: AttributionIndex) -> bool:
     return True
 
 
+@all_rows("a withdrawal is followed everywhere")
 def follow_withdrawal(record_pks: Sequence[int]) -> None:
     """In the transaction of a withdrawal: queue the indexes that learnt the records, and empty what
     evaluation wrote down of them. How many were answered right stays."""

@@ -14,6 +14,7 @@ from datanets.models import Record, Version
 from datanets.selectors import training_rows
 from modelfactory.attribution.spans import Span, SpanIndex
 from modelfactory.models import Model
+from openledger_site.core.row_security import all_rows
 
 CACHE_BYTES = 256 * 2**20
 """Of all text indexes that a worker keeps between answers."""
@@ -39,6 +40,7 @@ def verbatim_spans(model: Model, *, question: str, answer: str) -> list[Span]:
     return _index_of(model.run.version).find(answer, question)
 
 
+@all_rows("the index is of all rows; the places are told by the right to read")
 def _index_of(version: Version) -> SpanIndex:
     """The index of exactly the rows that are not withdrawn at this moment."""
     withdrawn = frozenset(

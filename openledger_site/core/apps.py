@@ -3,6 +3,8 @@ from __future__ import annotations
 import sys
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 RECURSION_LIMIT = 1_000  # Python's own
@@ -13,6 +15,10 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
+        from openledger_site.core.row_security import check_row_security, make_role
+
+        post_migrate.connect(make_role, sender=self)
+        register(check_row_security, Tags.database)
         _keep_the_recursion_limit()
         # Every process knows every task and job handler by name: a misspelt one fails at once.
         autodiscover_modules("tasks", "jobs")

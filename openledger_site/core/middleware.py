@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 
 from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.logs import current_request_id
+from openledger_site.core.row_security import Reader, reading_as
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,28 @@ def request_id(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response["x-request-id"] = identifier
         return response
+
+    return middleware
+
+
+@sync_and_async_middleware
+def row_security(get_response: GetResponse) -> GetResponse:
+    """Let the database refuse rows that this request's user may not read, if all else forgot to.
+
+    The body of a stream is made after this: what it reads was decided before.
+    """
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            with reading_as(Reader(request)):
+                response: HttpResponseBase = await get_response(request)
+                return response
+
+        return async_middleware  # type: ignore[return-value] # as above
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        with reading_as(Reader(request)):
+            return get_response(request)
 
     return middleware
 

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, with row-level security for requests."""
