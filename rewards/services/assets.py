@@ -33,8 +33,8 @@ def register_asset(*, subject: StakeSubject, maker: User, address: str, royalty_
     """Ask for the token of a thing. `maker` owns it: the caller knows.
 
     Raises `DomainError` for a wallet that is not the maker's or too high a royalty, `AssetExists`,
-    and `ContractsMissing` where there is no such contract. One that the chain refused is asked for
-    again.
+    and `ContractsMissing` where there is no such contract. One that the chain refused is sent again
+    as it was: an earlier try may have got through, and its digest stands on chain for good.
     """
     if address not in wallet_addresses_of(maker):
         raise DomainError("Choose a wallet that is linked to your account.", where="address")
@@ -42,31 +42,38 @@ def register_asset(*, subject: StakeSubject, maker: User, address: str, royalty_
         raise DomainError("A royalty is between 0 and 10 per cent.", where="royalty")
     if not contract_addresses().assets:
         raise ContractsMissing("Assets are not deployed on this chain.")
-    metadata = _metadata(subject)
-    digest = "0x" + bytes(keccak(text=metadata)).hex()
-    token_id = "0x" + on_chain_id(subject.subject).hex()
     with transaction.atomic():
-        earlier = Asset.objects.select_for_update().filter(
-            chain_id=settings.CHAIN_ID, subject=subject.subject
-        )
-        asset = earlier.select_related("chain_transaction").first()
-        failed = ChainTransaction.State.FAILED
-        if asset is not None and (asset.holder or asset.chain_transaction.state != failed):
+        User.objects.select_for_update().get(pk=maker.pk)  # two requests stand in line
+        asset = Asset.objects.filter(chain_id=settings.CHAIN_ID, subject=subject.subject).first()
+        if asset is None:
+            asset = _described(subject, maker, address, royalty_bps)
+        elif asset.holder or asset.chain_transaction.state != ChainTransaction.State.FAILED:
             raise AssetExists()
-        asset = asset or Asset(chain_id=settings.CHAIN_ID, subject=subject.subject)
         asset.chain_transaction = queue_transaction(
             "asset",
-            subject=subject.subject,
-            to=address,
-            token_id=token_id,
-            metadata_digest=digest,
-            royalty_bps=royalty_bps,
+            subject=asset.subject,
+            to=asset.maker_address,
+            token_id=asset.token_id,
+            metadata_digest=asset.metadata_digest,
+            royalty_bps=asset.royalty_bps,
         )
-        asset.token_id, asset.metadata, asset.metadata_digest = token_id, metadata, digest
-        asset.royalty_bps, asset.maker, asset.maker_address = royalty_bps, maker, address
         asset.save()
         record_audit("asset.register", actor=maker, subject=subject.subject)
     return asset
+
+
+def _described(subject: StakeSubject, maker: User, address: str, royalty_bps: int) -> Asset:
+    metadata = _metadata(subject)
+    return Asset(
+        chain_id=settings.CHAIN_ID,
+        subject=subject.subject,
+        token_id="0x" + on_chain_id(subject.subject).hex(),
+        metadata=metadata,
+        metadata_digest="0x" + bytes(keccak(text=metadata)).hex(),
+        royalty_bps=royalty_bps,
+        maker=maker,
+        maker_address=address,
+    )
 
 
 def _metadata(subject: StakeSubject) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -127,9 +128,12 @@ def test_a_refused_making_may_be_asked_for_again(wallets: Wallets, owner: User) 
     given = {"subject": subject(owner), "maker": owner, "address": signer.address}
     asset = register_asset(**given, royalty_bps=0)
     ChainTransaction.objects.filter(pk=asset.chain_transaction_id).update(state="failed")
-    assert register_asset(**given, royalty_bps=100).pk == asset.pk
+    renamed = replace(subject(owner), title="Another name")
+    assert register_asset(**given | {"subject": renamed}, royalty_bps=100).pk == asset.pk
     see(wallets)
-    assert Asset.objects.get().holder == signer.address
+    again = Asset.objects.get()
+    assert again.holder == signer.address
+    assert (again.metadata, again.royalty_bps) == (asset.metadata, 0)  # sent as it was
 
 
 def test_only_the_owner_asks_and_only_for_a_wallet_of_theirs(

@@ -10,7 +10,7 @@ import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
  * @title Assets: who owns a Datanet or a model
  * @notice One token for each thing, made on its owner's request, with the digest of what it is called and an
  * ERC-2981 royalty for its maker. Tokens move as any ERC-721 does; the site pays the owner's part of later
- * fees to whoever holds the token, and moves nothing else.
+ * fees to the person who has linked the wallet that holds the token, and moves nothing else.
  */
 contract OpenAssets is ERC721, ERC2981, AccessControlDefaultAdminRules {
     /// @notice May make tokens.
