@@ -90,6 +90,8 @@ def reader_wanted() -> str | None:
     return None if reader is None or _reason.get() else reader.key()
 
 
+# Before PostgreSQL 16 every member of a role could take it.
+_SET = "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END"
 # Roles belong to the whole server, so several databases may make it in the same moment, and the
 # site's own user may not be allowed to. Whether it worked is asked afterwards, by `is_on`.
 _MAKE_ROLE = f"""
@@ -98,7 +100,7 @@ DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{WEB_ROLE}') THEN
             CREATE ROLE {WEB_ROLE} NOLOGIN;
         END IF;
-        IF NOT pg_has_role(current_user, '{WEB_ROLE}', 'SET') THEN
+        IF NOT pg_has_role(current_user, '{WEB_ROLE}', {_SET}) THEN
             EXECUTE format('GRANT {WEB_ROLE} TO %I', current_user);
         END IF;
     EXCEPTION
@@ -117,12 +119,18 @@ DO $$ BEGIN
             ' TO {WEB_ROLE}', current_schema());
         EXECUTE format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA %I'
             ' TO {WEB_ROLE}', current_schema());
+        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I'
+            ' GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {WEB_ROLE}', current_schema());
+        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I'
+            ' GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {WEB_ROLE}', current_schema());
     END IF;
 END $$
 """  # noqa: S608 # nothing but a constant is put in
-_MAY_TAKE_ROLE = """
-SELECT EXISTS (
-    SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'SET'))
+# The role may be there because of another database of this server: it must have been let into
+# this one too. A table that is not there yet makes this false, not an error.
+MAY_TAKE_ROLE = f"""EXISTS (
+    SELECT FROM pg_roles WHERE rolname = '{WEB_ROLE}' AND pg_has_role(session_user, oid, {_SET})
+      AND has_table_privilege(oid, to_regclass('django_migrations'), 'SELECT'))
 """
 
 
@@ -135,7 +143,7 @@ def make_role(*, using: str, **kwargs: Any) -> None:
 def is_on(using: str = "default") -> bool:
     """Whether the site's database user may take the role that policies apply to."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_MAY_TAKE_ROLE, [WEB_ROLE])
+        cursor.execute(f"SELECT {MAY_TAKE_ROLE}")
         return bool(cursor.fetchone()[0])
 
 

@@ -13,15 +13,14 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
 
-from openledger_site.core.row_security import WEB_ROLE, reader_wanted
+from openledger_site.core.row_security import MAY_TAKE_ROLE, WEB_ROLE, reader_wanted
 
 # Where the role is missing or may not be taken the owner's stays: the net is off, as
 # `manage.py check --database default` says.
 _FOLLOW = f"""
-SELECT set_config('openledger.reader', %s, false), set_config('role', CASE WHEN %s AND EXISTS (
-    SELECT FROM pg_roles WHERE rolname = '{WEB_ROLE}' AND pg_has_role(session_user, oid, 'SET')
-) THEN '{WEB_ROLE}' ELSE 'none' END, false)
-"""  # noqa: S608 # nothing but a constant is put in
+SELECT set_config('openledger.reader', %s, false),
+    set_config('role', CASE WHEN %s AND {MAY_TAKE_ROLE} THEN '{WEB_ROLE}' ELSE 'none' END, false)
+"""
 _UNKNOWN = object()
 
 
