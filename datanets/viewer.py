@@ -13,7 +13,6 @@ from datanets.facets import FACET_TITLES, Counts, value_label
 from datanets.models import Datanet
 from datanets.selectors.rows import RowFilter
 from openledger_site.accounts.models import User
-from rewards.selectors.reputation import scores_of
 
 BARS_MAX = 10
 SHARES_MAX = 7  # and one for all others: a share bar has eight colours
@@ -137,7 +136,8 @@ def _chosen_value(facet: str, wanted: RowFilter, people: dict[str, User]) -> str
 def _people(counts: Counts) -> dict[str, User]:
     """The contributors that have a bar, by primary key as text."""
     shown = [pk for pk, _ in counts.by["contributor"].most_common(BARS_MAX)]
-    users = User.objects.filter(pk__in=shown).only("public_id", "display_name")
+    users = User.objects.filter(pk__in=shown).select_related("reputation")
+    users = users.only("public_id", "display_name", "reputation__score")
     return {str(user.pk): user for user in users}
 
 
@@ -174,10 +174,9 @@ def known_total(counts: Counts, wanted: RowFilter) -> int | None:
 def contributor_shares(counts: Counts, datanet: Datanet, *, reads: bool) -> list[dict[str, Any]]:
     """Who gave the rows, the most first; a reader's way to their rows."""
     people = _people(counts)
-    scores = scores_of(person.pk for person in people.values())
     shares = [
         _share(people[pk].name, rows, datanet, reads, contributor=people[pk].public_id)
-        | {"person": people[pk], "reputation": scores.get(people[pk].pk, 0)}
+        | {"person": people[pk]}
         for pk, rows in counts.by["contributor"].most_common(SHARES_MAX)
         if pk in people
     ]

@@ -170,12 +170,6 @@ def _faults(people: People) -> dict[int, float]:
     return dict(summed.annotate(faults=weight).values_list("owner", "faults"))
 
 
-def scores_of(people: Iterable[int]) -> dict[int, int]:
-    """The last measured reputations of those who have one."""
-    found = Reputation.objects.filter(user__in=set(people), score__gt=0)
-    return dict(found.values_list("user", "score"))
-
-
 def reputation_of(user: User) -> Reputation | None:
     return Reputation.objects.filter(user=user).first()
 
