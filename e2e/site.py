@@ -91,6 +91,7 @@ def make_site(folder: Path, **environment: str) -> Site:
     defaults = {
         "OPENLEDGER_LOCAL_DIR": str(folder),
         "EARNINGS_HOLDING_SECONDS": "2",
+        "REPUTATION_VOICE_WEI": str(10**12),  # one answer is to be heard
         "SIGNUP_RATE_LIMIT": "1000/m/ip",
         # Dozens of retrainings would keep both cores from the journeys.
         "CALIBRATE_ON_PUBLISH": "0",
