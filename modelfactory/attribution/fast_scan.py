@@ -20,7 +20,9 @@ from modelfactory.attribution.sketch import Int8
 BLOCK = 256
 THREADS = 2
 SPAN_BYTES = 4 << 20
-"""What a thread takes at a time; less is not worth a second thread."""
+"""The least that a thread takes at a time; less is not worth a second one."""
+SPANS = 4 * THREADS
+"""Of a long scan: few, for each costs a start, and enough that no thread waits long at the end."""
 
 Kernel = Callable[[Int8, Int16, Int64], None]
 """Writes the dot products of rows [n, k] and a query [k] into the third array [n]."""
@@ -31,7 +33,7 @@ def fast_dots(rows: Int8, query: Int16) -> Int64:
     count, width = rows.shape
     values, vector = np.ascontiguousarray(rows), np.ascontiguousarray(query)
     result, multiply = np.empty(count, dtype=np.int64), _kernel()
-    step = max(1, SPAN_BYTES // max(1, width))
+    step = max(1, SPAN_BYTES // max(1, width), count // SPANS)
     if count <= step:
         multiply(values, vector, result)
         return result
