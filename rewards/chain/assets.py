@@ -7,9 +7,9 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from rewards.chain.calls import ContractCall, create_call, encode_call, grant_role_call
+from rewards.chain.calls import ContractCall, create_call, encode_call
 from rewards.chain.client import ChainClient
-from rewards.chain.contracts import Addresses, created_by, send_and_wait
+from rewards.chain.contracts import Addresses, create_with_role
 from rewards.chain.records import LogPlace
 from rewards.chain.transactions import Signer
 
@@ -66,8 +66,7 @@ def deploy_assets(
     """Deploys the contract; answers the addresses with its own filled in. Ids follow `uri`."""
     arguments = [signer.address, admin_delay_seconds, uri]
     create = create_call("OpenAssets", ["address", "uint48", "string"], arguments)
-    assets = created_by(send_and_wait(client, signer, create))
-    send_and_wait(client, signer, grant_role_call(assets, "REGISTRAR_ROLE", registrar))
+    assets = create_with_role(client, signer, create, "REGISTRAR_ROLE", registrar)
     return replace(addresses, assets=assets)
 
 

@@ -206,3 +206,12 @@ def created_by(receipt: Receipt) -> str:
     if receipt.contract_address is None:
         raise ChainError(f"{receipt.transaction_hash} created no contract")
     return receipt.contract_address
+
+
+def create_with_role(
+    client: ChainClient, signer: Signer, create: ContractCall, role_name: str, holder: str
+) -> str:
+    """Deploys a contract and grants the one role it has; its address."""
+    contract = created_by(send_and_wait(client, signer, create))
+    send_and_wait(client, signer, grant_role_call(contract, role_name, holder))
+    return contract

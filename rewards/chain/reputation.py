@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rewards.chain.calls import ContractCall, create_call, encode_call, grant_role_call
+from rewards.chain.calls import ContractCall, create_call, encode_call
 from rewards.chain.client import ChainClient
-from rewards.chain.contracts import Addresses, created_by, send_and_wait
+from rewards.chain.contracts import Addresses, create_with_role
 from rewards.chain.transactions import Signer
 
 
@@ -55,6 +55,5 @@ def deploy_reputation(
     """Deploys the token; answers the addresses with its own filled in."""
     arguments = [signer.address, admin_delay_seconds]
     create = create_call("ReputationToken", ["address", "uint48"], arguments)
-    token = created_by(send_and_wait(client, signer, create))
-    send_and_wait(client, signer, grant_role_call(token, "ISSUER_ROLE", issuer))
+    token = create_with_role(client, signer, create, "ISSUER_ROLE", issuer)
     return replace(addresses, reputation=token)

@@ -7,10 +7,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from rewards.models.chain import ChainPlace, ChainTransaction
+from rewards.models.chain import ChainPlace, ChainTransaction, once_per_place
 from rewards.models.triggers import never_deleted
 
-_PLACE = ["chain_id", "transaction_hash", "log_index"]
 ROYALTY_MAX_BPS = 1_000
 
 
@@ -74,14 +73,7 @@ class AssetTransfer(ChainPlace):
 
     class Meta:
         triggers = [never_deleted("asset_transfer_is_kept")]
-        constraints = [
-            models.UniqueConstraint(
-                fields=[*_PLACE, "block_hash"], name="asset_transfer_once_per_block"
-            ),
-            models.UniqueConstraint(
-                fields=_PLACE, condition=~Q(state="voided"), name="asset_transfer_counts_once"
-            ),
-        ]
+        constraints = once_per_place("asset_transfer")
         indexes = [models.Index(fields=["token_id", "-block_number"], name="asset_transfers")]
 
     def __str__(self) -> str:

@@ -51,6 +51,19 @@ class ChainPlace(models.Model):
         return f"{place}:{self.block_hash}:{self.applications}"
 
 
+PLACE = ["chain_id", "transaction_hash", "log_index"]
+
+
+def once_per_place(name: str) -> list[models.BaseConstraint]:
+    """An event has a row for each block it stood in; one counts. `name` begins theirs."""
+    return [
+        models.UniqueConstraint(fields=[*PLACE, "block_hash"], name=f"{name}_once_per_block"),
+        models.UniqueConstraint(
+            fields=PLACE, condition=~Q(state="voided"), name=f"{name}_counts_once"
+        ),
+    ]
+
+
 class ChainEvent(ChainPlace):
     """An event that moved OPEN."""
 
@@ -79,15 +92,7 @@ class Deposit(ChainEvent):
     class Meta:
         triggers = [never_deleted("deposit_is_kept")]
         constraints = [
-            models.UniqueConstraint(
-                fields=["chain_id", "transaction_hash", "log_index", "block_hash"],
-                name="deposit_once_per_block",
-            ),
-            models.UniqueConstraint(
-                fields=["chain_id", "transaction_hash", "log_index"],
-                condition=~Q(state="voided"),
-                name="deposit_counts_once",
-            ),
+            *once_per_place("deposit"),
             models.CheckConstraint(
                 condition=Q(state="unassigned", user__isnull=True) | ~Q(state="unassigned"),
                 name="deposit_unassigned_has_no_user",
@@ -116,17 +121,7 @@ class Claim(ChainEvent):
 
     class Meta:
         triggers = [never_deleted("claim_is_kept")]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["chain_id", "transaction_hash", "log_index", "block_hash"],
-                name="claim_once_per_block",
-            ),
-            models.UniqueConstraint(
-                fields=["chain_id", "transaction_hash", "log_index"],
-                condition=~Q(state="voided"),
-                name="claim_counts_once",
-            ),
-        ]
+        constraints = once_per_place("claim")
         indexes = [models.Index(fields=["address"], name="claim_by_address")]
 
     def __str__(self) -> str:

@@ -10,6 +10,8 @@ from django.urls import reverse
 from openledger_site.core.money import WeiField
 from rewards.models.triggers import append_only
 
+SUBJECT_PREFIX = "books:"
+
 
 class DailyClosing(models.Model):
     """One day (UTC) of the ledger. Written once, when nothing can be added to the day any more."""
@@ -43,4 +45,4 @@ class DailyClosing(models.Model):
     @property
     def subject(self) -> str:
         """What its digest is anchored under."""
-        return f"books:{self.day}"
+        return f"{SUBJECT_PREFIX}{self.day}"

@@ -10,11 +10,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from openledger_site.core.money import WeiField
-from rewards.models.chain import ChainPlace
+from rewards.models.chain import PLACE, ChainPlace, once_per_place
 from rewards.models.triggers import never_deleted
 
 WHOLE_BPS = 10_000
-_PLACE = ["chain_id", "transaction_hash", "log_index"]
 
 
 class ParameterChange(ChainPlace):
@@ -38,12 +37,7 @@ class ParameterChange(ChainPlace):
     class Meta:
         triggers = [never_deleted("parameter_change_is_kept")]
         constraints = [
-            models.UniqueConstraint(
-                fields=[*_PLACE, "block_hash"], name="parameter_change_once_per_block"
-            ),
-            models.UniqueConstraint(
-                fields=_PLACE, condition=~Q(state="voided"), name="parameter_change_counts_once"
-            ),
+            *once_per_place("parameter_change"),
             models.CheckConstraint(
                 condition=Q(
                     contributors_bps=WHOLE_BPS
@@ -118,7 +112,7 @@ class Proposal(ChainPlace):
             ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=[*_PLACE, "block_hash"], name="proposal_once_per_block"),
+            models.UniqueConstraint(fields=[*PLACE, "block_hash"], name="proposal_once_per_block"),
             models.UniqueConstraint(
                 fields=["chain_id", "governor", "proposal_id"],
                 condition=~Q(state="voided"),
@@ -177,14 +171,7 @@ class CuratorDecision(ChainPlace):
 
     class Meta:
         triggers = [never_deleted("curator_decision_is_kept")]
-        constraints = [
-            models.UniqueConstraint(
-                fields=[*_PLACE, "block_hash"], name="curator_decision_once_per_block"
-            ),
-            models.UniqueConstraint(
-                fields=_PLACE, condition=~Q(state="voided"), name="curator_decision_counts_once"
-            ),
-        ]
+        constraints = once_per_place("curator_decision")
 
     def __str__(self) -> str:
         return f"{self.account} of {self.datanet}: {self.is_curator}"

@@ -10,12 +10,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from openledger_site.core.money import WeiField
-from rewards.models.chain import ChainEvent, ChainPlace, ChainTransaction
+from rewards.models.chain import ChainEvent, ChainPlace, ChainTransaction, once_per_place
 from rewards.models.ledger import Transaction
 from rewards.models.settlements import Settlement
 from rewards.models.triggers import never_deleted
-
-_PLACE = ["chain_id", "transaction_hash", "log_index"]
 
 
 class StakeEvent(ChainPlace):
@@ -51,14 +49,7 @@ class StakeEvent(ChainPlace):
 
     class Meta:
         triggers = [never_deleted("stake_event_is_kept")]
-        constraints = [
-            models.UniqueConstraint(
-                fields=[*_PLACE, "block_hash"], name="stake_event_once_per_block"
-            ),
-            models.UniqueConstraint(
-                fields=_PLACE, condition=~Q(state="voided"), name="stake_event_counts_once"
-            ),
-        ]
+        constraints = once_per_place("stake_event")
         indexes = [
             models.Index(fields=["target", "-block_number"], name="stake_event_of_target"),
             models.Index(fields=["account", "-block_number"], name="stake_event_of_account"),
@@ -186,14 +177,7 @@ class EscrowWithdrawal(ChainEvent):
 
     class Meta:
         triggers = [never_deleted("escrow_withdrawal_is_kept")]
-        constraints = [
-            models.UniqueConstraint(
-                fields=[*_PLACE, "block_hash"], name="escrow_withdrawal_once_per_block"
-            ),
-            models.UniqueConstraint(
-                fields=_PLACE, condition=~Q(state="voided"), name="escrow_withdrawal_counts_once"
-            ),
-        ]
+        constraints = once_per_place("escrow_withdrawal")
 
     def __str__(self) -> str:
         return f"{self.amount_wei} wei to {self.address} ({self.state})"

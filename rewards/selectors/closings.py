@@ -11,8 +11,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from rewards.models import Anchor, DailyClosing
-
-PREFIX = "books:"
+from rewards.models.closings import SUBJECT_PREFIX
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,15 @@ def with_anchors(days: Iterable[DailyClosing]) -> list[ClosedDay]:
 
 def closing_anchor_ids(user: Any) -> QuerySet[Any, Any]:
     """Everybody may see that a day was closed."""
-    return Anchor.objects.filter(subject__startswith=PREFIX).values("pk")
+    return Anchor.objects.filter(subject__startswith=SUBJECT_PREFIX).values("pk")
 
 
 def describe_closing_anchors(user: Any, anchors: Collection[int]) -> dict[int, tuple[str, str]]:
     """Title and page of each anchor that is of a closed day."""
-    rows = Anchor.objects.filter(pk__in=anchors, subject__startswith=PREFIX)
+    rows = Anchor.objects.filter(pk__in=anchors, subject__startswith=SUBJECT_PREFIX)
     page = reverse("rewards:closing-list")
     told = {}
     for pk, subject in rows.values_list("pk", "subject"):
-        day = date.fromisoformat(subject.removeprefix(PREFIX))
+        day = date.fromisoformat(subject.removeprefix(SUBJECT_PREFIX))
         told[pk] = (f"Books of {day:%-d %b %Y}", f"{page}#{day}")
     return told

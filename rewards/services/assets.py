@@ -17,10 +17,11 @@ from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
 from rewards.models import Asset, AssetTransfer, ChainTransaction
 from rewards.models.assets import ROYALTY_MAX_BPS
+from rewards.selectors.assets import transfers_of
 from rewards.selectors.money import wallet_addresses_of
 from rewards.selectors.subjects import StakeSubject
 from rewards.services.chain import ContractsMissing, contract_addresses
-from rewards.services.chain_events import keep_event
+from rewards.services.chain_events import keep_event, void_left
 from rewards.services.sender import on_chain_id, queue_transaction
 
 
@@ -114,23 +115,19 @@ def book_assets(events: Iterable[TokenTransfer], addresses: Addresses) -> None:
 
 def void_assets(client: ChainClient, chain_id: int) -> int:
     """Void what stands in blocks that left the chain; return how many rows."""
-    voided = 0
-    standing = AssetTransfer.objects.filter(chain_id=chain_id).exclude(state="voided")
-    for row in standing.order_by("-block_number", "-log_index"):
-        if client.block_hash(row.block_number) == row.block_hash:
-            break
-        row.state = AssetTransfer.State.VOIDED
-        row.save(update_fields=["state"])
-        _follow(chain_id, row.token_id)
-        voided += 1
-    return voided
+    return void_left(client, AssetTransfer, chain_id, _void)
+
+
+def _void(row: AssetTransfer) -> None:
+    row.state = AssetTransfer.State.VOIDED
+    row.save(update_fields=["state"])
+    _follow(row.chain_id, row.token_id)
 
 
 def _follow(chain_id: int, token_id: str) -> None:
     """The newest standing transfer says whose the token is."""
-    standing = AssetTransfer.objects.filter(
-        chain_id=chain_id, token_id=token_id, state=AssetTransfer.State.STANDING
-    )
-    newest = standing.order_by("-block_number", "-log_index").first()
-    holder = newest.receiver if newest else ""
-    Asset.objects.filter(chain_id=chain_id, token_id=token_id).update(holder=holder)
+    asset = Asset.objects.filter(chain_id=chain_id, token_id=token_id).first()
+    if asset is not None:
+        newest = transfers_of(asset).first()
+        asset.holder = newest.receiver if newest else ""
+        asset.save(update_fields=["holder"])

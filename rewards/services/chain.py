@@ -84,3 +84,9 @@ def only_runner(lock: int, *, wait: bool = False) -> Iterator[bool]:
                 cursor.execute(
                     "SELECT pg_advisory_unlock(%s, %s)", [lock, settings.CHAIN_ID % 2**31]
                 )
+
+
+def stand_in_line(lock: int) -> None:
+    """Wait for a lock that the transaction under way holds to its end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])

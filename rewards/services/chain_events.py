@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from rewards.chain.client import ChainClient
 from rewards.chain.records import LogPlace
 from rewards.models import (
     AssetTransfer,
@@ -39,3 +41,17 @@ def keep_event(
         row.state, row.applications = standing, row.applications + 1
         row.save(update_fields=["state", "applications"])
     return row, is_new, came_back
+
+
+def void_left(
+    client: ChainClient, model: type[Row], chain_id: int, void: Callable[[Row], None]
+) -> int:
+    """Void the standing rows whose block is no longer on the chain, newest first; how many."""
+    voided = 0
+    standing = model._default_manager.filter(chain_id=chain_id).exclude(state="voided")
+    for row in standing.order_by("-block_number", "-log_index"):
+        if client.block_hash(row.block_number) == row.block_hash:
+            break
+        void(row)
+        voided += 1
+    return voided

@@ -24,6 +24,7 @@ from django.db import connection, transaction
 
 from rewards.models import DailyClosing, Transaction
 from rewards.services.anchors import anchor_root
+from rewards.services.chain import stand_in_line
 
 DAY = timedelta(days=1)
 CLOSING_LOCK = 0x0A0D1C
@@ -58,7 +59,7 @@ def close_books(until: date | None = None) -> list[DailyClosing]:
     closed: list[DailyClosing] = []
     for _ in range(DAYS_AT_ONCE):
         with transaction.atomic():
-            _stand_in_line()
+            stand_in_line(CLOSING_LOCK)
             last = DailyClosing.objects.first()
             day = last.day + DAY if last else _first_day()
             if day is None or day >= (until or _today()) or not _is_over(day):
@@ -157,8 +158,3 @@ def _is_over(day: date) -> bool:
         )
         over: bool = cursor.fetchone()[0]
     return over
-
-
-def _stand_in_line() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CLOSING_LOCK])

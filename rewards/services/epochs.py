@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
@@ -18,7 +18,7 @@ from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 from rewards.chain.contracts import Addresses
 from rewards.models import ChainTransaction, Epoch, PayoutFreeze
-from rewards.services.chain import chain_client, contract_addresses
+from rewards.services.chain import chain_client, contract_addresses, stand_in_line
 from rewards.services.epoch_books import (
     LeafFile,
     collect_due,
@@ -55,8 +55,7 @@ def close_epoch(*, actor: User | None) -> Epoch:
     """
     addresses = contract_addresses()
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EPOCH_LOCK])
+        stand_in_line(EPOCH_LOCK)
         _refuse_unless_ready()
         people, amount_wei = collect_due()
         if not people:

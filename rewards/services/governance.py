@@ -28,7 +28,7 @@ from rewards.chain.governance import (
     proposal_events,
 )
 from rewards.models import CuratorDecision, ParameterChange, Proposal
-from rewards.services.chain_events import keep_event
+from rewards.services.chain_events import keep_event, void_left
 from rewards.services.parameters import book_parameters
 
 logger = logging.getLogger(__name__)
@@ -81,18 +81,17 @@ def void_governance(client: ChainClient, chain_id: int) -> int:
 
     A change of parameters is out of force by that; receipts that used it keep it.
     """
-    voided = 0
-    for model in (Proposal, ParameterChange, CuratorDecision):
-        standing = model.objects.filter(chain_id=chain_id).exclude(state="voided")
-        for row in standing.order_by("-block_number", "-log_index"):
-            if client.block_hash(row.block_number) == row.block_hash:
-                break
-            row.state = "voided"
-            row.save(update_fields=["state"])
-            voided += 1
+    voided = void_left(client, Proposal, chain_id, _void)
+    voided += void_left(client, ParameterChange, chain_id, _void)
+    voided += void_left(client, CuratorDecision, chain_id, _void)
     # What ended in a block that is gone has to be read again.
     Proposal.objects.filter(chain_id=chain_id).exclude(state="voided").update(is_settled=False)
     return voided
+
+
+def _void(row: Proposal | ParameterChange | CuratorDecision) -> None:
+    row.state = "voided"
+    row.save(update_fields=["state"])
 
 
 def _book_proposal(event: ProposalEvent, addresses: Addresses) -> None:

@@ -7,13 +7,13 @@ row; `manage.py deploy_contracts` deploys version 1 on chain with the same numbe
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Max
 
 from openledger_site.core.audit import record_audit
 from rewards.chain.governance import HOLDING_SECONDS_MAX, ParameterEvent, ParameterValues
 from rewards.models import ParameterChange, SplitParameters
 from rewards.selectors.parameters import GENESIS_SLASHING_CAP_BPS, epoch_under_way, split_parameters
+from rewards.services.chain import stand_in_line
 from rewards.services.chain_events import keep_event
 
 EPOCH_LOCK = 0x0A0D1A
@@ -64,8 +64,7 @@ def book_parameters(event: ParameterEvent, chain_id: int, contract: str) -> bool
 
 
 def _write_parameters(change: ParameterChange) -> None:
-    with connection.cursor() as cursor:  # no epoch closes between the reading of its number and us
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EPOCH_LOCK])
+    stand_in_line(EPOCH_LOCK)  # no epoch closes between the reading of its number and us
     last = SplitParameters.objects.aggregate(last=Max("version"))["last"]
     parameters = SplitParameters.objects.create(
         version=(last or split_parameters().version) + 1,

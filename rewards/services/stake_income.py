@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max, Sum
 from django.db.models.functions import Now
 
@@ -30,7 +30,7 @@ from rewards.models import (
     StakeTarget,
 )
 from rewards.services.batches import post_many, raise_refusals
-from rewards.services.chain import contract_addresses, operator_signer
+from rewards.services.chain import contract_addresses, operator_signer, stand_in_line
 from rewards.services.income_books import FLOAT, TREASURY
 from rewards.services.ledger import Posting, post, system_account
 from rewards.services.sender import DONE_BEFORE, on_chain_id, queue_transaction
@@ -63,8 +63,7 @@ def plan_income_round() -> IncomeRound | None:
     if not addresses.staking:
         return None
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [INCOME_LOCK])
+        stand_in_line(INCOME_LOCK)
         if _must_wait():
             return None
         shares = _mature_shares()

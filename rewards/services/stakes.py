@@ -35,7 +35,7 @@ from rewards.models import (
     StakeUnbonding,
     StakingReading,
 )
-from rewards.services.chain_events import keep_event
+from rewards.services.chain_events import keep_event, void_left
 from rewards.services.income_books import (
     book_income,
     book_withdrawal,
@@ -135,24 +135,15 @@ def _touch(event: StakeEvent) -> None:
 
 def void_stakes(client: ChainClient, chain_id: int) -> int:
     """Void what stands in blocks that left the chain; return how many rows."""
-    voided = 0
-    for model in (StakeEvent, EscrowWithdrawal):
-        standing = model.objects.filter(chain_id=chain_id).exclude(state="voided")
-        for row in standing.order_by("-block_number", "-log_index"):
-            if client.block_hash(row.block_number) == row.block_hash:
-                break
-            _void(row)
-            voided += 1
+    voided = void_left(client, StakeEvent, chain_id, _void)
+    voided += void_left(client, EscrowWithdrawal, chain_id, void_withdrawal)
     if voided:  # a reading of a later block may have counted what is gone
         for table in (StakeTarget, StakePosition, StakeUnbonding):
             table.objects.filter(chain_id=chain_id).update(is_stale=True)
     return voided
 
 
-def _void(row: StakeEvent | EscrowWithdrawal) -> None:
-    if isinstance(row, EscrowWithdrawal):
-        void_withdrawal(row)
-        return
+def _void(row: StakeEvent) -> None:
     if row.kind == Kind.INCOME:
         void_income(row)
     elif row.evidence:

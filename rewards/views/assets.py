@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth.decorators import login_not_required
@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError
 from openledger_site.core.idempotency import idempotent
 from rewards import services
@@ -21,10 +21,6 @@ from rewards.selectors import wallet_addresses_of
 from rewards.selectors.stakes import subject_for
 from rewards.selectors.subjects import StakeSubject
 from rewards.services.chain import deployed_addresses
-
-
-def _person(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 @login_not_required
@@ -55,7 +51,7 @@ def _context(request: HttpRequest, subject: StakeSubject) -> dict[str, Any]:
         "holder": people.get(asset.holder) if asset else None,
         "transfers": [(transfer, people.get(transfer.receiver)) for transfer in transfers],
         "may_register": owns and (asset is None or failed),
-        "form": AssetForm(wallet_addresses_of(_person(request)) if owns else []),
+        "form": AssetForm(wallet_addresses_of(signed_in_user(request)) if owns else []),
         "idempotency_key": uuid4(),
     }
 
@@ -65,15 +61,15 @@ def _context(request: HttpRequest, subject: StakeSubject) -> dict[str, Any]:
 def asset_register(request: HttpRequest, kind: str, public_id: UUID) -> HttpResponse:
     """For the owner; others get 404."""
     subject = subject_for(request.user, kind, public_id)
-    if _person(request).pk != subject.owner_id:
+    if signed_in_user(request).pk != subject.owner_id:
         raise Http404("Only its owner makes it an asset.")
-    form = AssetForm(wallet_addresses_of(_person(request)), request.POST)
+    form = AssetForm(wallet_addresses_of(signed_in_user(request)), request.POST)
     if not form.is_valid():
         field, problems = next(iter(form.errors.items()))
         raise DomainError(str(problems[0]), where=field)
     services.register_asset(
         subject=subject,
-        maker=_person(request),
+        maker=signed_in_user(request),
         address=form.cleaned_data["address"],
         royalty_bps=form.cleaned_data["royalty"],
     )

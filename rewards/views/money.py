@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.csv_export import csv_response, json_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
@@ -23,10 +23,6 @@ from rewards.forms.deposits import DepositForm
 from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
-
-
-def _person(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 def wallet_contracts() -> dict[str, Any] | None:
@@ -41,7 +37,7 @@ def wallet_contracts() -> dict[str, Any] | None:
 
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = signed_in_user(request)
     entries = Paginator(selectors.statement_of(user), ROWS_A_PAGE)
     context = {
         "balance": selectors.balance_of(user),
@@ -57,7 +53,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_GET
 def deposit_state(request: HttpRequest) -> HttpResponse:
     """The newest deposits; `?transaction=` says whether that one is credited."""
-    deposits = selectors.deposits_of(_person(request))
+    deposits = selectors.deposits_of(signed_in_user(request))
     sought = request.GET.get("transaction", "")
     context = {
         "deposits": deposits[:5],
@@ -70,7 +66,7 @@ def deposit_state(request: HttpRequest) -> HttpResponse:
 @require_GET
 def claim_state(request: HttpRequest) -> HttpResponse:
     """The newest claims; `?transaction=` says whether that one is booked."""
-    claims = selectors.claims_of(_person(request))
+    claims = selectors.claims_of(signed_in_user(request))
     sought = request.GET.get("transaction", "")
     context = {
         "claims": claims[:5],
@@ -86,19 +82,19 @@ def is_transaction_hash(text: str) -> bool:
 
 @require_GET
 def statement_export(request: HttpRequest) -> HttpResponseBase:
-    rows = selectors.statement_rows(_person(request))
+    rows = selectors.statement_rows(signed_in_user(request))
     return csv_response(rows, "openledger-statement.csv")
 
 
 @require_GET
 def statement_json(request: HttpRequest) -> HttpResponseBase:
-    rows = selectors.statement_rows(_person(request))
+    rows = selectors.statement_rows(signed_in_user(request))
     return json_response(rows, "openledger-statement.json")
 
 
 @require_GET
 def earnings(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = signed_in_user(request)
     lines = Paginator(selectors.earning_lines_of(user), ROWS_A_PAGE)
     claims_open = selectors.claims_open_for(user)
     summary = selectors.earnings_summary(user)
@@ -142,9 +138,9 @@ def epoch_leaves(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 @idempotent
 def epoch_close(request: HttpRequest) -> HttpResponse:
-    if not _person(request).is_staff:
+    if not signed_in_user(request).is_staff:
         raise Http404
-    epoch = services.close_epoch(actor=_person(request))
+    epoch = services.close_epoch(actor=signed_in_user(request))
     return redirect(reverse("rewards:epoch-detail", args=[epoch.number]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.reputation import FORMULA
@@ -20,13 +21,9 @@ from rewards.selectors import reputation as reputations
 from rewards.services.chain import deployed_addresses
 
 
-def _person(request: HttpRequest) -> User:
-    return cast(User, request.user)
-
-
 @require_GET
 def reputation(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = signed_in_user(request)
     context = {
         "grounds": reputations.explained(user),
         "voice_wei": settings.REPUTATION_VOICE_WEI,
@@ -40,7 +37,7 @@ def reputation(request: HttpRequest) -> HttpResponse:
 @require_GET
 def reputation_token(request: HttpRequest) -> HttpResponse:
     """The part of the page that follows a writing to the chain."""
-    return render(request, "rewards/_reputation_token.html", _token(_person(request)))
+    return render(request, "rewards/_reputation_token.html", _token(signed_in_user(request)))
 
 
 def _token(user: User) -> dict[str, Any]:
@@ -55,7 +52,7 @@ def _token(user: User) -> dict[str, Any]:
 @require_GET
 def reputation_json(request: HttpRequest) -> HttpResponseBase:
     """All that goes into one's own number, to compute it again."""
-    grounds = reputations.explained(_person(request))
+    grounds = reputations.explained(signed_in_user(request))
     document = {"formula": FORMULA, "voice_wei": str(settings.REPUTATION_VOICE_WEI)}
     return JsonResponse(document | grounds.as_dict(), json_dumps_params={"indent": 1})
 
@@ -63,7 +60,7 @@ def reputation_json(request: HttpRequest) -> HttpResponseBase:
 @require_POST
 @idempotent
 def reputation_write(request: HttpRequest) -> HttpResponse:
-    services.issue_reputation(_person(request), request.POST.get("address", ""))
+    services.issue_reputation(signed_in_user(request), request.POST.get("address", ""))
     return redirect(reverse("rewards:reputation") + "#token")
 
 

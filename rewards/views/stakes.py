@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth.decorators import login_not_required
@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError
 from openledger_site.core.idempotency import idempotent
 from rewards import services
@@ -23,10 +23,6 @@ from rewards.selectors.governance import parameters_in_force
 from rewards.selectors.subjects import StakeSubject
 from rewards.views.actions import duration, percent
 from rewards.views.money import is_transaction_hash, wallet_contracts
-
-
-def _person(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 def _common() -> dict[str, Any]:
@@ -47,7 +43,7 @@ def _common() -> dict[str, Any]:
 
 @require_GET
 def stake_list(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = signed_in_user(request)
     context = _common() | {
         "stakes": selectors.stakes_of(user),
         "leaving": selectors.unbondings_of(user),
@@ -111,8 +107,8 @@ def _preview(context: dict[str, Any], amount_wei: int) -> dict[str, Any]:
 def _target_context(request: HttpRequest, subject: StakeSubject) -> dict[str, Any]:
     user, figures = request.user, selectors.figures_of(subject)
     signed_in = user.is_authenticated
-    stakes = selectors.stakes_of(_person(request), figures.target) if signed_in else []
-    leaving = selectors.unbondings_of(_person(request), figures.target) if signed_in else []
+    stakes = selectors.stakes_of(signed_in_user(request), figures.target) if signed_in else []
+    leaving = selectors.unbondings_of(signed_in_user(request), figures.target) if signed_in else []
     return {
         "subject": subject,
         "figures": figures,
@@ -157,7 +153,7 @@ def _decide(request: HttpRequest, subject: StakeSubject, form: SlashForm) -> boo
             owner_id=subject.owner_id,
             amount_wei=form.cleaned_data["amount"],
             decision=form.cleaned_data["decision"],
-            actor=_person(request),
+            actor=signed_in_user(request),
         )
     except DomainError as refusal:
         form.add_error("amount" if refusal.where == "amount" else None, str(refusal))
@@ -168,11 +164,11 @@ def _decide(request: HttpRequest, subject: StakeSubject, form: SlashForm) -> boo
 @require_POST
 @idempotent
 def slash_appeal(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    case = selectors.slash_for_concerned(_person(request), public_id)
+    case = selectors.slash_for_concerned(signed_in_user(request), public_id)
     form = AppealForm(request.POST)
     if not form.is_valid():
         raise DomainError("Say in at least 20 letters why the slash is wrong.", where="words")
-    services.appeal_slash(case=case, by=_person(request), words=form.cleaned_data["words"])
+    services.appeal_slash(case=case, by=signed_in_user(request), words=form.cleaned_data["words"])
     return redirect(_page_of(case))
 
 
@@ -183,7 +179,9 @@ def slash_overturn(request: HttpRequest, public_id: UUID) -> HttpResponse:
     form = OverturnForm(request.POST)
     if not form.is_valid():
         raise DomainError("Say why the appeal is right.", where="reason")
-    services.overturn_slash(case=case, reason=form.cleaned_data["reason"], actor=_person(request))
+    services.overturn_slash(
+        case=case, reason=form.cleaned_data["reason"], actor=signed_in_user(request)
+    )
     return redirect(_page_of(case))
 
 
