@@ -8,6 +8,7 @@ Looked for, in what a file says *about* itself and never in its text:
 - the reservation of the TDM Reservation Protocol (W3C community report, 2024) in XMP and document
   properties, in the head of Markdown, as a column or field of rows, and in a `tdmrep.json` of a
   zip;
+- both in the free metadata of a parquet schema and of its columns;
 - the property DataMining of PLUS/IPTC in XMP.
 
 A manifest's signature is not verified: a forged prohibition costs less than an ignored one. Not
@@ -39,7 +40,7 @@ _RESERVATION = re.compile(
 _PLUS = re.compile(rb"(DMI-PROHIBITED[A-Z-]*)")
 _RESERVED_COLUMNS = frozenset({"tdm-reservation", "tdm_reservation", "tdm:reservation"})
 _ASSERTIONS = frozenset({"cawg.training-mining", "c2pa.training-mining"})
-_MARKED_COLUMNS = _RESERVED_COLUMNS | _ASSERTIONS | {"assertions"}
+MARKED_COLUMNS = _RESERVED_COLUMNS | _ASSERTIONS | {"assertions"}
 _FORBIDDEN = ("notAllowed", "constrained")
 
 
@@ -56,7 +57,7 @@ def refuse_marked_metadata(data: bytes, *, what: str, entry: str) -> None:
 
 def refuse_marked_row(raw: Mapping[str, Any], number: int, entry: str) -> None:
     """The same for what a row says in fields that bear the name of a mark."""
-    for name in raw.keys() & _MARKED_COLUMNS:
+    for name in raw.keys() & MARKED_COLUMNS:
         mark = _mark_in(name, raw[name])
         if mark:
             raise _refused(mark, f"row {number}", entry)

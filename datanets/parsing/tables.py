@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from datanets.parsing.marks import MARKED_COLUMNS, refuse_marked_metadata
 from datanets.parsing.result import (
     BadValueError,
     Limits,
@@ -217,6 +218,7 @@ def _open_parquet(file: IO[bytes], limits: Limits, entry: str) -> pq.ParquetFile
 
     _check_footer(file, limits, entry)
     schema = pq.read_schema(file)
+    refuse_marked_metadata(_said_of_itself(schema), what="the metadata of its schema", entry=entry)
     names = schema.names
     file.seek(0)
     # Repeated values stay one value with many references, so a tiny file cannot unfold in memory.
@@ -241,6 +243,12 @@ def _open_parquet(file: IO[bytes], limits: Limits, entry: str) -> pq.ParquetFile
                 remedy="Split it into several uploads.",
             )
     return parquet
+
+
+def _said_of_itself(schema: pa.Schema) -> bytes:
+    """The free metadata of the schema and of its columns, a line a key; the rest is Arrow's own."""
+    kept = [schema.metadata, *(field.metadata for field in schema)]
+    return b"\n".join(key + b"=" + value for one in kept for key, value in (one or {}).items())
 
 
 def _check_footer(file: IO[bytes], limits: Limits, entry: str) -> None:
@@ -270,7 +278,8 @@ def _wanted_columns(schema: pa.Schema, mapping: Mapping[str, str] | None) -> lis
     if shape is None:  # only for the sample on the mapping page
         return [field.name for field in schema if _is_string(field.type)][:50] or schema.names[:1]
     roles = ROLES_OF_KIND[shape.kind]
-    return [column for role, column in shape.columns.items() if role in roles]
+    wanted = [column for role, column in shape.columns.items() if role in roles]
+    return wanted + [name for name in schema.names if name in MARKED_COLUMNS]
 
 
 def _is_string(kind: pa.DataType) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datanets.tests.parsing import documents
@@ -56,6 +59,13 @@ def custom(value: str) -> bytes:
     return f"<Properties>{named}</Properties>".encode()
 
 
+def parquet(metadata: dict[bytes, bytes] | None = None, **columns: list[object]) -> bytes:
+    table = pa.table({**{name: [text] for name, text in ROW.items()}, **columns})
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), file)
+    return file.getvalue()
+
+
 ASSERTION = {"entries": {"c2pa.ai_training": {"use": "constrained"}}}
 FORBIDDEN = {
     "tdm in xmp": ("a.pdf", pdf_with_xmp('tdm:reservation="1"'), "XMP"),
@@ -71,6 +81,10 @@ FORBIDDEN = {
     "head of markdown": ("a.md", b"---\ntdm-reservation: 1\n---\n\nA text.\n", "head of the text"),
     "field of a row": ("a.jsonl", jsonl(ROW, {**ROW, "tdm-reservation": 1}), "row 2"),
     "column": ("a.csv", b"question,answer,tdm-reservation\nWhy?,So.,1\n", "row 1"),
+    "parquet column": ("a.parquet", parquet(**{"tdm-reservation": [1]}), "row 1"),
+    "parquet schema": ("a.parquet", parquet({b"tdm-reservation": b"1"}), "metadata of its schema"),
+    "assertion in a parquet schema": ("a.parquet", parquet({b"c2pa.training-mining":
+        json.dumps(ASSERTION).encode()}), "c2pa.ai_training is constrained"),
     "assertion": ("a.jsonl", jsonl({**ROW, "c2pa.training-mining": ASSERTION}), "constrained"),
     "manifest": ("a.jsonl", jsonl({**ROW, "assertions": [{"label": "cawg.training-mining",
         "data": {"entries": {"cawg.data_mining": {"use": "notAllowed"}}}}]}), "cawg.data_mining"),
@@ -95,6 +109,7 @@ ALLOWING = {
     "zip": ("a.zip", zip_of({"a.jsonl": jsonl(ROW), "a.c2pa": ALLOWED})),
     "markdown": ("a.md", b"---\ntdm-reservation: 0\n---\n\nA text.\n"),
     "column": ("a.csv", b"question,answer,tdm-reservation\nWhy?,So.,0\n"),
+    "parquet": ("a.parquet", parquet({b"tdm-reservation": b"0"}, **{"tdm-reservation": [0]})),
     "its text": ("a.jsonl", jsonl({**ROW, "answer": 'tdm-reservation: 1 and "notAllowed"'})),
     "broken xmp": ("a.pdf", pdf(catalogue="/Metadata 99 0 R")),
 }  # fmt: skip
