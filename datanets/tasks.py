@@ -12,6 +12,16 @@ def mail_about_grant(grant_id: int, state: str) -> None:
     services.mail_about_grant(grant_id, state)
 
 
+@shared_task(name="datanets.mail_about_undecided")
+def mail_about_undecided(contribution_id: int) -> None:
+    services.mail_about_undecided(contribution_id)
+
+
+@shared_task(name="datanets.remind_undecided", expires=60)
+def remind_undecided() -> None:
+    services.remind_undecided()
+
+
 @shared_task(name="datanets.expire_uploads", expires=60)
 def expire_uploads() -> None:
     services.expire_uploads()

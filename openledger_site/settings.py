@@ -262,6 +262,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
     },
     "compare the contracts' code": {"task": "rewards.read_contracts", "schedule": 60.0},
+    "remind of contributions that nobody decided about": {
+        "task": "datanets.remind_undecided",
+        "schedule": 600.0,
+    },
     "delete contributions that nobody decided about": {
         "task": "datanets.expire_undecided",
         "schedule": 600.0,

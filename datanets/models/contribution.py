@@ -64,6 +64,8 @@ class Contribution(Provenance):
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Since when it waits for its contributor; the database keeps it, and empties it.
     undecided_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # When its contributor was last mailed that it will be deleted.
+    reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

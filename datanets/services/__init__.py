@@ -47,6 +47,7 @@ from datanets.services.receive_upload import (
     offset_of,
     take_upload,
 )
+from datanets.services.remind_undecided import mail_about_undecided, remind_undecided
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
 from datanets.services.submit_contribution import (
     Upload,
@@ -92,6 +93,7 @@ __all__ = [
     "expire_uploads",
     "inclusion_proof",
     "mail_about_grant",
+    "mail_about_undecided",
     "make_gold",
     "mark_sample",
     "note_reading",
@@ -100,6 +102,7 @@ __all__ = [
     "parse_contribution",
     "refuse_oversized",
     "register_withdrawal_follower",
+    "remind_undecided",
     "remove_member",
     "request_access",
     "retire_gold",

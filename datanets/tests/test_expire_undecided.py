@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from celery import current_app
 from django.conf import settings
+from django.core import mail
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
@@ -16,10 +17,12 @@ from datanets.services import (
     choose_mapping,
     decide_contribution,
     expire_undecided,
+    mail_about_undecided,
+    remind_undecided,
     withdraw_contribution,
 )
 from datanets.tests.conftest import jsonl
-from openledger_site.core.models import AuditEntry
+from openledger_site.core.models import AuditEntry, OutboxMessage
 from openledger_site.core.storage import blob_path
 
 pytestmark = pytest.mark.django_db
@@ -118,3 +121,34 @@ def test_beat_runs_it(undecided):
     age(undecided, days_allowed() + 0.1)
     current_app.tasks["datanets.expire_undecided"].run()
     assert not Contribution.objects.exists()
+
+
+def test_its_contributor_is_mailed_once_a_week_before(undecided, contributor):
+    age(undecided, days_allowed() - 6.9)
+    assert remind_undecided() == 1
+    assert remind_undecided() == 0
+    message = OutboxMessage.objects.get(task="datanets.mail_about_undecided")
+    assert message.arguments == {"contribution_id": undecided.pk}
+    assert mail_about_undecided(undecided.pk) == 1
+    sent = mail.outbox[-1]
+    assert sent.to == [contributor.email]
+    undecided.refresh_from_db()
+    assert f"{undecided.expires_at:%d %B %Y}" in sent.subject
+    assert undecided.get_absolute_url() in sent.body
+    assert undecided.title not in sent.body
+
+
+def test_nobody_is_mailed_earlier_or_after_the_decision(undecided):
+    age(undecided, days_allowed() - 7.1)
+    assert remind_undecided() == 0
+    age(undecided, days_allowed() - 6)
+    assert remind_undecided() == 1
+    Contribution.objects.filter(pk=undecided.pk).update(state="in_review")
+    assert mail_about_undecided(undecided.pk) == 0
+
+
+def test_a_second_wait_is_reminded_of_again(undecided):
+    age(undecided, days_allowed() - 1)
+    long_ago = Now() - timedelta(days=2 * days_allowed())
+    Contribution.objects.filter(pk=undecided.pk).update(reminded_at=long_ago)
+    assert remind_undecided() == 1
