@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from datanets.models.sealed import SealedTextField
 from modelfactory.guard_models import OutputGuard
 from modelfactory.value_models import ContributorValue, Valuation, ValueRetraining
 from openledger_site.core.models import Job
@@ -154,12 +155,14 @@ class EvaluationResult(models.Model):
     position = models.PositiveIntegerField()
     record_id = models.CharField(max_length=36, help_text="Public id of the record asked about.")
     retrieved = models.BooleanField(help_text="Asked with the best-fitting rows at hand.")
-    question = models.TextField()
-    expected = models.TextField()
-    base_answer = models.TextField(blank=True)
-    tuned_answer = models.TextField(blank=True)
+    question = SealedTextField()
+    expected = SealedTextField()
+    base_answer = SealedTextField(blank=True)
+    tuned_answer = SealedTextField(blank=True)
     base_correct = models.BooleanField()
     tuned_correct = models.BooleanField()
+
+    sealed_through = "run__version__datanet"
 
     class Meta:
         ordering = ["position"]
@@ -169,6 +172,9 @@ class EvaluationResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.record_id} in run {self.run_id}"
+
+    def sealed_place(self) -> str:
+        return f"{self.run_id}/{self.position}"
 
 
 class AttributionIndex(models.Model):

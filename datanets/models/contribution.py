@@ -18,6 +18,7 @@ from datanets.licences import licence_choices
 from datanets.models.data_key import DataKey
 from datanets.models.datanet import Datanet
 from datanets.models.provenance import Provenance, provenance_constraints
+from datanets.models.sealed import SealedJSONField, SealedTextField
 from openledger_site.core.models import Job
 
 
@@ -163,6 +164,7 @@ def _viewer_indexes() -> list[models.Index]:
     ]  # fmt: skip
 
 
+_SEALED_COLUMNS = ("instruction", "response", "rejected", "text", "messages", "wordings")
 _CONTENT_COLUMNS = ("kind", "instruction", "response", "rejected", "text", "messages", "wordings")
 
 
@@ -186,13 +188,13 @@ class Record(models.Model):
     datanet = models.ForeignKey(Datanet, on_delete=models.CASCADE, related_name="records")
     position = models.PositiveIntegerField(help_text="Row in the file, counted from 1.")
     kind = models.CharField(max_length=11, choices=Kind)
-    instruction = models.TextField(blank=True)
-    response = models.TextField(blank=True)
-    rejected = models.TextField(blank=True)
-    text = models.TextField(blank=True)
-    messages = models.JSONField(default=list, blank=True)
+    instruction = SealedTextField(blank=True)
+    response = SealedTextField(blank=True)
+    rejected = SealedTextField(blank=True)
+    text = SealedTextField(blank=True)
+    messages = SealedJSONField(default=list, blank=True)
     # Other ways to ask: "own" (the contributor's), "training" and "held_out" (made by rule).
-    wordings = models.JSONField(default=dict, blank=True)
+    wordings = SealedJSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64, db_index=True)
     fingerprint = models.CharField(max_length=64)
     prompt_fingerprint = models.CharField(max_length=64)
@@ -211,6 +213,8 @@ class Record(models.Model):
     # Shown to everybody who sees the card of a restricted Datanet.
     is_sample = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
+
+    sealed_through = "datanet"
 
     class Meta:
         ordering = ["id"]
@@ -250,7 +254,35 @@ class Record(models.Model):
                     )
                     + "))"
                 ),
-            )
+            ),
+            pgtrigger.Trigger(
+                name="private_row_is_sealed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf(*_SEALED_COLUMNS),  # type: ignore[no-untyped-call]
+                declare=[("mark", "text")],
+                # Each text is empty or names the key of this Datanet's rows; JSON is in quotes.
+                func="""
+                    IF EXISTS (
+                        SELECT FROM datanets_datanet
+                        WHERE id = NEW.datanet_id AND visibility = 'private'
+                    ) THEN
+                        SELECT 'olseal1:' || replace(public_id::text, '-', '') || ':' INTO mark
+                        FROM datanets_datakey WHERE datanet_id = NEW.datanet_id AND use = 'rows';
+                        IF EXISTS (
+                            SELECT FROM unnest(ARRAY[
+                                NEW.instruction, NEW.response, NEW.rejected, NEW.text,
+                                NEW.messages::text, NEW.wordings::text
+                            ]) AS stored
+                            WHERE stored NOT IN ('', '[]', '{}')
+                            AND starts_with(ltrim(stored, '"'), mark) IS NOT TRUE
+                        ) THEN
+                            RAISE EXCEPTION 'A row of a private Datanet is stored sealed.'
+                                USING ERRCODE = 'check_violation';
+                        END IF;
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
         ]
 
     def __str__(self) -> str:
@@ -258,6 +290,9 @@ class Record(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("datanets:record-detail", args=[self.public_id])
+
+    def sealed_place(self) -> str:
+        return str(self.public_id)
 
 
 class Review(models.Model):

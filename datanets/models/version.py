@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from datanets.models.contribution import Record
 from datanets.models.datanet import Datanet
+from datanets.models.sealed import SealedJSONField
 
 
 class Version(models.Model):
@@ -92,7 +93,9 @@ class VersionRecord(models.Model):
     position = models.PositiveIntegerField(help_text="Leaf of the Merkle tree, counted from 0.")
     leaf_hash = models.CharField(max_length=64)
     split = models.CharField(max_length=8, choices=Split)
-    held_out_wordings = models.JSONField(default=list)
+    held_out_wordings = SealedJSONField(default=list)
+
+    sealed_through = "version__datanet"
 
     class Meta:
         ordering = ["position"]
@@ -116,6 +119,13 @@ class VersionRecord(models.Model):
 
     def __str__(self) -> str:
         return f"leaf {self.position} of version {self.version_id}"
+
+    def sealed_place(self) -> str:
+        return self.place_in(self.version_id, self.position)
+
+    @staticmethod
+    def place_in(version_id: int, position: int) -> str:
+        return f"{version_id}/{position}"
 
 
 class VersionSummary(models.Model):

@@ -6,6 +6,8 @@ caller has checked the right to read.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,12 +27,15 @@ PREFIX_CHARACTERS_MIN = 3
 """Shorter words are searched whole: the beginning "a" would be half of the dictionary."""
 LOOKED_AT_FIRST = 500
 """Rows that a search looks at before it asks the index of words; enough for a common word."""
+SEALED_ROWS_READ = 5_000
+"""Rows of a private Datanet that one search opens: no index knows their words."""
 SORTS = {
     "": "Newest first",
     "oldest": "Oldest first",
     "shortest": "Shortest first",
     "longest": "Longest first",
 }
+_WORD = re.compile(r"\w+")
 _TEXTS = ("instruction", "response", "rejected", "text", "messages", "wordings", "salt")
 _COLUMNS = {
     "": ("-id",),
@@ -56,11 +61,15 @@ class RowFilter:
 
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """Rows in the order asked for; the cursors are those of the pages around it, or None."""
+    """Rows in the order asked for; the cursors are those of the pages around it, or None.
+
+    `is_partial`: a search ended before the last row; the page at `next` goes on with it.
+    """
 
     rows: list[Record]
     previous: UUID | None
     next: UUID | None
+    is_partial: bool = False
 
 
 def datanet_for_reader(user: Any, slug: str) -> Datanet:
@@ -93,7 +102,10 @@ def rows_page(
     rows = _filtered(datanet, wanted, version)
     if start is not None:
         rows = rows.filter(_beyond(order, start))
-    pks = _first_pks(datanet, rows, order, wanted.search)
+    words = words_of(wanted.search)
+    if words and datanet.visibility == Datanet.Visibility.PRIVATE:
+        return _page_by_reading(rows.order_by(*order), words, backwards=backwards, start=start)
+    pks = _first_pks(datanet, rows, order, words)
     more, pks = len(pks) > PAGE_ROWS, pks[:PAGE_ROWS]
     found = _fetch(list(reversed(pks)) if backwards else pks)
     if not found:
@@ -197,17 +209,17 @@ def _beyond(order: tuple[str, ...], start: tuple[int, int]) -> Q:
 
 @all_rows("policies keep indexes of words and labels from being used; texts are fetched without")
 def _first_pks(
-    datanet: Datanet, rows: QuerySet[Record], order: tuple[str, ...], search: str
+    datanet: Datanet, rows: QuerySet[Record], order: tuple[str, ...], words: list[str]
 ) -> list[int]:
     """The keys of a page and one more. A search looks at the next rows first, then at its index.
 
     A common word is found among them at once, and the index would list a million rows that hold
     it; a rare one is not, and for that the index is quick.
     """
-    query = words_query(datanet, search)
     wanted = PAGE_ROWS + 1
-    if query is None:
+    if not words:
         return list(rows.order_by(*order).values_list("pk", flat=True)[:wanted])
+    query = words_query(datanet, words)
     near = list(rows.order_by(*order).values_list("pk", flat=True)[:LOOKED_AT_FIRST])
     # Without its state, so that the partial index of words does not apply to these few.
     holding = Record.objects.filter(pk__in=near).annotate(words=RowWords()).filter(words=query)
@@ -224,17 +236,64 @@ def _first_pks(
     return list(matches.order_by(*by).values_list("pk", flat=True)[:wanted])
 
 
-def words_query(datanet: Datanet, search: str) -> SearchQuery | None:
-    """All words, each as the beginning of one in the row; None when there is none to search for."""
-    words = [word for word in search.split() if any(map(str.isalnum, word))][:WORDS_MAX]
-    if not words:
-        return None
+def words_of(search: str) -> list[str]:
+    """The words to look for, punctuation and all; none where there is nothing to search for."""
+    return [word for word in search.split() if any(map(str.isalnum, word))][:WORDS_MAX]
+
+
+def words_query(datanet: Datanet, words: list[str]) -> SearchQuery:
+    """All words, each as the beginning of one in the row."""
     terms = [f"rowsofdatanet{datanet.pk}"]
     for word in words:
         quoted = word.replace("\\", " ").replace("'", " ").strip()
         prefix = ":*" if len(quoted) >= PREFIX_CHARACTERS_MIN else ""
         terms.append(f"'{quoted}'{prefix}")
     return SearchQuery(" & ".join(terms), config="simple", search_type="raw")
+
+
+def _page_by_reading(
+    rows: QuerySet[Record], words: list[str], *, backwards: bool, start: tuple[int, int] | None
+) -> RowsPage:
+    """A page of sealed rows that hold all words: they are opened one by one, so many a page.
+
+    A search that comes to no end goes on after the last row that it opened.
+    """
+    pks: list[int] = []
+    last: UUID | None = None
+    read = 0
+    for pk, public_id, text in _opened_texts(rows[:SEALED_ROWS_READ]):
+        read, last = read + 1, public_id
+        if holds_words(text, words):
+            pks.append(pk)
+            if len(pks) == PAGE_ROWS:
+                break
+    partial = read == SEALED_ROWS_READ and len(pks) < PAGE_ROWS
+    beyond = last if partial or len(pks) == PAGE_ROWS else None
+    found = _fetch(list(reversed(pks)) if backwards else pks)
+    if backwards:
+        return RowsPage(found, beyond, found[-1].public_id if found else None, partial)
+    earlier = found[0].public_id if found and start is not None else None
+    return RowsPage(found, earlier, beyond, partial)
+
+
+def _opened_texts(rows: QuerySet[Record]) -> Iterator[tuple[int, UUID, str]]:
+    columns = ("pk", "public_id", "instruction", "response", "rejected", "text", "messages")
+    for pk, public_id, *texts, messages in rows.values_list(*columns):
+        turns = [turn["content"] for turn in messages]
+        yield pk, public_id, " ".join([*texts, *turns])
+
+
+def holds_words(text: str, words: list[str]) -> bool:
+    """As the index of words would say it: each whole, or as a beginning where it is long enough."""
+    own = _WORD.findall(text.lower())
+    whole = set(own)
+    return all(
+        any(one.startswith(part) for one in whole)
+        if len(part) >= PREFIX_CHARACTERS_MIN
+        else part in whole
+        for word in words
+        for part in _WORD.findall(word.lower())
+    )
 
 
 def _fetch(pks: list[int]) -> list[Record]:

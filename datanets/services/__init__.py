@@ -49,6 +49,7 @@ from datanets.services.receive_upload import (
 )
 from datanets.services.remind_undecided import mail_about_undecided, remind_undecided
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
+from datanets.services.seal_rows import seal_plain_rows
 from datanets.services.submit_contribution import (
     Upload,
     choose_mapping,
@@ -111,6 +112,7 @@ __all__ = [
     "revoke_grant",
     "rotate_data_keys",
     "seal_plain_files",
+    "seal_plain_rows",
     "set_access_questions",
     "set_member",
     "set_review_rules",

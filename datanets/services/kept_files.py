@@ -21,17 +21,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from datanets.models import Contribution, DataKey, Datanet
+from datanets.models.data_key import wrapping_keys
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, Unavailable
 from openledger_site.core.row_security import all_rows
-from openledger_site.core.sealing import (
-    SealBrokenError,
-    new_key,
-    seal,
-    unseal,
-    unwrap_key,
-    wrap_key,
-)
+from openledger_site.core.sealing import SealBrokenError, seal, unseal
 from openledger_site.core.storage import (
     adopt_file,
     blob_name,
@@ -67,7 +61,7 @@ def keep_file(contribution: Contribution, path: Path, digest: str = "") -> None:
 
 
 def _seal_into_store(contribution: Contribution, path: Path, digest: str) -> None:
-    key = _key_for(contribution.datanet)
+    key = DataKey.of(contribution.datanet, DataKey.Use.FILES)
     contribution.file_digest, contribution.file_key = digest, key
     target = sealed_path(key, digest)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,14 +76,6 @@ def _seal_into_store(contribution: Contribution, path: Path, digest: str) -> Non
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _key_for(datanet: Datanet) -> DataKey:
-    """The Datanet's key, made by the first file."""
-    key = DataKey(datanet=datanet, wrapped_by=_wrapping_ids()[0])
-    key.wrapped = wrap_key(new_key(), _wrapping_keys()[key.wrapped_by], key.public_id.bytes)
-    fields = {name: getattr(key, name) for name in ("public_id", "wrapped", "wrapped_by")}
-    return DataKey.objects.get_or_create(datanet=datanet, defaults=fields)[0]
 
 
 def hold_key(contribution: Contribution) -> None:
@@ -162,13 +148,12 @@ def rotate_data_keys() -> int:
 
     Returns how many were wrapped anew. Raises `FileUnreadable` for one whose key is not given.
     """
-    current, rotated = _wrapping_ids()[0], 0
+    current, rotated = next(iter(wrapping_keys())), 0
     for pk in DataKey.objects.exclude(wrapped_by=current).values_list("pk", flat=True):
         with transaction.atomic():
             key = DataKey.objects.select_for_update().get(pk=pk)
-            plain = _unwrapped(key)
-            key.wrapped = wrap_key(plain, _wrapping_keys()[current], key.public_id.bytes)
-            key.wrapped_by, key.rotated_at = current, Now()
+            key.wrap(_unwrapped(key))
+            key.rotated_at = Now()
             key.save(update_fields=["wrapped", "wrapped_by", "rotated_at"])
             record_audit("data_key.rotated", actor="store", subject=f"data_key:{key.public_id}")
         rotated += 1
@@ -205,23 +190,9 @@ def _name(key: DataKey, digest: str) -> bytes:
 
 def _unwrapped(key: DataKey) -> bytes:
     try:
-        wrapping = _wrapping_keys()[key.wrapped_by]
-        return unwrap_key(bytes(key.wrapped), wrapping, key.public_id.bytes)
-    except (KeyError, SealBrokenError) as problem:
+        return key.unwrapped()
+    except SealBrokenError as problem:
         raise FileUnreadable from problem
-
-
-def _wrapping_keys() -> dict[str, bytes]:
-    """The operator's keys by the id that names them, the current one first."""
-    keys = [
-        hashlib.sha256(b"openledger wrapping key v1\0" + secret.encode()).digest()
-        for secret in settings.DATA_KEYS
-    ]
-    return {hashlib.sha256(b"id\0" + key).hexdigest()[:16]: key for key in keys}
-
-
-def _wrapping_ids() -> list[str]:
-    return list(_wrapping_keys())
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

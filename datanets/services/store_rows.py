@@ -41,7 +41,7 @@ def store_rows(contribution: Contribution, result: ParseResult, checked: CheckRe
 
     Call in a transaction: it locks the Datanet, so that two uploads of the same row see each other.
     """
-    Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
+    contribution.datanet = Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
     tally = Tally()
     stored = array("q", [0])  # the record of each position, which counts from 1; 0: left out
     for batch in judge_rows(contribution, checked, tally):
@@ -142,7 +142,7 @@ def _record(contribution: Contribution, judged: JudgedRow) -> Record:
     flags = {one.rule for one in judged.findings} | {one.finding.rule for one in judged.matched}
     return Record(
         contribution=contribution,
-        datanet_id=contribution.datanet_id,
+        datanet=contribution.datanet,
         position=judged.position,
         kind=row.kind,
         instruction=row.instruction,

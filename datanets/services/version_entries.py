@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from datanets.content import Content, Leaf, assign_split, leaf_hash, plain_words, prompt_of
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
+from datanets.models.sealed import SealedJSONField, sealer_for
+from openledger_site.core.sealing import TextSealer
 
 ROWS_AT_ONCE = 2_000
 ROWS_A_STATEMENT = 20_000
@@ -163,6 +165,7 @@ def copy_entries(
 ) -> None:
     """Insert them by COPY, each with those held-out wordings that nothing trains on."""
     entries, done = iter(entries), 0
+    sealer = sealer_for(version.datanet)
     # A statement of its own every so often: each has a time limit.
     while batch := list(islice(entries, ROWS_A_STATEMENT)):
         prints = np.array([one for entry in batch for one in entry.prints], dtype=np.int64)
@@ -170,11 +173,21 @@ def copy_entries(
         with connection.cursor() as cursor, cursor.copy(COPY) as copy:
             for place, entry in enumerate(batch, start=done):
                 kept = [wording for wording in entry.candidates if next(free)]
-                wordings = _JSON.encode(kept)
+                wordings = _JSON.encode(_stored(version, sealer, place, kept))
                 copy.write_row(
                     (version.pk, entry.record_pk, place, entry.leaf_hash, entry.split, wordings)
                 )
         done += len(batch)
+
+
+def _stored(
+    version: Version, sealer: TextSealer | None, place: int, wordings: list[str]
+) -> str | list[str]:
+    """As the field would store them: COPY knows nothing of fields."""
+    if sealer is None or not wordings:
+        return wordings
+    field_of: SealedJSONField = VersionRecord._meta.get_field("held_out_wordings")
+    return field_of.sealed(wordings, sealer, VersionRecord.place_in(version.pk, place))
 
 
 def _among(wanted: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -232,7 +232,7 @@ def test_files_from_before_there_were_keys_are_sealed_by_the_command(
     Datanet.objects.update(visibility="private")
     assert files_holding(media, b"4711")
     call_command("rotate_data_keys")
-    assert "1 files sealed" in capsys.readouterr().out
+    assert "1 files and" in capsys.readouterr().out
     assert not files_holding(media, b"4711")
     contribution.refresh_from_db()
     with opened_file(contribution) as path:

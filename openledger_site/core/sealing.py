@@ -5,10 +5,17 @@ a key of this file alone (HKDF-SHA256 of the data key and those bytes), the fram
 nonce. Each frame authenticates the file's header, its own number and whether it is the last, so
 that a file that was cut, reordered, joined with another or given another name does not open. After
 STREAM (Hoang, Reyhanitabar, Rogaway and Vizár 2015).
+
+A sealed text is one line: `TEXT_MARK`, the id of its key, base64 of nonce and ciphertext. The nonce
+is an HMAC of the text and of where it stands, so that the same text in the same place is sealed to
+the same line (a row that is saved again does not change) and no two others share a nonce. After SIV
+(Rogaway and Shrimpton 2006).
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import os
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -26,8 +33,11 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 
+TEXT_MARK = "olseal1:"
+
+
 class SealBrokenError(Exception):
-    """The file or the wrapped key was changed, or is under another key."""
+    """The file, the text or the wrapped key was changed, or is under another key."""
 
 
 def new_key() -> bytes:
@@ -70,6 +80,38 @@ def unseal(source: IO[bytes], key: bytes, name: bytes) -> Iterator[bytes]:
         frame, number = following, number + 1
 
 
+class TextSealer:
+    """Seals and opens texts under keys made of one data key; `key_id` names it in each line."""
+
+    def __init__(self, key: bytes, key_id: str) -> None:
+        self._mark = f"{TEXT_MARK}{key_id}:"
+        both = _derived(key, b"", b"openledger sealed text v1", 2 * KEY_BYTES)
+        self._cipher, self._nonces = AESGCM(both[:KEY_BYTES]), both[KEY_BYTES:]
+
+    def seal(self, text: str, *, column: str, place: str) -> str:
+        """`column` has to be said again to open it; `place`, the row, only adds to the nonce."""
+        plain = text.encode()
+        about = f"{self._mark}{column}\0".encode()
+        nonce = hmac.digest(self._nonces, about + f"{place}\0".encode() + plain, "sha256")
+        sealed = self._cipher.encrypt(nonce[:_NONCE_BYTES], plain, about)
+        return self._mark + base64.b64encode(nonce[:_NONCE_BYTES] + sealed).decode()
+
+    def unseal(self, line: str, *, column: str) -> str:
+        """Raises `SealBrokenError`."""
+        try:
+            data = base64.b64decode(line.removeprefix(self._mark), validate=True)
+            about = f"{self._mark}{column}\0".encode()
+            plain = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], about)
+        except (InvalidTag, ValueError) as error:
+            raise SealBrokenError("the text was changed, or is under another key") from error
+        return plain.decode()
+
+
+def key_id_of(line: str) -> str:
+    """Which key a sealed text names."""
+    return line.removeprefix(TEXT_MARK).partition(":")[0]
+
+
 def wrap_key(data_key: bytes, wrapping_key: bytes, name: bytes) -> bytes:
     """A data key under a wrapping key: nonce and ciphertext."""
     nonce = os.urandom(_NONCE_BYTES)
@@ -86,10 +128,13 @@ def unwrap_key(wrapped: bytes, wrapping_key: bytes, name: bytes) -> bytes:
 
 
 def _file_cipher(key: bytes, salt: bytes) -> AESGCM:
+    return AESGCM(_derived(key, salt, b"openledger sealed file v1", KEY_BYTES))
+
+
+def _derived(key: bytes, salt: bytes, use: bytes, size_bytes: int) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError("a data key has 32 bytes")
-    derived = HKDF(SHA256(), KEY_BYTES, salt, b"openledger sealed file v1").derive(key)
-    return AESGCM(derived)
+    return HKDF(SHA256(), size_bytes, salt, use).derive(key)
 
 
 def _seal_frame(
