@@ -77,9 +77,11 @@ def _sealer(key: DataKey) -> TextSealer:
 
 
 if TYPE_CHECKING:
-    _TextField, _JSONField = models.TextField[str, str], models.JSONField[Any, Any]
+    _TextField = models.TextField[str, str]
+    _JSONField = models.JSONField[Any, Any]
 else:
-    _TextField, _JSONField = models.TextField, models.JSONField
+    _TextField = models.TextField
+    _JSONField = models.JSONField
 
 
 def _sealer_of(instance: Any) -> TextSealer | None:
