@@ -1,6 +1,6 @@
 # The command contract. Each target does its own set-up; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-slow check format base-model contracts-tools contracts contracts-check contracts-prove bench screenshots clean
+.PHONY: help setup setup-dev run demo test test-journeys test-slow check format base-model contracts-tools contracts contracts-check contracts-prove bench screenshots clean
 
 SHELL := /bin/bash
 VENV := .venv
@@ -47,11 +47,14 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 	$(PYTHON) -m openledger_site.core.local.run $(if $(ONCE),--once) --drive $(abspath $(PYTHON)) -m e2e.demo
 
 # Two processes share nothing (openledger_site/core/tests/own_folder.py); tests wait as often as they
-# compute. The journeys come second: their site runs seven processes, which would slow the rest down. Those of
-# attribution publish a model of the same name, and votes last seconds in theirs, so both have a site
-# of their own. What kills a site comes last and alone.
-test: setup-dev ## the whole suite
+# compute.
+test: setup-dev ## the suite, under a quarter of an hour on two cores
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
+
+# Each site runs seven processes, so nothing runs beside a journey. Those of attribution publish a model
+# of the same name, and votes last seconds in theirs, so both have a site of their own. What kills a
+# site comes last and alone.
+test-journeys: setup-dev ## whole sites in a browser, as people use them; another quarter of an hour
 	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_governance.py
@@ -61,7 +64,7 @@ test: setup-dev ## the whole suite
 test-slow: setup-dev ## what needs more than a minute a test
 	$(PYTHON) -m pytest -m slow
 
-check: setup-dev ## format, lint, types, imports, migrations, deploy check, contracts, then the suite
+check: setup-dev ## format, lint, types, imports, migrations, deploy check, contracts, the suite, the journeys
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	git ls-files 'templates/*.html' | xargs $(VENV)/bin/djade --check --target-version 5.2
@@ -71,6 +74,7 @@ check: setup-dev ## format, lint, types, imports, migrations, deploy check, cont
 	$(PYTHON) -m mypy .
 	$(MAKE) --no-print-directory contracts-check
 	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-journeys
 
 format: setup-dev ## put the code into shape
 	$(VENV)/bin/ruff check --fix-only .
