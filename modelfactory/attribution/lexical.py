@@ -7,6 +7,7 @@ say so. Also the retriever that puts records into the prompt at answer time.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,14 @@ class LexicalIndex:
         if not known:
             return np.zeros(self._count)
         return np.asarray(self._index.get_scores(known), dtype=np.float64)
+
+    def weights(self, question: str) -> dict[str, float]:
+        """What each word of ``question`` weighs: the fewer texts hold it, the more (BM25's idf)."""
+        found = {}
+        for word in self.words_of(question):
+            count = int(np.count_nonzero(self.scores_of([word])))
+            found[word] = math.log(1 + (self._count - count + 0.5) / (count + 0.5))
+        return found
 
     def retrieve(self, question: str, k: int) -> list[Hit]:
         """The at most ``k`` best texts with a positive score, best first, ties by position."""

@@ -31,3 +31,11 @@ def test_a_question_of_unknown_words_retrieves_nothing():
 @pytest.mark.parametrize("texts", [[], ["", "the of a"]])
 def test_texts_without_words_score_zero(texts):
     assert LexicalIndex.from_texts(texts).scores("anything").tolist() == [0.0] * len(texts)
+
+
+def test_words_that_few_texts_hold_weigh_more_and_unknown_ones_most():
+    weights = LexicalIndex.from_texts([*TEXTS, "not here", "not there"]).weights(
+        "Is a division not a frobnicate?"
+    )
+    assert weights.keys() == {"division", "not", "frobnicate"}
+    assert 0 < weights["not"] < weights["division"] < weights["frobnicate"]
