@@ -52,7 +52,7 @@ demo: ## the whole loop on shipped data, then the running site; ONCE=1 stops aft
 # of their own. What kills a site comes last and alone.
 test: setup-dev ## the whole suite
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
-	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
+	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py e2e/test_agents.py
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_governance.py
 	$(PYTHON) -m pytest e2e/test_stakes.py
