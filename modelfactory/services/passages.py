@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datanets.models import Version
 from datanets.selectors import training_rows, withdrawn_training_records
-from modelfactory.attribution.lexical import LexicalIndex, words
+from modelfactory.attribution.lexical import LexicalIndex
 from modelfactory.models import Model
 from modelfactory.training.chat import record_passage
 from openledger_site.core.row_security import all_rows
@@ -80,17 +80,8 @@ def passages_of(version: Version, question: str, k: int) -> list[Passage]:
     ]
 
 
-def passages_about(model: Model, question: str, passages: Iterable[Passage]) -> list[Passage]:
-    """Those of `passages` that hold at least half of what the question's words weigh.
-
-    Rare words weigh most, and one that no row has weighs more than any other: a row that shares
-    "what is known about" with a question about robins is no source on robins. It goes by words, so
-    a question that says the same in other words finds no source.
-    """
-    weights = _corpus(model.run.version).index.weights(question)
-    half = sum(weights.values()) / 2
-    return [
-        passage
-        for passage in passages
-        if sum(weights[word] for word in weights.keys() & set(words(passage.text))) >= half > 0
-    ]
+def passages_about(model: Model, question: str, passages: Sequence[Passage]) -> list[Passage]:
+    """Those of `passages` that are about the question by its rare words (`LexicalIndex.about`)."""
+    index = _corpus(model.run.version).index
+    about = index.about(question, [passage.text for passage in passages])
+    return [passage for passage, fits in zip(passages, about, strict=True) if fits]
