@@ -55,7 +55,7 @@ test: setup-dev ## the suite, under a quarter of an hour on two cores
 # of the same name, and votes last seconds in theirs, so both have a site of their own. What kills a
 # site comes last and alone.
 test-journeys: setup-dev ## whole sites in a browser, as people use them; another quarter of an hour
-	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py
+	$(PYTHON) -m pytest e2e/test_thread.py e2e/test_pages.py e2e/test_live.py e2e/test_agents.py
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_governance.py
 	$(PYTHON) -m pytest e2e/test_stakes.py

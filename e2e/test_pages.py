@@ -76,6 +76,12 @@ PAGES = [
     ("Emil", "/marketplace/answers/"),
     ("Emil", "/marketplace/spending/"),
     ("Emil", "chat"),
+    ("", "/marketplace/agents/"),
+    ("Emil", "/marketplace/agents/new/"),
+    ("Emil", "agent"),
+    ("", "agent"),
+    ("Emil", "agent, changed"),
+    ("Emil", "agent chat"),
     ("Emil", "receipt"),
     ("Emil", "refund"),
 ]

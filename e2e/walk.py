@@ -329,6 +329,25 @@ def read_receipt(walk: Walk) -> None:
     walk.seen["replay"] = walk.site.manage("verify_receipt", str(path), "--json").stdout
 
 
+def make_agent(walk: Walk) -> None:
+    """Emil puts an agent of his own before Dora's model."""
+    page = walk.people["Emil"].visit("/marketplace/agents/new/")
+    walk.look("Emil", "new agent, which model")
+    page.get_by_role("link", name="Python, explained").click()
+    page.get_by_label("Name").fill("Error helper")
+    page.get_by_label("What it is for").fill("Says what an error message means.")
+    page.get_by_label("Instructions", exact=True).fill("Every error has a name and a meaning.")
+    page.get_by_label("Answer only from rows").check()
+    page.get_by_label("Opening message").fill("Which error did you meet?")
+    walk.look("Emil", "new agent")
+    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("link", name="Chat with it").wait_for()
+    walk.paths["agent"] = path_of(page)
+    walk.paths["agent, changed"] = f"{walk.paths['agent']}edit/"
+    walk.paths["agent chat"] = f"{walk.paths['agent']}chat/"
+    walk.look("Emil", "agent")
+
+
 def close_epoch(walk: Walk) -> None:
     """Ada waits until her share is payable; Cleo, on the staff, closes the epoch by its button."""
     until(lambda: _figure(walk, "For the next epoch") > 0, 60)
@@ -414,6 +433,7 @@ STEPS: tuple[Callable[[Walk], None], ...] = (
     deposit,
     chat,
     read_receipt,
+    make_agent,
     close_epoch,
     claim,
     see_reputation,

@@ -139,7 +139,7 @@ def _price(
     document = x402.required(
         terms,
         url=settings.SITE_URL + reverse("v1:chat-completions"),
-        description=f"One answer by {question.model.slug}: the most it can cost."
+        description=f"One answer by {question.name}: the most it can cost."
         " What it does not cost stays on your wallet's balance and pays the next answer.",
         error=refusal.message,
     )

@@ -16,13 +16,14 @@ from marketplace import openai_format, openai_stream
 from marketplace.agent_api import answer_for_signature, is_offered
 from marketplace.forms import parse_chat_request
 from marketplace.models import Inference
-from marketplace.selectors import listed_models, model_named
+from marketplace.selectors import asked_by_name, listed_agents, listed_models
 from marketplace.services import reserve_answer, stream_answer
 from openledger_site.accounts.models import ApiKey
 from openledger_site.accounts.services import authenticate_api_key
 from openledger_site.core.errors import DomainError, NotAllowed
 from openledger_site.core.row_security import read_as
 
+LISTED_MAX = 1000
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
@@ -71,24 +72,28 @@ def _authenticate(request: HttpRequest) -> ApiKey:
 @require_GET
 @api_view
 async def model_list(request: HttpRequest, key: ApiKey) -> HttpResponseBase:
-    models = await sync_to_async(lambda: list(listed_models(key.user)[:1000]))()
+    models = await sync_to_async(lambda: list(listed_models(key.user)[:LISTED_MAX]))()
+    agents = await sync_to_async(lambda: list(listed_agents(key.user)[:LISTED_MAX]))()
     data = [openai_format.model_object(model) for model in models]
+    data += [openai_format.agent_object(agent) for agent in agents]
     return JsonResponse({"object": "list", "data": data})
 
 
 @require_GET
 @api_view
 async def model_detail(request: HttpRequest, key: ApiKey, name: str) -> HttpResponseBase:
-    model = await sync_to_async(model_named)(key.user, name)
-    return JsonResponse(openai_format.model_object(model))
+    model, agent = await sync_to_async(asked_by_name)(key.user, name)
+    found = openai_format.agent_object(agent) if agent else openai_format.model_object(model)
+    return JsonResponse(found)
 
 
 async def _answer_for_key(request: HttpRequest, key: ApiKey) -> HttpResponseBase:
     wanted = parse_chat_request(request.body)
-    model = await sync_to_async(model_named)(key.user, wanted.model)
+    model, agent = await sync_to_async(asked_by_name)(key.user, wanted.model)
     inference, is_new = await sync_to_async(reserve_answer)(
         consumer=key.user,
         model=model,
+        agent=agent,
         messages=wanted.messages,
         sampling=wanted.sampling,
         channel=Inference.Channel.API,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.conf import settings
@@ -10,8 +11,22 @@ from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from marketplace.agent_models import Agent, AgentVersion
 from openledger_site.core.models import Job
 from openledger_site.core.money import WeiField
+
+if TYPE_CHECKING:
+    from modelfactory.models import Model
+
+__all__ = [
+    "Agent",
+    "AgentVersion",
+    "AnswerShare",
+    "Dispute",
+    "Inference",
+    "Receipt",
+    "SpendingCap",
+]
 
 
 class Inference(models.Model):
@@ -37,6 +52,10 @@ class Inference(models.Model):
     model = models.ForeignKey(
         "modelfactory.Model", on_delete=models.PROTECT, related_name="inferences"
     )
+    agent_version = models.ForeignKey(
+        AgentVersion, null=True, on_delete=models.PROTECT, related_name="inferences",
+        help_text="The agent that was asked, as it was then; none when the model was.",
+    )  # fmt: skip
     api_key = models.ForeignKey(
         "accounts.ApiKey", null=True, on_delete=models.SET_NULL, related_name="inferences"
     )
@@ -109,6 +128,26 @@ class Inference(models.Model):
         """What the person asked last."""
         asked = [message["content"] for message in self.messages if message["role"] == "user"]
         return asked[-1] if asked else ""
+
+    @property
+    def read_messages(self) -> list[dict[str, str]]:
+        """What the model reads besides passages: an agent's instructions, then the messages."""
+        return self.agent_version.before(self.messages) if self.agent_version else self.messages
+
+    @property
+    def asked(self) -> Agent | Model:
+        """The agent, or the model where none stands before it."""
+        return self.agent_version.agent if self.agent_version else self.model
+
+    @property
+    def asked_name(self) -> str:
+        """What programs send as `model`."""
+        return self.agent_version.agent.api_name if self.agent_version else self.model.slug
+
+    @property
+    def chat_url(self) -> str:
+        kind = "agent-chat" if self.agent_version else "chat"
+        return reverse(f"marketplace:{kind}", args=[self.asked.slug])
 
     @property
     def settled(self) -> bool:

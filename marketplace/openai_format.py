@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import JsonResponse
 
-from marketplace.models import Inference
+from marketplace.models import Agent, Inference
 from modelfactory.models import Model
 from openledger_site.core.errors import DomainError
 
@@ -29,6 +29,25 @@ def resolved_name(model: Model) -> str:
     return f"{model.slug}@{model.adapter_digest[:12]}"
 
 
+def resolved_name_of(inference: Inference) -> str:
+    """What was asked, pinned to what it answered with."""
+    version = inference.agent_version
+    if version is None:
+        return resolved_name(inference.model)
+    return f"{version.agent.api_name}@{version.digest[:12]}"
+
+
+def agent_object(agent: Agent) -> dict[str, Any]:
+    return {
+        "id": agent.api_name,
+        "object": "model",
+        "created": int(agent.created_at.timestamp()),
+        "owned_by": agent.owner.name,
+        "root": resolved_name(agent.model),
+        "parent": agent.model.slug,
+    }
+
+
 def model_object(model: Model) -> dict[str, Any]:
     return {
         "id": model.slug,
@@ -45,7 +64,7 @@ def completion(inference: Inference, receipt_url: str) -> dict[str, Any]:
         "id": f"chatcmpl-{inference.public_id.hex}",
         "object": "chat.completion",
         "created": int(inference.created_at.timestamp()),
-        "model": resolved_name(inference.model),
+        "model": resolved_name_of(inference),
         "choices": [
             {
                 "index": 0,
@@ -88,7 +107,7 @@ def chunk(
         "id": f"chatcmpl-{inference.public_id.hex}",
         "object": "chat.completion.chunk",
         "created": created,
-        "model": resolved_name(inference.model),
+        "model": resolved_name_of(inference),
         "choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}],
     }
     return document | ({"usage": None} if include_usage else {})

@@ -8,7 +8,10 @@ from marketplace.forms import KNOWN, ROLES
 from marketplace.services.reserve_answer import MAX_TOKENS_LIMIT
 
 _TYPES: dict[str, dict[str, Any]] = {
-    "model": {"type": "string", "description": "slug, or slug@digest12, which pins the weights."},
+    "model": {
+        "type": "string",
+        "description": "A model's slug, or agent/slug; @digest12 after it pins what answers.",
+    },
     "messages": {
         "type": "array",
         "items": {

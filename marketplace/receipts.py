@@ -95,6 +95,7 @@ def verify(
         if body["schema"] not in SCHEMAS_READ:
             raise ValueError(f"This program reads receipts of schema {SCHEMAS_READ}.")
         _check_seal(receipt, body, public_key, result)
+        _check_agent(body, result)
         _check_fee(body, result)
         weights = _check_shares(body, result)
         _check_split(body, weights, result)
@@ -123,6 +124,18 @@ def _check_seal(
         result.checked.append("signature")
     except InvalidSignature:
         result.problems.append("signature: not by this key over this body")
+
+
+def _check_agent(body: Mapping[str, Any], result: Verification) -> None:
+    """Answers that no agent gave name none. The digest is over settings that may be its owner's
+    alone, so what it stands for is not recomputed here.
+    """
+    if "agent" not in body:
+        return
+    agent = body["agent"]
+    bytes_named = len(bytes.fromhex(agent["digest"]))
+    result.expect("version of the agent", (True, 32), (agent["version"] >= 1, bytes_named))
+    result.skipped.append("settings of the agent: its page says what the digest is over")
 
 
 def _check_fee(body: Mapping[str, Any], result: Verification) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace.views import answers, disputes, earned, lineage, refunds, spending
+from marketplace.views import agents, answers, disputes, earned, lineage, refunds, spending
 
 app_name = "marketplace"
 urlpatterns = [
@@ -26,6 +26,13 @@ urlpatterns = [
     path("disputes/<uuid:public_id>/again/", disputes.dispute_again, name="dispute-again"),
     path("datanets/<slug:slug>/lineage/", lineage.datanet_lineage, name="datanet-lineage"),
     path("datanets/<slug:slug>/earned/", lineage.datanet_earned, name="datanet-earned"),
+    path("agents/", agents.agent_list, name="agents"),
+    path("agents/new/", agents.agent_new, name="agent-new"),
+    path("agents/<slug:slug>/", agents.agent_detail, name="agent"),
+    path("agents/<slug:slug>/edit/", agents.agent_edit, name="agent-edit"),
+    path("agents/<slug:slug>/chat/", answers.agent_chat, name="agent-chat"),
+    path("agents/<slug:slug>/retire/", agents.agent_retire, name="agent-retire"),
+    path("agents/<slug:slug>/bring-back/", agents.agent_bring_back, name="agent-bring-back"),
     path("models/<slug:slug>/chat/", answers.chat, name="chat"),
     path("models/<slug:slug>/income/", answers.income, name="income"),
 ]

@@ -33,6 +33,9 @@ __all__ = [
 
 WEI_VALIDATORS = [MaxValueValidator(WEI_MAX)]
 
+EMBEDDED_BASE = "openledger-base"
+"""The folder of the base that the site is shipped with."""
+
 
 class BaseModel(models.Model):
     """A frozen model that runs start from: a shipped folder, a local folder or a hub id."""
@@ -66,6 +69,11 @@ class BaseModel(models.Model):
     @property
     def megabytes(self) -> float:
         return self.size_bytes / 1e6
+
+    @property
+    def reads_instructions_as_facts(self) -> bool:
+        """The embedded base was trained on facts in the system turn and on nothing else there."""
+        return self.source.rstrip("/").rpartition("/")[2] == EMBEDDED_BASE
 
 
 class Run(models.Model):

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from marketplace.selectors.agents import (
+    agent_for,
+    agent_income,
+    agent_owned_by,
+    asked_by_name,
+    listed_agents,
+    retired_agents_of,
+)
 from marketplace.selectors.answers import (
     answers_of,
     conversation,
@@ -38,7 +46,11 @@ __all__ = [
     "COUNTED_MAX",
     "UNLISTED_MAX",
     "Month",
+    "agent_for",
+    "agent_income",
+    "agent_owned_by",
     "answers_of",
+    "asked_by_name",
     "caps_of",
     "concerned_answer_for",
     "conversation",
@@ -52,6 +64,7 @@ __all__ = [
     "income_of",
     "inference_for",
     "invoice_rows",
+    "listed_agents",
     "listed_models",
     "model_named",
     "others_of",
@@ -60,6 +73,7 @@ __all__ = [
     "receipt_view",
     "refund_for",
     "refund_state",
+    "retired_agents_of",
     "spending_of",
     "spent_since",
     "taught_records",

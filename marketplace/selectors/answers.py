@@ -9,7 +9,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404
 
 from datanets.selectors import record_cards
-from marketplace.models import Inference, Receipt
+from marketplace.models import Agent, Inference, Receipt
 from marketplace.selectors.evidence import (
     evidence_records,
     lineage_view,
@@ -47,8 +47,9 @@ def model_named(user: Any, name: str) -> Model:
 def inference_for(user: Any, public_id: UUID) -> Inference:
     """The answer, for the person who paid for it; 404 for everybody else."""
     found = Inference.objects.select_related(
-        "model__owner", "model__base", "model__run__version__datanet", "job", "receipt", "hold"
-    )
+        "model__owner", "model__base", "model__run__version__datanet", "job", "receipt", "hold",
+        "agent_version__agent",
+    )  # fmt: skip
     inference = found.filter(public_id=public_id, consumer_id=user.pk).first()
     if inference is None:
         raise Http404("No such answer.")
@@ -71,14 +72,15 @@ def answers_of(user: Any) -> QuerySet[Inference]:
     """Everything a person asked, newest first."""
     return (
         Inference.objects.filter(consumer_id=user.pk)
-        .select_related("model", "receipt", "hold__settlement")
+        .select_related("model", "agent_version__agent", "receipt", "hold__settlement")
         .order_by("-id")
     )
 
 
-def conversation(user: Any, model: Model) -> list[Inference]:
-    """The last questions of this person to this model, oldest first."""
-    latest = answers_of(user).filter(model=model).exclude(state=Inference.State.FAILED)
+def conversation(user: Any, model: Model, agent: Agent | None = None) -> list[Inference]:
+    """The last questions of this person to this model or to the agent, oldest first."""
+    asked = Q(agent_version__agent=agent) if agent else Q(agent_version=None)
+    latest = answers_of(user).filter(asked, model=model).exclude(state=Inference.State.FAILED)
     return list(reversed(latest[:CONVERSATION_LENGTH]))
 
 

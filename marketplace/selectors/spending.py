@@ -124,13 +124,13 @@ INVOICE_HEAD = (
 def invoice_rows(user: Any, month: Month) -> Iterator[tuple[str, ...]]:
     """The month as a table, one line an answer, oldest first; never a question or an answer."""
     yield INVOICE_HEAD
-    related = ("model", "api_key", "receipt", "hold__settlement")
+    related = ("model", "agent_version__agent", "api_key", "receipt", "hold__settlement")
     rows = answers_in(user, month).select_related(*related).order_by("pk")
     for row in rows.iterator(chunk_size=2_000):
         yield (
             str(row.public_id),
             row.created_at.isoformat(),
-            row.model.slug,
+            row.asked_name,
             row.channel,
             row.api_key.name if row.api_key else "",
             str(row.prompt_tokens),

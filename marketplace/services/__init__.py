@@ -9,6 +9,7 @@ from marketplace.services.limit_spending import (
     mail_spending_alert,
     set_spending_cap,
 )
+from marketplace.services.make_agent import Answering, change_agent, make_agent, retire_agent
 from marketplace.services.pay_by_signature import (
     Question,
     accept_payment,
@@ -24,6 +25,7 @@ from marketplace.services.sweep_answers import sweep_answers
 
 __all__ = [
     "AUDIT_JOB",
+    "Answering",
     "Question",
     "Sampling",
     "SpendingCapReached",
@@ -31,13 +33,16 @@ __all__ = [
     "ask_for_refund",
     "audit_again",
     "audit_dispute",
+    "change_agent",
     "check_rate",
     "finish_answer",
     "mail_spending_alert",
+    "make_agent",
     "quote",
     "raise_dispute",
     "reserve_answer",
     "reserve_paid",
+    "retire_agent",
     "set_spending_cap",
     "settle_inference",
     "stream_answer",

@@ -34,7 +34,9 @@ def _answers_without_receipt() -> Iterator[str]:
 
 
 def _receipts_that_differ() -> Iterator[str]:
-    rows = Receipt.objects.select_related("inference__hold__settlement").order_by("pk")
+    rows = Receipt.objects.select_related(
+        "inference__hold__settlement", "inference__agent_version"
+    ).order_by("pk")
     for receipt in rows.iterator(chunk_size=500):
         answer = f"answer {receipt.inference.public_id}"
         settlement = getattr(receipt.inference.hold, "settlement", None)
@@ -44,6 +46,12 @@ def _receipts_that_differ() -> Iterator[str]:
             yield f"{answer} has a receipt and was never settled"
         elif _stated(receipt.body) != _posted(receipt.inference, settlement):
             yield f"the receipt of {answer} says other amounts than the ledger"
+        elif receipt.body.get("agent", {}).get("digest") != _agent_digest(receipt.inference):
+            yield f"the receipt of {answer} names another agent than was asked"
+
+
+def _agent_digest(inference: Inference) -> str | None:
+    return inference.agent_version.digest if inference.agent_version else None
 
 
 def _stated(body: dict[str, Any]) -> dict[str, int]:

@@ -66,7 +66,7 @@ def measure_retrieval(inference: Inference) -> PassageEvidence:
     effects = measure_passages(
         inference.model,
         inference.adapter_digest,
-        messages=inference.messages,
+        messages=inference.read_messages,
         passages=[_text(cards[record_id]) for record_id in kept],
         response_ids=inference.response_ids,
         served_prompt_ids=inference.prompt_ids if len(kept) == len(read) else None,

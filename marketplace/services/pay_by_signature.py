@@ -14,12 +14,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace import x402
-from marketplace.models import Inference
-from marketplace.selectors import model_named
+from marketplace.models import Agent, Inference
+from marketplace.selectors import asked_by_name
 from marketplace.services.reserve_answer import (
     Sampling,
     check_can_ask,
-    highest_fee_wei,
+    priced,
     reserve_answer,
 )
 from modelfactory.models import Model
@@ -54,10 +54,16 @@ class Question:
     messages: Sequence[dict[str, str]]
     sampling: Sampling
     key: str
+    agent: Agent | None = None
+
+    @property
+    def name(self) -> str:
+        """What was asked, as programs call it."""
+        return self.agent.api_name if self.agent else self.model.slug
 
     @property
     def fingerprint(self) -> str:
-        asked = [self.model.slug, list(self.messages), asdict(self.sampling), self.key]
+        asked = [self.name, list(self.messages), asdict(self.sampling), self.key]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -72,15 +78,15 @@ def check_rate(address: str) -> None:
 def quote(
     name: str, messages: Sequence[dict[str, str]], sampling: Sampling, key: str
 ) -> tuple[Question, PaymentTerms]:
-    """A public model's question and the most that its answer can cost; 404 for any other model.
+    """A question to a public model or agent and the most that its answer can cost; else 404.
 
     Raises what `reserve_answer` would, so that nobody pays for what cannot be answered.
     """
     check_key(key)
-    model = model_named(AnonymousUser(), name)
+    model, agent = asked_by_name(AnonymousUser(), name)
     check_can_ask(model, messages)
-    terms = payment_terms(highest_fee_wei(model, messages, sampling.max_tokens))
-    return Question(model, messages, sampling, key), terms
+    fee_wei, _ = priced(model, agent.newest if agent else None, messages, sampling)
+    return Question(model, messages, sampling, key, agent), payment_terms(fee_wei)
 
 
 def accept_payment(
@@ -116,6 +122,7 @@ def reserve_paid(question: Question, payment: SignedPayment) -> tuple[Inference,
     return reserve_answer(
         consumer=payment.user,
         model=question.model,
+        agent=question.agent,
         messages=question.messages,
         sampling=question.sampling,
         channel=Inference.Channel.API,

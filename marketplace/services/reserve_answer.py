@@ -6,11 +6,12 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from django.db import IntegrityError, transaction
 
-from marketplace.models import Inference
+from marketplace.models import Agent, AgentVersion, Inference
+from marketplace.services.limit_agent import check_caller_day, tokens_allowed
 from marketplace.services.limit_spending import check_spending_caps
 from modelfactory.models import Model
 from modelfactory.selectors import index_of
@@ -70,39 +71,46 @@ def reserve_answer(
     messages: Sequence[dict[str, str]],
     sampling: Sampling,
     channel: str,
+    agent: Agent | None = None,
     key: str = "",
     api_key: ApiKey | None = None,
     payment: SignedPayment | None = None,
 ) -> tuple[Inference, bool]:
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
-    The same `key` gives the first answer again. Raises `InsufficientFunds` and `SpendingCapReached`
-    (402), `ModelNotReady`, `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`,
-    `KeyReusedForAnother`, `StillAnswering`.
+    With an `agent`, whose model is `model`, its newest version says what is read and how much is
+    written. The same `key` gives the first answer again. Raises `InsufficientFunds`,
+    `SpendingCapReached` and `AgentBudgetReached` (402), `AgentRetired`, `ModelNotReady`,
+    `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`,
+    `StillAnswering`.
     """
     _check_messages(messages)
     check_key(key)
+    name = agent.api_name if agent else model.slug
     fingerprint = hashlib.sha256(
-        json.dumps([model.slug, list(messages), asdict(sampling)], sort_keys=True).encode()
+        json.dumps([name, list(messages), asdict(sampling)], sort_keys=True).encode()
     ).hexdigest()
     existing = _existing(consumer, key, fingerprint)
     if existing is not None:
         return existing, False
     _check_model(model)
+    version = agent.newest if agent else None
+    fee_wei, sampling = priced(model, version, messages, sampling)
     public_id = uuid.uuid4()
     try:
         with transaction.atomic():
             hold = place_hold(
                 consumer,
-                max(1, highest_fee_wei(model, messages, sampling.max_tokens)),
+                max(1, fee_wei),
                 key=f"answer:{public_id}",
-                reason=f"Answer by {model.slug}",
+                reason=f"Answer by {name}",
                 expires_in_seconds=HOLD_SECONDS,
             )
             inference = Inference.objects.create(
                 public_id=public_id,
                 consumer=consumer,
                 model=model,
+                agent_version=version,
                 api_key=api_key,
                 channel=channel,
                 idempotency_key=key,
@@ -114,6 +122,8 @@ def reserve_answer(
                 payment=payment,
             )
             check_spending_caps(consumer, api_key)
+            if agent is not None:
+                check_caller_day(agent, consumer)
     except IntegrityError:
         # Another request with this key was a moment faster; its hold stands, ours is rolled back.
         first = _existing(consumer, key, fingerprint)
@@ -135,14 +145,35 @@ def _check_model(model: Model) -> None:
         raise ModelNotReady()
 
 
+def priced(
+    model: Model,
+    version: AgentVersion | None,
+    messages: Sequence[dict[str, str]],
+    sampling: Sampling,
+) -> tuple[int, Sampling]:
+    """The most that an answer can cost, in wei, and how it is generated: an agent writes no more
+    than its settings and its budget allow. Raises `AgentBudgetReached` and `AgentRetired`.
+    """
+    if version is not None:
+        messages = version.before(messages)
+        prompt = highest_prompt(model, messages)
+        allowed = tokens_allowed(version, prompt, sampling.max_tokens)
+        sampling = replace(sampling, max_tokens=allowed)
+    return highest_fee_wei(model, messages, sampling.max_tokens), sampling
+
+
 def highest_fee_wei(model: Model, messages: Sequence[dict[str, str]], max_tokens: int) -> int:
-    """The most this can cost. A byte-level tokenizer never makes more tokens than bytes."""
+    """The most this can cost, in wei."""
+    return price_wei(model, highest_prompt(model, messages), max_tokens)
+
+
+def highest_prompt(model: Model, messages: Sequence[dict[str, str]]) -> int:
+    """The most tokens that are read. A byte-level tokenizer never makes more tokens than bytes."""
     prompt = sum(
         len(message["content"].encode()) + TEMPLATE_TOKENS_PER_MESSAGE for message in messages
     )
     prompt += CONTEXT_BYTES_MAX + TEMPLATE_TOKENS_PER_MESSAGE
-    context = model.base.context_tokens or prompt
-    return price_wei(model, min(prompt, context), max_tokens)
+    return min(prompt, model.base.context_tokens or prompt)
 
 
 def _check_messages(messages: Sequence[dict[str, str]]) -> None:
@@ -160,7 +191,7 @@ def _existing(consumer: User, key: str, fingerprint: str) -> Inference | None:
     if not key:
         return None
     # With its model: the API writes the answer down where no query may be made.
-    with_model = Inference.objects.select_related("model")
+    with_model = Inference.objects.select_related("model", "agent_version__agent")
     found = with_model.filter(consumer=consumer, idempotency_key=key).first()
     if found is None:
         return None

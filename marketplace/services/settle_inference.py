@@ -34,7 +34,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobPostponed, Lease
 from rewards.models import Settlement
-from rewards.services import income_owner, settle_answer
+from rewards.services import has_stakers, income_owner, settle_answer
 
 Found = TypeVar("Found")
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ INDEX_WAIT_MAX = timedelta(hours=6)
 def settle_inference(lease: Lease) -> None:
     """Attribute an answer, pay everybody who had a part in it, and issue its receipt."""
     inference = Inference.objects.select_related(
-        "model__owner", "model__base", "model__run", "hold", "consumer"
+        "model__owner", "model__base", "model__run", "hold", "consumer", "agent_version__agent"
     ).get(pk=lease.job.payload["inference_id"])
     if inference.state != Inference.State.ANSWERED:
         return
@@ -60,7 +60,9 @@ def settle_inference(lease: Lease) -> None:
     with lease.fenced():
         inference = (
             Inference.objects.select_for_update(of=("self",))
-            .select_related("model__owner", "model__base", "hold", "consumer")
+            .select_related(
+                "model__owner", "model__base", "hold", "consumer", "agent_version__agent"
+            )
             .get(pk=inference.pk)
         )
         if inference.state != Inference.State.ANSWERED:
@@ -74,7 +76,7 @@ def settle_inference(lease: Lease) -> None:
             fee_wei=inference.fee_wei,
             builder=owner,
             contributor_shares=[(user.pk, weight) for user, weight in weights],
-            reason=f"Answer by {inference.model.slug}",
+            reason=f"Answer by {inference.asked_name}",
             source_url=reverse("marketplace:receipt", args=[inference.public_id]),
             stake_targets=_stake_targets(inference, attributed),
         )
@@ -177,12 +179,17 @@ def _stake_targets(
     inference: Inference, attributed: AttributedAnswer | None
 ) -> list[tuple[str, int]]:
     """Whose stakers this answer pays: of the Datanets whose records it pays, by their parts; of
-    the model when it pays none (docs/decisions/0024)."""
+    the model when it pays none (docs/decisions/0024). An agent that somebody is staked on takes
+    half, and the others the other half (0034).
+    """
     parts = attributed.record_parts if attributed else {}
     datanets = datanets_of_records(parts)
-    if not datanets:
-        return [(f"model:{inference.model.public_id}", 1)]
-    return [(f"datanet:{datanets[record]}", parts[record]) for record in sorted(datanets)]
+    targets = [(f"datanet:{datanets[record]}", parts[record]) for record in sorted(datanets)]
+    targets = targets or [(f"model:{inference.model.public_id}", 1)]
+    version = inference.agent_version
+    if version is not None and has_stakers(version.agent.subject):
+        targets.append((version.agent.subject, sum(weight for _, weight in targets)))
+    return targets
 
 
 def _write_shares(
@@ -249,6 +256,7 @@ def _body(
         "issued_at": timezone.now().isoformat(),
         "consumer": str(inference.consumer.public_id),
         "model": {"slug": model.slug, "id": str(model.public_id)},
+        **_agent_entry(inference),
         "adapter_digest": inference.adapter_digest,
         "base_digest": model.base.digest,
         "answer_sha256": hashlib.sha256(inference.answer.encode()).hexdigest(),
@@ -284,4 +292,19 @@ def _body(
             for person, weight in weights
         ],
         "evidence": evidence,
+    }
+
+
+def _agent_entry(inference: Inference) -> dict[str, Any]:
+    """The agent that was asked, and by digest what it answered with; its words are its owner's."""
+    version = inference.agent_version
+    if version is None:
+        return {}
+    return {
+        "agent": {
+            "slug": version.agent.slug,
+            "id": str(version.agent.public_id),
+            "version": version.number,
+            "digest": version.digest,
+        }
     }

@@ -13,14 +13,16 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from datanets.selectors import may_read_some, record_cards
-from marketplace.models import Inference
+from marketplace.models import AgentVersion, Inference
 from marketplace.services.forget_passages import any_withdrawn
 from modelfactory.services import (
+    Passage,
     RightToServeEnded,
     check_serving,
     count_withheld,
     needs_guard,
     open_guard,
+    passages_about,
     price_wei,
     retrieve_passages,
 )
@@ -32,6 +34,7 @@ from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.jobs import start_job
 from rewards.services import void_hold
 
+Rows = AgentVersion.Rows
 PASSAGES_MAX = 3
 CHECK_SECONDS = 0.4
 """How old a right may be when a word leaves; a second after it is revoked none does."""
@@ -45,6 +48,14 @@ class EngineAway(Unavailable):
 class PromptRefused(DomainError):
     status = 400
     code = "invalid_request"
+
+
+class NoSource(DomainError):
+    code = "no_source"
+    message = (
+        "This agent answers only from rows that you may read, and found none about this question."
+        " You were not charged. Ask in the words that its rows use, or ask its model."
+    )
 
 
 @dataclass
@@ -87,6 +98,10 @@ class Meter:
         return replace(event, text_delta=text)
 
     @property
+    def guards_rows(self) -> bool:
+        return self.guard is not None and self.guard.of_rows
+
+    @property
     def whole(self) -> bool:
         """Every word that was generated was delivered."""
         return self.guard is None or self.guard.passed_characters == self.guard.read_characters
@@ -108,7 +123,7 @@ async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
     """Generate, yielding the engine's events. Closing the iterator cancels and bills what came.
 
     Raises `EngineAway` or `PromptRefused` when nothing could be generated, and `RightToServeEnded`
-    when a right is revoked meanwhile; nothing is charged then.
+    when a right is revoked meanwhile, `NoSource` where an agent wants one; nothing is charged then.
     """
     meter, checked_at = Meter(), time.monotonic()
     try:
@@ -116,7 +131,7 @@ async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
         meter.guard = await sync_to_async(_guard)(inference)
         async for event in _engine().generate(_request(inference, passages)):
             if time.monotonic() - checked_at > CHECK_SECONDS:
-                await sync_to_async(_check_rights)(inference, guarded=meter.guard is not None)
+                await sync_to_async(_check_rights)(inference, guarded=meter.guards_rows)
                 checked_at = time.monotonic()
             sent = meter.add(event)
             event.raise_error()
@@ -124,6 +139,9 @@ async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
     except RightToServeEnded as ended:
         # Free, and not kept either: the words may be those of rows that are no longer theirs.
         meter = Meter(finish_reason="error", error_code=ended.code)
+        raise
+    except NoSource as missing:
+        meter.error_code = missing.code
         raise
     except InvalidRequestError as problem:
         meter.finish_reason, meter.error_code = "error", problem.code
@@ -144,13 +162,19 @@ def _open_book(inference: Inference) -> list[str]:
     """Texts of the records that help with the question; only those the consumer may read.
 
     The inference keeps their ids and hashes, not their text. For somebody who may read none, the
-    rows are not even loaded.
+    rows are not even loaded. Raises `NoSource`.
     """
-    if not may_read_some(inference.consumer, inference.model.run.version.datanet_id):
-        return []
-    found = retrieve_passages(inference.model, inference.question, PASSAGES_MAX)
+    version = inference.agent_version
+    rows = version.rows if version else Rows.LOOK_UP
+    found: list[Passage] = []
+    if rows != Rows.NONE and may_read_some(inference.consumer, _datanet_of(inference)):
+        found = retrieve_passages(inference.model, inference.question, PASSAGES_MAX)
     cards = record_cards(inference.consumer, [passage.record_id for passage in found])
     opened = [passage for passage in found if cards[passage.record_id].readable]
+    if rows == Rows.ONLY:
+        opened = passages_about(inference.model, inference.question, opened)
+        if not opened:
+            raise NoSource()
     inference.passages = [
         {"record": passage.record_id, "content_hash": cards[passage.record_id].content_hash}
         for passage in opened
@@ -159,9 +183,23 @@ def _open_book(inference: Inference) -> list[str]:
     return [passage.text for passage in opened]
 
 
+def _datanet_of(inference: Inference) -> int:
+    return inference.model.run.version.datanet_id
+
+
 def _guard(inference: Inference) -> StreamGuard | None:
     asked = [message["content"] for message in inference.messages]
-    return open_guard(inference.consumer, inference.model.run, asked)
+    hidden = _hidden_instructions(inference)
+    return open_guard(inference.consumer, inference.model.run, asked, hidden)
+
+
+def _hidden_instructions(inference: Inference) -> list[str]:
+    """A small model recites what it was told: the words are its owner's, as private rows are."""
+    version = inference.agent_version
+    if version is None or version.agent.shows_instructions:
+        return []
+    is_owner = version.agent.owner_id == inference.consumer_id
+    return [version.instructions] if version.instructions and not is_owner else []
 
 
 def _check_rights(inference: Inference, *, guarded: bool) -> None:
@@ -182,7 +220,7 @@ def _request(inference: Inference, passages: list[str]) -> GenerationRequest:
     return GenerationRequest(
         request_id=str(inference.public_id),
         adapter=inference.adapter_digest,
-        messages=tuple(with_passages(inference.messages, passages)),
+        messages=tuple(with_passages(inference.read_messages, passages)),
         max_tokens=sampling["max_tokens"],
         temperature=sampling["temperature"],
         top_p=sampling["top_p"],
@@ -210,7 +248,7 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
         inference.completion_tokens = meter.delivered_tokens
         inference.finish_reason, inference.error_code = meter.finish_reason, meter.error_code
         inference.answered_at = Now()
-        if meter.spans_withheld:
+        if meter.spans_withheld and meter.guards_rows:
             count_withheld(inference.model.run, meter.spans_withheld)
         if not inference.completion_tokens:
             inference.state = Inference.State.FAILED

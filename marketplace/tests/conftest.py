@@ -25,8 +25,8 @@ from pytest_django.fixtures import Settings
 
 from datanets.models import Record
 from datanets.wordings import training_wordings
-from marketplace.models import Inference
-from marketplace.services import Sampling, finish_answer, reserve_answer
+from marketplace.models import Agent, Inference
+from marketplace.services import Answering, Sampling, finish_answer, make_agent, reserve_answer
 from marketplace.services.stream_answer import Meter
 from modelfactory.models import AttributionIndex, BaseModel, Model, Run
 from modelfactory.services import publish_model, read_base_folder, start_run
@@ -35,7 +35,8 @@ from openledger_site.accounts.models import User
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.jobs import run_job, start_job
 from openledger_site.core.models import Job
-from rewards.models import Account
+from rewards.chain.staking import target_id
+from rewards.models import Account, StakeTarget
 from rewards.services.ledger import post, system_account, user_account
 
 OPEN = 10**18
@@ -158,15 +159,19 @@ def ask(model: Model, payer: User, world: World) -> Callable[..., Inference]:
     return reserve
 
 
+def delivered(inference: Inference, world: World) -> Inference:
+    """The words of a training row, as the engine would give them."""
+    prompt, response = world.prompt_ids, world.response_ids
+    meter = Meter([world.answer], prompt, response, len(prompt), len(response), "stop")
+    finish_answer(inference.pk, meter)
+    inference.refresh_from_db()
+    return inference
+
+
 @pytest.fixture
 def answered(ask: Callable[..., Inference], world: World) -> Inference:
     """An answer made of a training row's own words, so that its contributor stands out."""
-    inference = ask()
-    prompt, response = world.prompt_ids, world.response_ids
-    delivered = Meter([world.answer], prompt, response, len(prompt), len(response), "stop")
-    finish_answer(inference.pk, delivered)
-    inference.refresh_from_db()
-    return inference
+    return delivered(ask(), world)
 
 
 def index_being_built() -> None:
@@ -282,3 +287,33 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.1)
     raise RuntimeError("The web process did not start.")
+
+
+@pytest.fixture
+def make_bot(model: Model, stranger: User) -> Callable[..., Agent]:
+    """An agent over Bo's model, made by Sam, who owns neither the model nor its rows."""
+
+    def make(
+        instructions: str = "", rows: str = "look_up", max_tokens: int = 64, **shown: Any
+    ) -> Agent:
+        said = {"name": "Bird guide", "slug": "guide", "summary": "Tells of birds."}
+        answering = Answering(instructions, rows, max_tokens)
+        return make_agent(owner=stranger, model=model, answering=answering, **said | shown)
+
+    return make
+
+
+@pytest.fixture
+def bot(make_bot: Callable[..., Agent]) -> Agent:
+    return make_bot()
+
+
+def stake_on(subject: str) -> None:
+    """As the watcher reads it from final blocks; the way through the chain is tested in rewards."""
+    StakeTarget.objects.create(
+        chain_id=site_settings.CHAIN_ID,
+        target=target_id(subject),
+        subject=subject,
+        bonded_wei=OPEN,
+        bonded_shares=OPEN,
+    )

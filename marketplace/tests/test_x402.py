@@ -17,7 +17,8 @@ from django.test.client import AsyncClient
 from eth_account.signers.local import LocalAccount
 from pytest_django.fixtures import Settings
 
-from marketplace.models import Inference
+from marketplace.models import Agent, Inference
+from marketplace.services import retire_agent
 from marketplace.services.reserve_answer import highest_fee_wei
 from marketplace.tests.conftest import OPEN, ROWS, TOKEN, run_attempt
 from modelfactory.models import Model
@@ -435,3 +436,19 @@ def test_the_openapi_document_tells_how_to_pay(client: Client) -> None:
     operation = answer.json()["paths"]["/v1/chat/completions"]["post"]
     assert "PAYMENT-REQUIRED" in operation["responses"]["402"]["headers"]
     assert {p["name"] for p in operation["parameters"]} == {"Idempotency-Key", "PAYMENT-SIGNATURE"}
+
+
+def test_an_agent_of_the_site_is_paid_for_by_signature_as_its_model_is(
+    bot: Agent, site: Wallets, payer: LocalAccount, worker: None
+) -> None:
+    terms = terms_of(send(model="agent/guide"))
+    assert terms.amount_wei == terms_of(send()).amount_wei  # the same base reads as much
+    answer = send(header(payload(payer, terms)), model="agent/guide")
+    assert (answer.status_code, Inference.objects.get().agent_version) == (200, bot.newest)
+
+
+def test_a_retired_agent_takes_no_payment(bot: Agent, site: Wallets, payer: LocalAccount) -> None:
+    signed = header(payload(payer, terms_of(send(model="agent/guide"))))
+    retire_agent(agent=bot)
+    assert send(signed, model="agent/guide").status_code == 404
+    assert not SignedPayment.objects.exists()

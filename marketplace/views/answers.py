@@ -24,15 +24,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from marketplace import receipts, selectors
+from marketplace.agent_models import TOKENS_MAX
 from marketplace.forms import ChatForm
-from marketplace.models import Inference
+from marketplace.models import Agent, Inference
 from marketplace.services import Sampling, reserve_answer, stream_answer
+from modelfactory.models import Model
 from modelfactory.selectors import index_of, model_for
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from rewards.services import spendable_wei
 
 ANSWERS_PER_PAGE = 25
+AGENTS_SHOWN = 6
 
 
 @login_not_required
@@ -41,7 +44,9 @@ def browse(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("q", "")[:100]
     models = selectors.listed_models(request.user, search=search)
     page = Paginator(models, ANSWERS_PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "marketplace/browse.html", {"page": page, "search": search})
+    agents = selectors.listed_agents(request.user, search=search)[:AGENTS_SHOWN]
+    context = {"page": page, "search": search, "agents": agents}
+    return render(request, "marketplace/browse.html", context)
 
 
 @require_GET
@@ -57,7 +62,7 @@ def answer_part(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """One answer as a chat bubble; it asks again by itself until its receipt is there."""
     inference = selectors.inference_for(request.user, public_id)
     if not getattr(request, "htmx", False):
-        return redirect("marketplace:chat", slug=inference.model.slug)
+        return redirect(inference.chat_url)
     return render(request, "marketplace/_answer.html", {"inference": inference})
 
 
@@ -107,17 +112,30 @@ def income(request: HttpRequest, slug: str) -> HttpResponse:
 async def chat(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The chat page; POST asks, streaming where the page's script asks for a stream."""
     user = await request.auser()
+    return await _chat(request, await sync_to_async(model_for)(user, slug), None)
+
+
+@require_http_methods(["GET", "POST"])
+async def agent_chat(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """As `chat`, with an agent."""
+    user = await request.auser()
+    agent = await sync_to_async(selectors.agent_for)(user, slug)
+    return await _chat(request, agent.model, agent)
+
+
+async def _chat(request: HttpRequest, model: Model, agent: Agent | None) -> HttpResponseBase:
+    user = await request.auser()
     if not isinstance(user, User):
         raise TypeError("The login middleware lets nobody else through.")
-    model = await sync_to_async(model_for)(user, slug)
     form = ChatForm(request.POST or None)
     if request.method == "GET" or not form.is_valid():
-        return await sync_to_async(_chat_page)(request, user, model, form)
+        return await sync_to_async(_chat_page)(request, user, model, agent, form)
     inference, is_new = await sync_to_async(reserve_answer)(
         consumer=user,
         model=model,
+        agent=agent,
         messages=[{"role": "user", "content": form.cleaned_data["prompt"]}],
-        sampling=Sampling(),
+        sampling=Sampling(max_tokens=TOKENS_MAX) if agent else Sampling(),
         channel=Inference.Channel.CHAT,
         key=request.headers.get("Idempotency-Key") or request.POST.get("idempotency_key", ""),
     )
@@ -126,14 +144,18 @@ async def chat(request: HttpRequest, slug: str) -> HttpResponseBase:
     if is_new:
         async for _ in stream_answer(inference):
             pass
-    return redirect("marketplace:chat", slug=slug)
+    return redirect(inference.chat_url)
 
 
-def _chat_page(request: HttpRequest, user: User, model: Any, form: ChatForm) -> HttpResponse:
+def _chat_page(
+    request: HttpRequest, user: User, model: Model, agent: Agent | None, form: ChatForm
+) -> HttpResponse:
     context = {
         "model": model,
+        "agent": agent,
+        "asked": agent or model,
         "form": form,
-        "conversation": selectors.conversation(user, model),
+        "conversation": selectors.conversation(user, model, agent),
         "spendable_wei": spendable_wei(user),
         "index": index_of(model.adapter_digest),
         "idempotency_key": uuid.uuid4(),

@@ -7,6 +7,7 @@ say so. Also the retriever that puts records into the prompt at answer time.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,32 @@ class LexicalIndex:
         if not known:
             return np.zeros(self._count)
         return np.asarray(self._index.get_scores(known), dtype=np.float64)
+
+    def weights(self, question: str) -> tuple[dict[str, float], float]:
+        """What each word of ``question`` that some text holds weighs, the rarer the more (BM25's
+        idf), and what one that no text holds weighs; 0 where there is none.
+        """
+        known, unknown = {}, 0.0
+        for word in self.words_of(question):
+            count = int(np.count_nonzero(self.scores_of([word])))
+            weight = math.log(1 + (self._count - count + 0.5) / (count + 0.5))
+            if count:
+                known[word] = weight
+            else:
+                unknown = weight
+        return known, unknown
+
+    def about(self, question: str, texts: Sequence[str]) -> list[bool]:
+        """Whether each of ``texts`` holds at least half of what the question's words weigh.
+
+        A text that shares "what is known about" with a question on robins is no source on robins.
+        Of the words that no text of the index has one counts, so that a politely wrapped question
+        is not refused. ``python -m bench sources`` says how often this errs.
+        """
+        known, unknown = self.weights(question)
+        half = (sum(known.values()) + unknown) / 2
+        held = [known.keys() & set(self.words_of(text)) for text in texts]
+        return [sum(known[word] for word in found) >= half > 0 for found in held]
 
     def retrieve(self, question: str, k: int) -> list[Hit]:
         """The at most ``k`` best texts with a positive score, best first, ties by position."""

@@ -47,7 +47,7 @@ from modelfactory.services.guard_output import (
 )
 from modelfactory.services.measure_contributor import estimate_contributors, measure_contributor
 from modelfactory.services.passage_effects import measure_passages
-from modelfactory.services.passages import Passage, passage_text, retrieve_passages
+from modelfactory.services.passages import Passage, passage_text, passages_about, retrieve_passages
 from modelfactory.services.plan import (
     Plan,
     estimated_seconds,
@@ -138,6 +138,7 @@ __all__ = [
     "needs_guard",
     "open_guard",
     "passage_text",
+    "passages_about",
     "price_wei",
     "publish_model",
     "read_base_folder",

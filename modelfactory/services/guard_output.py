@@ -24,6 +24,7 @@ from modelfactory.serving.output_guard import (
     GuardDamagedError,
     GuardFile,
     StreamGuard,
+    TextGuard,
     mask,
     write_guard,
 )
@@ -92,16 +93,19 @@ def needs_guard(user: Any, run: Run) -> bool:
     return not readable_by(user).filter(pk=run.version.datanet_id).exists()
 
 
-def open_guard(user: Any, run: Run, asked: Sequence[str] = ()) -> StreamGuard | None:
+def open_guard(
+    user: Any, run: Run, asked: Sequence[str] = (), hidden: Sequence[str] = ()
+) -> StreamGuard | None:
     """What an answer to `user` has to pass; None for whoever may read the rows.
 
-    `asked` are the texts they sent. Raises `GuardNotReady`, and has the guard made, where it is
-    missing or damaged.
+    `asked` are the texts they sent; `hidden` are texts that the model reads and they may not.
+    Raises `GuardNotReady`, and has the guard made, where it is missing or damaged.
     """
     if not needs_guard(user, run):
-        return None
+        return StreamGuard(TextGuard(hidden), asked, of_rows=False) if hidden else None
     try:
-        return StreamGuard(GuardFile(guard_path(run), guard_key(run)), asked)
+        rows = GuardFile(guard_path(run), guard_key(run))
+        return StreamGuard(TextGuard(hidden, rows) if hidden else rows, asked)
     except GuardDamagedError as damage:
         start_job(
             GUARD_JOB,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datanets.models import Version
@@ -77,3 +78,10 @@ def passages_of(version: Version, question: str, k: int) -> list[Passage]:
         Passage(corpus.record_ids[hit.position], corpus.texts[hit.position], hit.score)
         for hit in corpus.index.retrieve(question, k)
     ]
+
+
+def passages_about(model: Model, question: str, passages: Sequence[Passage]) -> list[Passage]:
+    """Those of `passages` that are about the question by its rare words (`LexicalIndex.about`)."""
+    index = _corpus(model.run.version).index
+    about = index.about(question, [passage.text for passage in passages])
+    return [passage for passage, fits in zip(passages, about, strict=True) if fits]

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
@@ -149,6 +150,31 @@ class GuardFile:
         self.close()
 
 
+class Guard(Protocol):
+    """Knows which words in a row must not leave."""
+
+    def holds(self, words: Sequence[str]) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class TextGuard:
+    """Guards a few short texts, and what the guard `beside` it holds."""
+
+    def __init__(self, texts: Iterable[str], beside: Guard | None = None) -> None:
+        self._held = {span for text in texts for span in _spans(words_of(text))}
+        self._beside = beside
+
+    def holds(self, words: Sequence[str]) -> bool:
+        return tuple(words) in self._held or (
+            self._beside is not None and self._beside.holds(words)
+        )
+
+    def close(self) -> None:
+        if self._beside is not None:
+            self._beside.close()
+
+
 class StreamGuard:
     """Lets an answer through as it comes, some words late, with `MARK` in the place of spans.
 
@@ -157,9 +183,12 @@ class StreamGuard:
     count with it, so that a row cannot be had a few words at a time by quoting its beginning.
     """
 
-    def __init__(self, guard: GuardFile, asked: Sequence[str] = ()) -> None:
-        """`asked`: the texts that the person sent, the last one last."""
+    def __init__(self, guard: Guard, asked: Sequence[str] = (), *, of_rows: bool = True) -> None:
+        """`asked`: the texts that the person sent, the last one last; `of_rows`: whether private
+        rows are among what the guard holds.
+        """
         self._guard = guard
+        self.of_rows = of_rows
         known = [words_of(text) for text in asked]
         self._known = {span for words in known for span in _spans(words)}
         tail = known[-1][-(SPAN_WORDS - 1) :] if known else []
@@ -232,7 +261,7 @@ def _spans(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     return (tuple(words[at : at + SPAN_WORDS]) for at in range(len(words) - SPAN_WORDS + 1))
 
 
-def mask(guard: GuardFile, text: str, known: Sequence[str] = ()) -> str:
+def mask(guard: Guard, text: str, known: Sequence[str] = ()) -> str:
     """A whole text with its spans marked, except what stands in the `known` texts."""
     stream = StreamGuard(guard, known)
     return stream.feed(text) + stream.finish()

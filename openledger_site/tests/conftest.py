@@ -32,9 +32,11 @@ from datanets.services import (
 )
 from marketplace.models import Inference
 from marketplace.services import (
+    Answering,
     Sampling,
     ask_for_refund,
     finish_answer,
+    make_agent,
     raise_dispute,
     reserve_answer,
     settle_inference,
@@ -189,6 +191,11 @@ def _learn(people: dict[str, User], things: SimpleNamespace) -> None:
     things.model = publish_model(
         things.settled_run, name="Secret", slug="secret-errors", card="", visibility="private",
         price_prompt_wei=OPEN, price_completion_wei=OPEN, platform_fee_wei=1,
+    )  # fmt: skip
+    # For everybody who may use its model, which is Bo alone.
+    things.agent = make_agent(
+        owner=people["Bo"], model=things.model, slug="secret-agent", name="Secret errors, told",
+        summary="Secret errors.", visibility="public", answering=Answering("", "look_up", 8),
     )  # fmt: skip
 
 

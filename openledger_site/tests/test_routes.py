@@ -252,6 +252,13 @@ DOORS: dict[str, Door | list[Door]] = {
     ],
     "marketplace:dispute-again": mine("dispute.public_id", by="Carla", method="POST", inside=409),
     "marketplace:chat": mine("model.slug"),
+    "marketplace:agents": public(),
+    "marketplace:agent-new": own(),
+    "marketplace:agent": hidden("agent.slug", by="Bo"),
+    "marketplace:agent-edit": mine("agent.slug"),
+    "marketplace:agent-chat": mine("agent.slug"),
+    "marketplace:agent-retire": mine("agent.slug", method="POST", inside=FOUND),
+    "marketplace:agent-bring-back": mine("agent.slug", method="POST", inside=FOUND),
     "marketplace:datanet-lineage": [hidden("datanet.slug"), hidden("datanet.slug", by="Bo")],
     "marketplace:datanet-earned": hidden("datanet.slug", by="Carla"),
     "marketplace:income": hidden("model.slug", by="Bo"),
@@ -267,6 +274,7 @@ GETS = {
     "datanets:access-request", "datanets:card-edit",
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
     "marketplace:refund-new", "marketplace:refund",
+    "marketplace:agent-new", "marketplace:agent-edit", "marketplace:agent-chat",
     "accounts:api-keys", "rewards:proposal-new",
     "rewards:slash-new",
 }  # fmt: skip
@@ -408,6 +416,7 @@ def test_no_query_breaks_a_page(thread: Thread, name: str, case: Door) -> None:
         "step",
         "version",
         "transaction",
+        "model",
     )
     for text in TEXTS:
         status = client.get(path, dict.fromkeys(names, text)).status_code
@@ -458,11 +467,12 @@ def test_a_key_without_the_scope_may_not_ask(thread: Thread) -> None:
     assert bearer(secret).get(reverse("v1:model-list")).status_code == 403
 
 
-def test_a_stranger_cannot_ask_a_private_model(thread: Thread) -> None:
+def test_a_stranger_cannot_ask_a_private_model_nor_an_agent_before_it(thread: Thread) -> None:
     _, secret = create_api_key(thread.people["Sam"], name="s", scopes=["inference"])
-    body = {"model": thread.things.model.slug, "messages": [{"role": "user", "content": "Hi"}]}
-    answer = bearer(secret).post(reverse("v1:chat-completions"), body, "application/json")
-    assert answer.status_code == 404
+    for name in (thread.things.model.slug, thread.things.agent.api_name):
+        body = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
+        answer = bearer(secret).post(reverse("v1:chat-completions"), body, "application/json")
+        assert answer.status_code == 404
 
 
 def test_a_stranger_cannot_train_on_private_data(thread: Thread) -> None:

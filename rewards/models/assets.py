@@ -14,7 +14,7 @@ ROYALTY_MAX_BPS = 1_000
 
 
 class Asset(models.Model):
-    """A Datanet or a model (`subject` is `kind:id`) whose owner asked for a token.
+    """A Datanet, a model or an agent (`subject` is `kind:id`) whose owner asked for a token.
 
     `metadata` are the very bytes whose keccak-256 is on chain. `holder` is empty until the token's
     making is final; after that only final events move it.

@@ -116,6 +116,12 @@ def staking_reading() -> StakingReading | None:
     return StakingReading.objects.filter(chain_id=settings.CHAIN_ID).first()
 
 
+def has_stakers(subject: str) -> bool:
+    """Whether somebody is staked on it, as far as the site has read final blocks."""
+    rows = StakeTarget.objects.filter(chain_id=settings.CHAIN_ID, target=target_id(subject))
+    return rows.filter(bonded_shares__gt=0).exists()
+
+
 def figures_of(subject: StakeSubject) -> TargetFigures:
     target = target_id(subject.subject)
     row = StakeTarget.objects.filter(chain_id=settings.CHAIN_ID, target=target).first()

@@ -7,6 +7,7 @@ from rewards.selectors.anchors import AnchorNames, register_anchor_names
 from rewards.selectors.assets import income_owner
 from rewards.selectors.parameters import split_parameters
 from rewards.selectors.reputation import register_review_evidence
+from rewards.selectors.stakes import has_stakers
 from rewards.selectors.subjects import register_stake_subject
 from rewards.services.anchors import anchor_root
 from rewards.services.appeals import appeal_slash
@@ -92,6 +93,7 @@ __all__ = [
     "decide_slash",
     "earnings_summary",
     "expire_holds",
+    "has_stakers",
     "income_owner",
     "is_certain",
     "issue_reputation",

@@ -1,4 +1,4 @@
-"""Tokens of Datanets and models: asked for by the owner, made by us, followed on chain."""
+"""Tokens of Datanets, models and agents: asked for by the owner, made by us, followed on chain."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ from rewards.selectors.subjects import StakeSubject
 from rewards.services.chain import ContractsMissing, contract_addresses
 from rewards.services.chain_events import keep_event, void_left
 from rewards.services.sender import on_chain_id, queue_transaction
+
+KINDS = {"agent": "An agent", "datanet": "A Datanet", "model": "A model"}
+MOVES = {
+    "model": "Whoever holds this token is paid its owner's part of later fees; nothing else moves"
+    " with it."
+}
+MOVES_NOTHING = "Fees have no part of its owner, so nothing but the token itself moves with it yet."
 
 
 class AssetExists(Conflict):
@@ -81,8 +88,8 @@ def _metadata(subject: StakeSubject) -> str:
     """JSON after ERC-721's metadata schema; these bytes are kept, hashed and served."""
     document = {
         "name": subject.title,
-        "description": f"A {subject.kind} of OpenLedger. Whoever holds this token is paid its"
-        " owner's part of later fees; nothing else moves with it.",
+        "description": f"{KINDS.get(subject.kind, 'A thing')} of OpenLedger."
+        f" {MOVES.get(subject.kind, MOVES_NOTHING)}",
         "external_url": settings.SITE_URL + subject.url,
         "properties": {"kind": subject.kind, "id": subject.public_id},
     }

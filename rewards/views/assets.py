@@ -1,4 +1,4 @@
-"""Tokens of Datanets and models: whose they are, what moves with them, and making one."""
+"""Tokens of Datanets, models and agents: whose they are, what moves with them, and making one."""
 
 from __future__ import annotations
 

@@ -31,3 +31,11 @@ def test_a_question_of_unknown_words_retrieves_nothing():
 @pytest.mark.parametrize("texts", [[], ["", "the of a"]])
 def test_texts_without_words_score_zero(texts):
     assert LexicalIndex.from_texts(texts).scores("anything").tolist() == [0.0] * len(texts)
+
+
+def test_words_that_few_texts_hold_weigh_more_and_an_unknown_one_most():
+    index = LexicalIndex.from_texts([*TEXTS, "not here", "not there"])
+    known, unknown = index.weights("Is a division not a frobnicate?")
+    assert known.keys() == {"division", "not"}
+    assert 0 < known["not"] < known["division"] < unknown
+    assert index.weights("a division")[1] == 0

@@ -14,6 +14,7 @@ from modelfactory.serving.output_guard import (
     GuardDamagedError,
     GuardFile,
     StreamGuard,
+    TextGuard,
     mask,
     words_of,
     write_guard,
@@ -143,3 +144,14 @@ def test_a_run_without_long_rows_guards_nothing(tmp_path: Path) -> None:
     assert write_guard(tmp_path / "guard", KEY, ["Too short.", ""]) == 0
     with GuardFile(tmp_path / "guard", KEY) as opened:
         assert mask(opened, ROW) == ROW
+
+
+def test_a_text_in_memory_is_guarded_beside_the_rows_of_a_file(guard: GuardFile) -> None:
+    told = "You are the night porter, and the code of the back door is 1234."
+    both, alone = TextGuard([told], guard), TextGuard([told])
+    assert mask(both, f"{told} {PUBLIC} {ROW}") == f"{MARK}. {PUBLIC} {MARK}."
+    assert mask(alone, f"{told} {ROW}") == f"{MARK}. {ROW}"
+
+
+def test_a_text_of_fewer_words_than_a_span_passes() -> None:
+    assert mask(TextGuard(["Be kind to all."]), "Be kind to all.") == "Be kind to all."

@@ -21,6 +21,7 @@ from modelfactory.services import (
     NoIndex,
     UnreadableBase,
     attribute_answer,
+    passages_about,
     read_base_folder,
     retrieve_passages,
     sync_base_models,
@@ -93,6 +94,20 @@ def test_the_best_fitting_rows_are_found_for_a_question(make_model: MakeModel) -
     found = retrieve_passages(make_model(), "How heavy is a wren, in grams?", 2)
     assert found[0].text == "Q: What is known about the wren? A: It weighs ten grams."
     assert len(found) <= 2
+
+
+@pytest.mark.parametrize(
+    ("question", "about"),
+    [("How heavy is a wren, in grams?", True), ("What is known about the wren?", True),
+     ("What is known about the robin?", False), ("Is it?", False)],
+)  # fmt: skip
+def test_a_row_is_about_a_question_when_it_holds_its_rare_words(
+    make_model: MakeModel, question: str, about: bool
+) -> None:
+    model = make_model()
+    found = passages_about(model, question, retrieve_passages(model, question, 3))
+    assert bool(found) == about
+    assert all("wren" in passage.text for passage in found)
 
 
 def test_a_withdrawn_row_is_never_retrieved(make_model: MakeModel) -> None:
