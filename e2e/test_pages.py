@@ -57,6 +57,8 @@ PAGES = [
     ("Cleo", "/rewards/explorer/anchors/"),
     ("", "/rewards/explorer/contracts/"),
     ("", "/rewards/explorer/days/"),
+    ("", "/rewards/explorer/unlocks/"),
+    ("Emil", "/rewards/explorer/unlocks/"),
     ("", "address"),
     ("Cleo", "/rewards/stakes/"),
     ("Cleo", "stakes"),

@@ -280,6 +280,8 @@ def deposit(walk: Walk) -> None:
     wallet = walk.wallets["Emil"]
     given = walk.site.manage("dev_faucet", wallet.address, "10")
     assert given.returncode == 0, given.stdout + given.stderr
+    granted = walk.site.manage("dev_grant", wallet.address, "1200", "--began-days-ago", "400")
+    assert granted.returncode == 0, granted.stdout + granted.stderr
     page = walk.people["Emil"].visit("/rewards/")
     walk.look("Emil", "balance, empty")
     page.get_by_label("Amount").fill(DEPOSIT_OPEN)

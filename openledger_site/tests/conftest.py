@@ -55,6 +55,7 @@ from rewards.models import (
     Proposal,
     Reputation,
     SlashCase,
+    VestingGrant,
 )
 from rewards.services.ledger import post, system_account, user_account
 
@@ -112,6 +113,7 @@ def _make_thread(folder: Path) -> Thread:
     _propose(things)
     _slash(people["Stella"], things)
     _make_asset(things)
+    _grant_over_time(things)
     return Thread(people, things)
 
 
@@ -276,6 +278,19 @@ def _make_asset(things: SimpleNamespace) -> None:
         chain_id=31337, subject=subject, token_id="0x" + "5" * 64, metadata="{}",
         metadata_digest="0x" + "4" * 64, royalty_bps=0, maker=things.datanet.owner,
         maker_address="0x" + "3" * 40, holder="0x" + "3" * 40, chain_transaction=queued,
+    )  # fmt: skip
+
+
+def _grant_over_time(things: SimpleNamespace) -> None:
+    """A grant as the watcher books it, all of it unlocked; its chain is tested in rewards."""
+    wallet = Wallet.objects.create(
+        user=things.datanet.owner, address="0x" + "2" * 40, chain_id=31337
+    )
+    things.vesting = VestingGrant.objects.create(
+        chain_id=31337, transaction_hash="0x" + "8" * 64, log_index=0, block_number=1,
+        block_hash="0x" + "2" * 64, grant_id="0x" + "9" * 64, beneficiary=wallet.address,
+        wallet="0x" + "7" * 40, amount_wei=2 * OPEN, start=1, cliff_seconds=0, duration_seconds=1,
+        owner=wallet.address, allocation_wei=2 * OPEN,
     )  # fmt: skip
 
 

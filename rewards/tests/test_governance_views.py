@@ -13,12 +13,16 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
+from rewards.chain.calls import ContractCall, approve_call
 from rewards.chain.contracts import Addresses
 from rewards.chain.governance import set_fee_split_call
+from rewards.chain.vesting import grant_call
 from rewards.models import GovernanceReading, Proposal, VotingPower
 from rewards.selectors.simulation import simulate_holding, simulate_split
 from rewards.services import place_hold, refund_answer, settle_answer, split_parameters
 from rewards.tests.conftest import OPEN, Fund
+from rewards.vesting import Schedule
+from rewards.views.actions import decode_action
 
 pytestmark = pytest.mark.django_db
 LIST, NEW = "/rewards/governance/", "/rewards/governance/new/fee-split/"
@@ -345,3 +349,23 @@ def test_the_number_of_queries_does_not_grow_with_the_proposals(
     split_parameters()
     with django_assert_max_num_queries(8):
         client.get(LIST)
+
+
+def decoded(call: ContractCall, addresses: Addresses) -> str:
+    stored = {"target": call.to or "", "value_wei": "0", "data": "0x" + call.data.hex()}
+    action = decode_action(stored, addresses)
+    assert action.is_known
+    return " ".join([action.words, *(f"{name} {value}" for name, value in action.facts)])
+
+
+def test_a_grant_from_the_treasury_is_told_in_words(contracts: Addresses) -> None:
+    addresses = replace(contracts, vesting="0x" + "2" * 40)
+    given = Schedule(1_830_297_600, 365 * 86_400, 1_460 * 86_400)
+    words = decoded(grant_call(addresses.vesting, b"\1" * 32, A, 12 * OPEN, given), addresses)
+    assert "Grant 12 OPEN that unlock over 1460 days, for good." in words
+    assert "Begins 1 Jan 2028, 00:00 UTC First unlock after 365 days" in words
+    approval = approve_call(addresses.token, addresses.vesting, 12 * OPEN)
+    assert "take 12 OPEN from the treasury" in decoded(approval, addresses)
+    for start in (0, 2**64 - 1):  # whatever a proposal says, its page is shown
+        odd = grant_call(addresses.vesting, b"\1" * 32, A, OPEN, Schedule(start, 0, 1))
+        assert "Begins" in decoded(odd, addresses)
