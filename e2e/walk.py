@@ -171,6 +171,8 @@ def upload(walk: Walk) -> None:
         expect(page.locator(".stats")).to_contain_text("24", timeout=SOON_MS)
         walk.seen[f"{name} uploaded"] = walk.people[name].figures()
         walk.paths[f"contribution of {name}"] = path_of(page)
+        contribution = path_of(page).rstrip("/").rpartition("/")[2]
+        walk.paths[f"stakes of {name}"] = f"/rewards/stakes/contribution/{contribution}/"
         walk.look(name, "contribution, read")
 
 

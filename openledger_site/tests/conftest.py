@@ -260,7 +260,7 @@ def _close_epoch(things: SimpleNamespace) -> None:
 
 def _slash(staff: User, things: SimpleNamespace) -> None:
     """A decided slash as its page shows it; its path through the chain is tested in rewards."""
-    things.stake_kind = "datanet"
+    things.stake_kind, things.row_kind = "datanet", "contribution"
     things.slash = SlashCase.objects.create(
         chain_id=31337, target="0x" + "6" * 64, subject=f"datanet:{things.datanet.public_id}",
         amount_wei=1, decision="Half a mine.", evidence="0x" + "7" * 64, decided_by=staff,
