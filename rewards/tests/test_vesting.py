@@ -142,7 +142,7 @@ def test_the_first_visitor_reads_that_nothing_was_granted(wallets: Wallets) -> N
 def test_chart_and_table_show_the_same_months(grant: VestingGrant) -> None:
     page = Client().get(PAGE).content.decode()
     chart = re.findall(
-        r'<rect class="fill-[12]" x="(\d+)" y="\d+" width="0.9" height="(\d+)"', page
+        r'<rect class="fill-[13]" x="(\d+)" y="\d+" width="0.9" height="(\d+)"', page
     )
     months = re.findall(r'datetime="\d{4}-\d{2}">', page)
     assert len(chart) == len(months) == len(unlocks().bars)
