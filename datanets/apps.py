@@ -7,7 +7,12 @@ class DatanetsConfig(AppConfig):
     name = "datanets"
 
     def ready(self) -> None:
-        from datanets.selectors import describe_anchors, stake_subjects, visible_anchor_ids
+        from datanets.selectors import (
+            contribution_subjects,
+            describe_anchors,
+            stake_subjects,
+            visible_anchor_ids,
+        )
         from datanets.selectors.trust import decided_rows
         from datanets.services.appoint_curator import appoint_curator
         from rewards.services import (
@@ -20,5 +25,6 @@ class DatanetsConfig(AppConfig):
 
         register_curator_appointment(appoint_curator)
         register_stake_subject("datanet", stake_subjects)
+        register_stake_subject("contribution", contribution_subjects, is_asset=False)
         register_review_evidence(decided_rows)
         register_anchor_names(AnchorNames(visible_anchor_ids, describe_anchors))

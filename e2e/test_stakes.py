@@ -1,4 +1,4 @@
-"""A stake, and a Datanet as an asset, as their owner sees them in the browser and in the wallet."""
+"""A stake, a Datanet as an asset and a grant, as their owner sees them in browser and wallet."""
 
 from __future__ import annotations
 
@@ -175,5 +175,32 @@ def test_a_datanet_goes_on_chain_and_its_page_follows_the_token(site: Site) -> N
                 break
         expect(page.get_by_text("linked to nobody here")).to_be_visible()
         look("another holder")
+        assert {name: words for name, words in found.items() if words} == {}
+        assert visitor.problems == []
+
+
+def test_a_beneficiary_releases_what_is_unlocked(site: Site) -> None:
+    with chromium() as browser:
+        visitor = Visitor(browser, site.url, viewport=PHONE)
+        wallet = Wallet(site.child_environment()["CHAIN_RPC_URL"])
+        wallet.install(visitor.context)
+        sign_up(visitor, "gale@journey.example")
+        unlocks, found = "/rewards/explorer/unlocks/", {}
+        expect(visitor.visit(unlocks).get_by_text("Nothing was granted yet")).to_be_visible()
+        found["empty"] = violations(visitor.page)
+        given = site.manage("dev_faucet", wallet.address, "1")
+        assert given.returncode == 0, given.stdout + given.stderr
+        made = site.manage("dev_grant", wallet.address, "1200", "--began-days-ago", "400")
+        assert made.returncode == 0, made.stdout + made.stderr
+        for _ in rounds(SOON_MS / 1000, pause_seconds=1):
+            page = visitor.visit(unlocks)
+            if page.locator("[data-wallet=release]").count():
+                break
+        page.get_by_text("The same numbers as a table").click()
+        found["with a grant"] = violations(page)
+        assert overflow_pixels(page) == 0
+        press(page, "release", "Release", "Released.")
+        expect(visitor.visit(unlocks).locator("[data-wallet=release]")).to_have_count(1)
+        assert "328." in visitor.page.locator("dd", has_text="OPEN").nth(2).inner_text()
         assert {name: words for name, words in found.items() if words} == {}
         assert visitor.problems == []

@@ -171,6 +171,8 @@ def upload(walk: Walk) -> None:
         expect(page.locator(".stats")).to_contain_text("24", timeout=SOON_MS)
         walk.seen[f"{name} uploaded"] = walk.people[name].figures()
         walk.paths[f"contribution of {name}"] = path_of(page)
+        contribution = path_of(page).rstrip("/").rpartition("/")[2]
+        walk.paths[f"stakes of {name}"] = f"/rewards/stakes/contribution/{contribution}/"
         walk.look(name, "contribution, read")
 
 
@@ -280,6 +282,8 @@ def deposit(walk: Walk) -> None:
     wallet = walk.wallets["Emil"]
     given = walk.site.manage("dev_faucet", wallet.address, "10")
     assert given.returncode == 0, given.stdout + given.stderr
+    granted = walk.site.manage("dev_grant", wallet.address, "1200", "--began-days-ago", "400")
+    assert granted.returncode == 0, granted.stdout + granted.stderr
     page = walk.people["Emil"].visit("/rewards/")
     walk.look("Emil", "balance, empty")
     page.get_by_label("Amount").fill(DEPOSIT_OPEN)

@@ -190,6 +190,20 @@ class AssetTransferAdmin(ReadOnlyAdmin):
     search_fields = ["token_id", "receiver", "transaction_hash"]
 
 
+@admin.register(models.VestingGrant)
+class VestingGrantAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "owner", "allocation_wei", "released_wei", "state"]
+    list_filter = ["state"]
+    search_fields = ["beneficiary", "owner", "wallet", "transaction_hash"]
+
+
+@admin.register(models.VestingEvent)
+class VestingEventAdmin(ReadOnlyAdmin):
+    list_display = ["block_number", "kind", "wallet", "amount_wei", "state"]
+    list_filter = ["kind", "state"]
+    search_fields = ["wallet", "account", "transaction_hash"]
+
+
 @admin.register(models.Reputation)
 class ReputationAdmin(ReadOnlyAdmin):
     list_display = ["user", "score", "payers", "voices", "rejections", "faults", "measured_at"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import assets, explorer, governance, money, reputation, stakes
+from rewards.views import assets, explorer, governance, money, reputation, stakes, vesting
 
 app_name = "rewards"
 urlpatterns = [
@@ -22,6 +22,9 @@ urlpatterns = [
     path("explorer/days/", explorer.closing_list, name="closing-list"),
     path("explorer/contracts/", explorer.contract_list, name="contract-list"),
     path("explorer/addresses/<str:address>/", explorer.address_detail, name="address-detail"),
+    path("explorer/unlocks/", vesting.unlock_list, name="unlock-list"),
+    path("grants/state/", vesting.release_state, name="release-state"),
+    path("grants/<str:wallet>/release/", vesting.grant_release, name="grant-release"),
     path("reputation/", reputation.reputation, name="reputation"),
     path("reputation/token/", reputation.reputation_token, name="reputation-token"),
     path("reputation/write/", reputation.reputation_write, name="reputation-write"),

@@ -113,6 +113,11 @@ class Contribution(Provenance):
     def get_absolute_url(self) -> str:
         return reverse("datanets:contribution-detail", args=[self.public_id])
 
+    @property
+    def stake_subject(self) -> str:
+        """Names it as something to stake on."""
+        return f"contribution:{self.public_id}"
+
     # Nobody but the contributor sees a contribution in these states.
     UNSENT = (State.RECEIVED, State.PARSING, State.NEEDS_MAPPING, State.NEEDS_DECISION)
 

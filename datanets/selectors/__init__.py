@@ -6,6 +6,7 @@ from datanets.selectors.access import (
     Rights,
     contribution_for,
     contribution_for_contributor,
+    contribution_subjects,
     contributions_of,
     curatable_by,
     datanet_for,
@@ -61,7 +62,6 @@ from datanets.selectors.learning import (
     RecordCard,
     TrainingRow,
     content_of,
-    datanets_of_records,
     evaluation_rows,
     record_cards,
     training_rows,
@@ -95,6 +95,7 @@ from datanets.selectors.rows import (
     sample_rows,
     version_for_reader,
 )
+from datanets.selectors.stakes import stake_behind, stake_targets_of, staked_by
 from datanets.selectors.trust import Level, Trust, trust_in
 from datanets.selectors.uploads import files_of, upload_for, uploads_of
 
@@ -119,6 +120,7 @@ __all__ = [
     "content_of",
     "contribution_for",
     "contribution_for_contributor",
+    "contribution_subjects",
     "contributions_of",
     "counts_of_accepted",
     "counts_of_version",
@@ -131,7 +133,6 @@ __all__ = [
     "datanet_for_reader",
     "datanet_for_reviewer",
     "datanet_list",
-    "datanets_of_records",
     "describe_anchors",
     "entry_for",
     "evaluation_rows",
@@ -173,7 +174,10 @@ __all__ = [
     "sample_rows",
     "second_look_for",
     "second_looks",
+    "stake_behind",
     "stake_subjects",
+    "stake_targets_of",
+    "staked_by",
     "trainable_by",
     "training_rows",
     "trust_in",

@@ -26,6 +26,7 @@ from datanets.models import (
     Version,
     VersionRecord,
 )
+from datanets.selectors.stakes import staked_by
 
 PUBLIC, PRIVATE = Datanet.Visibility.PUBLIC, Datanet.Visibility.PRIVATE
 
@@ -72,6 +73,40 @@ def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, st
     """Name, page and owner of the Datanets that this person may see and stake on."""
     seen = visible_to(user).filter(public_id__in=ids)
     return {row.public_id: (row.name, row.get_absolute_url(), row.owner_id) for row in seen}
+
+
+def contribution_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, str, int]]:
+    """Name, page and owner of the contributions that this person may see and stake on.
+
+    Who sent it, who reviews it, and whoever may read the Datanet once a row of it was approved;
+    withdrawing takes it out of nobody's sight who saw rows of it in a version. Readers get the
+    page of the Datanet: the contribution's own is for the first two. Its title, too, is theirs.
+    """
+    rows = Record.objects.filter(contribution=OuterRef("pk"))
+    in_version = VersionRecord.objects.filter(record__contribution=OuterRef("pk"))
+    published = Exists(rows.filter(state=Record.State.APPROVED)) | Exists(in_version)
+    seen = (
+        Contribution.objects.filter(public_id__in=ids)
+        .exclude(state__in=Contribution.UNSENT)
+        .annotate(is_open=_member(user, Membership.REVIEWING, "datanet"), is_published=published)
+        .filter(
+            Q(contributor=user.pk)
+            | Q(is_open=True)
+            | Q(datanet__in=readable_by(user), is_published=True)
+        )
+        .select_related("datanet")
+    )
+    return {
+        row.public_id: _subject_of(row, row.is_open or row.contributor_id == user.pk)
+        for row in seen
+    }
+
+
+def _subject_of(contribution: Contribution, is_open: bool) -> tuple[str, str, int]:
+    datanet = contribution.datanet
+    title = f"Rows of {contribution.created_at:%-d %b %Y} in {datanet.name}"
+    page = contribution.get_absolute_url() if is_open else datanet.get_absolute_url()
+    return title, page, contribution.contributor_id
 
 
 def readable_by(user: Any) -> QuerySet[Datanet]:
@@ -271,10 +306,12 @@ def _holding(rows: QuerySet[Record], datanet: Datanet, search: str) -> Q:
 
 
 def waiting_for(user: Any, datanet: Datanet) -> QuerySet[Record]:
-    """Pending rows of a Datanet that wait for a vote of this reviewer."""
+    """Pending rows of a Datanet that wait for a vote of this reviewer: none of their own, none
+    behind which they have stake."""
     rows = Record.objects.filter(datanet=datanet, state=Record.State.PENDING).exclude(
         contribution__contributor=user.pk
     )
+    rows = rows.exclude(contribution__in=staked_by(user, datanet))
     rows = rows.filter(Q(escalated=False) | _member(user, Membership.CURATING, "datanet"))
     if datanet.votes_per_row == 1:
         return rows

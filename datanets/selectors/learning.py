@@ -141,15 +141,6 @@ def evaluation_rows(version: Version) -> Iterator[EvaluationRow]:
             yield EvaluationRow(record_id=str(record.public_id), question=question, answer=answer)
 
 
-@all_rows("whose Datanet a row belongs to decides where money goes")
-def datanets_of_records(record_ids: Iterable[Any]) -> dict[str, str]:
-    """Public id of the Datanet by public id of the record; withdrawn records are there too."""
-    rows = Record.objects.filter(public_id__in=list(record_ids)).values_list(
-        "public_id", "contribution__datanet__public_id"
-    )
-    return {str(record): str(datanet) for record, datanet in rows}
-
-
 @all_rows("a receipt names every row; its text is put in only with a right to read it")
 def record_cards(user: Any, record_ids: Iterable[Any]) -> dict[str, RecordCard]:
     """Cards by record id (as text), in one query; text only with a right to read it."""

@@ -64,6 +64,11 @@ class OwnRows(NotAllowed):
     message = "Nobody reviews their own rows: another curator has to decide."
 
 
+class OwnStake(NotAllowed):
+    code = "own_stake"
+    message = "You have stake behind these rows: somebody without money on them has to decide."
+
+
 class AlreadyDecided(Conflict):
     code = "already_decided"
     message = "Somebody decided this row a moment ago."

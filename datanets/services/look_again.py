@@ -10,7 +10,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from datanets.models import Record, Review, SecondLook
-from datanets.services.errors import AlreadyDecided, OwnRows, TooManyRows
+from datanets.selectors.stakes import staked_by
+from datanets.services.errors import AlreadyDecided, OwnRows, OwnStake, TooManyRows
 from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -56,8 +57,8 @@ def decide_second_look(
 ) -> SecondLook:
     """Keep the row, or take it out of every version cut from now on; ends all looks at the row.
 
-    Versions that hold the row stay as they are. Raises `OwnRows` (403), `AlreadyDecided` (409) and
-    `DomainError` (taken out without a reason).
+    Versions that hold the row stay as they are. Raises `OwnRows` and `OwnStake` (403),
+    `AlreadyDecided` (409) and `DomainError` (taken out without a reason).
     """
     if not keep and reason not in Review.Reason:
         raise DomainError("Say why: choose a reason from the list.", where="reason")
@@ -68,6 +69,8 @@ def decide_second_look(
             raise AlreadyDecided
         if record.contribution.contributor_id == curator.pk:
             raise OwnRows
+        if record.contribution_id in staked_by(curator, record.datanet):
+            raise OwnStake
         outcome = SecondLook.Outcome.KEPT if keep else SecondLook.Outcome.TAKEN_OUT
         if not keep:
             Review.objects.create(

@@ -17,9 +17,10 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from datanets.models import Appeal, Contribution, Datanet, GoldRow, Record, Review
 from datanets.selectors.quality import is_senior, open_gold, standing_votes
+from datanets.selectors.stakes import staked_by
 from datanets.selectors.trust import Level, trust_in
 from datanets.services.answer_gold import answer_gold
-from datanets.services.errors import AlreadyDecided, OwnRows, WaitsForCurator
+from datanets.services.errors import AlreadyDecided, OwnRows, OwnStake, WaitsForCurator
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
@@ -43,10 +44,12 @@ def review_record(
 ) -> Decision:
     """Vote on one pending row, or answer a test row.
 
-    Raises `OwnRows` (403), and `AlreadyDecided` or `WaitsForCurator` (409).
+    Raises `OwnRows` and `OwnStake` (403), and `AlreadyDecided` or `WaitsForCurator` (409).
     """
     if record.contribution.contributor_id == reviewer.pk:
         raise OwnRows
+    if record.contribution_id in staked_by(reviewer, record.datanet):
+        raise OwnStake
     gold = open_gold(reviewer, record.datanet).filter(record=record).first()
     if gold is not None:
         answer_gold(gold=gold, reviewer=reviewer, verdict=verdict)
@@ -74,8 +77,8 @@ def review_all(
     reason: str = "",
     note: str = "",
 ) -> Decision:
-    """Vote on every pending row in `records` that this reviewer may vote on: not their own, not
-    twice, and those left to the curators only as one."""
+    """Vote on every pending row in `records` that this reviewer may vote on: not their own, none
+    behind which they have stake, not twice, and those left to the curators only as one."""
     if verdict not in _CAST:
         raise DomainError("A verdict is approve, reject or flag.", where="verdict")
     if verdict == Verdict.REJECT and reason not in Review.Reason:
@@ -89,6 +92,7 @@ def review_all(
             Record.objects.select_for_update(of=("self",))
             .filter(pk__in=records.values("pk"), datanet=datanet, state=Record.State.PENDING)
             .exclude(contribution__contributor=reviewer)
+            .exclude(contribution__in=staked_by(reviewer, datanet))
             .filter(**({} if senior else {"escalated": False}))
             .order_by("pk")
             .select_related("contribution")

@@ -13,13 +13,18 @@ from django.test.utils import CaptureQueriesContext
 
 from datanets.models import Contribution, Datanet, Membership, Record, Version
 from datanets.services import Upload, create_datanet, cut_version, review_all, submit_contribution
-from openledger_site.accounts.models import User
+from openledger_site.accounts.models import User, Wallet
+from openledger_site.core.money import WEI_PER_OPEN as OPEN
+from rewards.chain.staking import target_id
+from rewards.models import StakePosition, StakeTarget
 
 ROWS = [
     {"question": "What does ZeroDivisionError mean?", "answer": "The second argument was zero."},
     {"question": "What does KeyError mean?", "answer": "Mapping key not found."},
     {"question": "What does EOFError mean?", "answer": "Read beyond end of file."},
 ]
+
+CHAIN, WALLET = 31337, "0x" + "Ab" * 20
 
 Give = Callable[..., Contribution]
 
@@ -90,6 +95,18 @@ def pending(datanet: Datanet, contributor: User, give: Give) -> Contribution:
 
 def approve_all(datanet: Datanet, reviewer: User) -> None:
     review_all(records=Record.objects.all(), datanet=datanet, reviewer=reviewer, verdict="approve")
+
+
+def staked(subject: str, amount_open: int, by: User | None = None) -> None:
+    """As the watcher reads it; its path through the chain is tested in rewards."""
+    shape = {"bonded_wei": amount_open * OPEN, "bonded_shares": amount_open * OPEN}
+    target = target_id(subject)
+    StakeTarget.objects.create(chain_id=CHAIN, target=target, subject=subject, **shape)
+    if by is not None:
+        Wallet.objects.create(user=by, address=WALLET, chain_id=CHAIN)
+        StakePosition.objects.create(
+            chain_id=CHAIN, target=target, account=WALLET, shares=amount_open * OPEN
+        )
 
 
 @pytest.fixture

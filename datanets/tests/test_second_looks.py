@@ -11,6 +11,7 @@ from datanets.selectors import second_looks
 from datanets.services import (
     AlreadyDecided,
     OwnRows,
+    OwnStake,
     TooManyRows,
     ask_to_look_again,
     cut_version,
@@ -18,7 +19,7 @@ from datanets.services import (
     look_again,
     withdraw_contribution,
 )
-from datanets.tests.conftest import approve_all
+from datanets.tests.conftest import approve_all, staked
 from openledger_site.core.errors import DomainError
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,12 @@ def test_one_decision_ends_all_doubts_about_a_row(look, record, curator, owner):
     ask(record, curator)
     decide_second_look(look=look, curator=owner, keep=True)
     assert not second_looks(owner, record.datanet).exists()
+
+
+def test_who_has_stake_behind_a_row_does_not_decide_about_it(look, record, curator):
+    staked(record.contribution.stake_subject, 5, by=curator)
+    with pytest.raises(OwnStake):
+        decide_second_look(look=look, curator=curator, keep=True)
 
 
 def test_nobody_decides_about_their_own_row(datanet, owner, curator, stranger, give):

@@ -126,6 +126,7 @@ def _contribution_page(
         "contribution": contribution,
         "datanet": contribution.datanet,
         "mine": mine,
+        "is_sent": contribution.state not in Contribution.UNSENT,
         "page": Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page")),
         "mapping_form": MappingForm(columns=wanted.get("columns", [])),
         "sample": wanted.get("sample", []),

@@ -46,6 +46,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "skipped": after.isdecimal(),
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
+        "behind_wei": selectors.stake_behind(record.contribution) if record is not None else 0,
         "remarks": _remarks(request, record),
         "provenance": answers_in_words(record.contribution) if record is not None else [],
         "curates": selectors.is_senior(request.user, datanet),

@@ -107,6 +107,7 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
         "may_curate": curates,
         "samples_max": services.SAMPLES_MAX,
+        "behind_wei": selectors.stake_behind(record.contribution),
         "reviews": selectors.reviews_shown(request.user, record),
         **_quality(request, record, curates),
         "remarks": selectors.remarks_on(request.user, record)

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from datanets.selectors import datanets_of_records
+from datanets.selectors import stake_targets_of
 from marketplace import receipts
 from marketplace.models import AnswerShare, Inference, Receipt
 from marketplace.services.gather_evidence import (
@@ -178,13 +178,11 @@ def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:
 def _stake_targets(
     inference: Inference, attributed: AttributedAnswer | None
 ) -> list[tuple[str, int]]:
-    """Whose stakers this answer pays: of the Datanets whose records it pays, by their parts; of
-    the model when it pays none (docs/decisions/0024). An agent that somebody is staked on takes
-    half, and the others the other half (0034).
+    """Whose stakers this answer pays: of the Datanets and contributions whose records it pays, by
+    their parts; of the model when it pays none (docs/decisions/0024 and 0036). An agent that
+    somebody is staked on takes half, and the others the other half (0034).
     """
-    parts = attributed.record_parts if attributed else {}
-    datanets = datanets_of_records(parts)
-    targets = [(f"datanet:{datanets[record]}", parts[record]) for record in sorted(datanets)]
+    targets = stake_targets_of(attributed.record_parts if attributed else {})
     targets = targets or [(f"model:{inference.model.public_id}", 1)]
     version = inference.agent_version
     if version is not None and has_stakers(version.agent.subject):

@@ -17,7 +17,9 @@ from marketplace.tests.conftest import ROWS, World, record_id, run_attempt
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import Lease, LeaseLost
 from openledger_site.core.models import Job
-from rewards.models import EarningLine, Hold, Settlement, StakerShare
+from openledger_site.core.money import WEI_PER_OPEN
+from rewards.chain.staking import target_id
+from rewards.models import EarningLine, Hold, Settlement, StakerShare, StakeTarget
 from rewards.services import reconcile, spendable_wei
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +143,24 @@ def test_the_stakers_part_goes_to_the_datanet_whose_records_were_paid(
     datanet = settled.model.run.version.datanet
     shares = StakerShare.objects.values_list("subject", "amount_wei")
     assert list(shares) == [(f"datanet:{datanet.public_id}", Settlement.objects.get().stakers_wei)]
+
+
+def test_stakers_of_a_contribution_share_what_its_records_pay(
+    answered: Inference, world: World
+) -> None:
+    row = Record.objects.select_related("contribution").get(public_id=record_id(world.question))
+    subject = row.contribution.stake_subject
+    StakeTarget.objects.create(
+        chain_id=31337, target=target_id(subject), subject=subject, bonded_wei=WEI_PER_OPEN
+    )
+    run_attempt(answered)
+    shares = dict(StakerShare.objects.values_list("subject", "amount_wei"))
+    datanet = f"datanet:{answered.model.run.version.datanet.public_id}"
+    assert shares[subject] > 0
+    assert shares.keys() <= {subject, datanet}
+    assert sum(shares.values()) == Settlement.objects.get().stakers_wei
+    problems = reconcile().problems
+    assert not problems["I7"] + problems["I8"]
 
 
 def test_the_stakers_part_of_an_answer_that_pays_no_record_goes_to_the_model(

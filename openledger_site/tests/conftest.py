@@ -57,6 +57,7 @@ from rewards.models import (
     Proposal,
     Reputation,
     SlashCase,
+    VestingGrant,
 )
 from rewards.services.ledger import post, system_account, user_account
 
@@ -114,6 +115,7 @@ def _make_thread(folder: Path) -> Thread:
     _propose(things)
     _slash(people["Stella"], things)
     _make_asset(things)
+    _grant_over_time(things)
     return Thread(people, things)
 
 
@@ -265,7 +267,7 @@ def _close_epoch(things: SimpleNamespace) -> None:
 
 def _slash(staff: User, things: SimpleNamespace) -> None:
     """A decided slash as its page shows it; its path through the chain is tested in rewards."""
-    things.stake_kind = "datanet"
+    things.stake_kind, things.row_kind = "datanet", "contribution"
     things.slash = SlashCase.objects.create(
         chain_id=31337, target="0x" + "6" * 64, subject=f"datanet:{things.datanet.public_id}",
         amount_wei=1, decision="Half a mine.", evidence="0x" + "7" * 64, decided_by=staff,
@@ -283,6 +285,19 @@ def _make_asset(things: SimpleNamespace) -> None:
         chain_id=31337, subject=subject, token_id="0x" + "5" * 64, metadata="{}",
         metadata_digest="0x" + "4" * 64, royalty_bps=0, maker=things.datanet.owner,
         maker_address="0x" + "3" * 40, holder="0x" + "3" * 40, chain_transaction=queued,
+    )  # fmt: skip
+
+
+def _grant_over_time(things: SimpleNamespace) -> None:
+    """A grant as the watcher books it, all of it unlocked; its chain is tested in rewards."""
+    wallet = Wallet.objects.create(
+        user=things.datanet.owner, address="0x" + "2" * 40, chain_id=31337
+    )
+    things.vesting = VestingGrant.objects.create(
+        chain_id=31337, transaction_hash="0x" + "8" * 64, log_index=0, block_number=1,
+        block_hash="0x" + "2" * 64, grant_id="0x" + "9" * 64, beneficiary=wallet.address,
+        wallet="0x" + "7" * 40, amount_wei=2 * OPEN, start=1, cliff_seconds=0, duration_seconds=1,
+        owner=wallet.address, allocation_wei=2 * OPEN,
     )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ from rewards.chain.rpc import Rpc
 from rewards.chain.transactions import Fees, transaction_hash_of
 
 BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
+Topics = tuple[str | Sequence[str] | None, ...]
 
 DEPOSITED = "Deposited(address,uint256,uint256)"
 WITHDRAWN = "Withdrawn(address,uint256,bytes32)"
@@ -350,35 +351,37 @@ class ChainClient:
         event: str,
         from_block: int,
         to_block: int,
-        indexed: tuple[str | None, ...] = (),
+        indexed: Topics = (),
     ) -> list[tuple[dict[str, Any], LogPlace]]:
         """Logs of one event of one contract in both-inclusive blocks, in chain order.
 
-        ``indexed`` asks for values of its indexed arguments, None for any.
+        ``indexed`` asks for a value of its indexed arguments, any of several, None for any at all.
         """
         return self.logs_of(contract, [event], from_block, to_block, indexed)
 
     def logs_of(
         self,
-        contract: str,
+        contracts: str | Sequence[str],
         events: Sequence[str],
         from_block: int,
         to_block: int,
-        indexed: tuple[str | None, ...] = (),
+        indexed: Topics = (),
     ) -> list[tuple[dict[str, Any], LogPlace]]:
-        """As ``logs``, of several events of one contract at once."""
+        """As ``logs``, of several events at once, of one contract or of several (at least one)."""
+        addresses = [contracts] if isinstance(contracts, str) else list(contracts)
+        ours = {to_checksum_address(address) for address in addresses}
         topics = [Web3.to_hex(Web3.keccak(text=event)) for event in events]
         found: list[tuple[dict[str, Any], LogPlace]] = []
         for start in range(from_block, to_block + 1, self._log_range_blocks):
             end = min(start + self._log_range_blocks - 1, to_block)
             query = {
-                "address": contract,
+                "address": addresses,
                 "topics": [topics, *indexed],
                 "fromBlock": hex(start),
                 "toBlock": hex(end),
             }
             for log in self.request("eth_getLogs", query):
-                is_ours = to_checksum_address(log["address"]) == to_checksum_address(contract)
+                is_ours = to_checksum_address(log["address"]) in ours
                 is_wanted = log["topics"][0] in topics and _all_match(
                     zip(indexed, log["topics"][1:], strict=False)
                 )
@@ -387,8 +390,11 @@ class ChainClient:
         return sorted(found, key=lambda item: (item[1].block_number, item[1].log_index))
 
 
-def _all_match(topics: Iterable[tuple[str | None, str]]) -> bool:
-    return all(wanted in (None, actual) for wanted, actual in topics)
+def _all_match(topics: Iterable[tuple[str | Sequence[str] | None, str]]) -> bool:
+    return all(
+        wanted is None or actual in ([wanted] if isinstance(wanted, str) else wanted)
+        for wanted, actual in topics
+    )
 
 
 def _as_topic(address: str) -> str:

@@ -68,6 +68,7 @@ class Addresses:
     staking: str = ""
     reputation: str = ""
     assets: str = ""
+    vesting: str = ""
 
     @property
     def has_governance(self) -> bool:
@@ -86,6 +87,7 @@ class Addresses:
             "GovernanceTimelock": self.timelock,
             "ReputationToken": self.reputation,
             "OpenAssets": self.assets,
+            "OpenVesting": self.vesting,
         }
         return {name: address for name, address in named.items() if address}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 from eth_utils.address import is_address, to_checksum_address
+from eth_utils.crypto import keccak
 
 from openledger_site.core.money import parse_open
-from rewards.chain.calls import ContractCall
+from rewards.chain.calls import ContractCall, approve_call
 from rewards.chain.contracts import Addresses
 from rewards.chain.governance import (
     HOLDING_SECONDS_MAX,
@@ -21,8 +24,11 @@ from rewards.chain.governance import (
     set_slashing_cap_call,
     treasury_transfer_call,
 )
+from rewards.chain.vesting import grant_call
+from rewards.vesting import Schedule
 
 DAY_SECONDS = 86_400
+SPAN_MAX_DAYS = 20 * 365  # OpenVesting.SPAN_MAX
 NOWHERE = "0x" + "0" * 40
 
 
@@ -45,6 +51,10 @@ class ActionForm(forms.Form):
 
     def call(self, addresses: Addresses) -> ContractCall:
         raise NotImplementedError
+
+    def calls(self, addresses: Addresses) -> list[ContractCall]:
+        """All calls of the proposal, in order; most have one."""
+        return [self.call(addresses)]
 
     def description(self) -> str:
         """The text on chain: a heading and the reason."""
@@ -139,6 +149,55 @@ class TreasuryForm(_WalletForm):
         return treasury_transfer_call(addresses.token, wallet, amount_wei)
 
 
+class GrantForm(TreasuryForm):
+    """OPEN of the treasury that unlocks over time: two calls, in one vote."""
+
+    begins = forms.DateField(
+        label="Begins",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text="At midnight UTC. May have passed.",
+    )
+    cliff = forms.IntegerField(
+        label="Nothing unlocks for, days",
+        min_value=0,
+        max_value=SPAN_MAX_DAYS,
+        help_text="Then all that the time since the beginning has earned at once. A year is 365.",
+    )
+    days = forms.IntegerField(
+        label="All of it unlocks over, days", min_value=1, max_value=SPAN_MAX_DAYS
+    )
+    field_order = ["wallet", "amount", "begins", "cliff", "days", "title", "reason"]
+
+    def clean_begins(self) -> date:
+        begins: date = self.cleaned_data["begins"]
+        if abs((begins - timezone.now().date()).days) >= SPAN_MAX_DAYS:
+            raise forms.ValidationError("Choose a day within twenty years of today.")
+        return begins
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        if given.get("cliff", 0) > given.get("days", SPAN_MAX_DAYS):
+            self.add_error("cliff", "The first unlock cannot come after the end.")
+        return given
+
+    @property
+    def schedule(self) -> Schedule:
+        given = self.cleaned_data
+        start = datetime.combine(given["begins"], time(), tzinfo=UTC)
+        return Schedule(
+            int(start.timestamp()), given["cliff"] * DAY_SECONDS, given["days"] * DAY_SECONDS
+        )
+
+    def calls(self, addresses: Addresses) -> list[ContractCall]:
+        """The id comes from all that is asked, so the very same grant voted twice is made once."""
+        wallet, amount_wei = self.cleaned_data["wallet"], self.cleaned_data["amount"]
+        grant_id = keccak(text=f"{wallet} {amount_wei} {self.schedule} {self.description()}")
+        return [
+            approve_call(addresses.token, addresses.vesting, amount_wei),
+            grant_call(addresses.vesting, bytes(grant_id), wallet, amount_wei, self.schedule),
+        ]
+
+
 class CuratorForm(_WalletForm):
     datanet = forms.UUIDField(
         label="Datanet",
@@ -163,5 +222,6 @@ ACTIONS: dict[str, tuple[str, str, type[ActionForm]]] = {
     "holding": ("Holding time", "How long earnings wait for a refund.", HoldingForm),
     "slashing-cap": ("Slashing cap", "The most one slash may take.", SlashingCapForm),
     "treasury": ("Treasury", "Send OPEN that the treasury holds.", TreasuryForm),
+    "grant": ("Grant", "OPEN of the treasury that unlocks over time, for good.", GrantForm),
     "curator": ("Curator", "Appoint a curator of a public Datanet, or end it.", CuratorForm),
 }

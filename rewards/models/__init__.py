@@ -38,6 +38,7 @@ from rewards.models.staking import (
     StakeUnbonding,
     StakingReading,
 )
+from rewards.models.vesting import VestingEvent, VestingGrant
 
 __all__ = [
     "Account",
@@ -79,5 +80,7 @@ __all__ = [
     "StakerShare",
     "StakingReading",
     "Transaction",
+    "VestingEvent",
+    "VestingGrant",
     "VotingPower",
 ]

@@ -29,6 +29,7 @@ from rewards.models import (
 )
 from rewards.selectors.anchors import described, visible_anchors
 from rewards.selectors.money import claimed_wei_at
+from rewards.selectors.vesting import grants
 
 _HASH, _ADDRESS = re.compile(r"0x[0-9a-f]{64}"), re.compile(r"0x[0-9a-fA-F]{40}")
 _PARTS = ("fee_wei", "contributors_wei", "builder_wei", "stakers_wei")
@@ -187,6 +188,8 @@ def _epoch_page(condition: Q) -> str:
 def _address_page(address: str, addresses: Addresses | None) -> str:
     if addresses and address.lower() in map(str.lower, addresses.by_name().values()):
         return reverse("rewards:contract-list")
+    if grants().filter(wallet__iexact=address).exists():
+        return reverse("rewards:unlock-list")
     if EpochPayout.objects.filter(address__iexact=address).exists():
         return reverse("rewards:address-detail", args=[address])
     return ""

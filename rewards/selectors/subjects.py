@@ -35,11 +35,19 @@ class StakeSubject:
 # (user, ids) → the visible ones: id → (name, address, id of its owner).
 Describe = Callable[[Any, Collection[UUID]], dict[UUID, tuple[str, str, int]]]
 _describers: dict[str, Describe] = {}
+_never_assets: set[str] = set()
 
 
-def register_stake_subject(kind: str, function: Describe) -> None:
-    """Let an app above say what its things are called, to whom they may be shown."""
+def register_stake_subject(kind: str, function: Describe, *, is_asset: bool = True) -> None:
+    """Let an app above say what its things are called, to whom they may be shown, and whether one
+    may have a token (decision 0032)."""
     _describers[kind] = function
+    if not is_asset:
+        _never_assets.add(kind)
+
+
+def may_be_asset(kind: str) -> bool:
+    return kind not in _never_assets
 
 
 def visible_subjects(user: Any, subjects: Iterable[str]) -> dict[str, StakeSubject]:

@@ -60,6 +60,7 @@ from rewards.services.signed_payments import (
 from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
+from rewards.services.vesting import release_grant
 
 __all__ = [
     "AnchorNames",
@@ -120,6 +121,7 @@ __all__ = [
     "register_review_evidence",
     "register_stake_subject",
     "release_earnings",
+    "release_grant",
     "send_transactions",
     "settle_answer",
     "spendable_wei",

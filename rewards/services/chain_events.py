@@ -14,10 +14,20 @@ from rewards.models import (
     ParameterChange,
     Proposal,
     StakeEvent,
+    VestingEvent,
+    VestingGrant,
 )
 
 Row = TypeVar(
-    "Row", AssetTransfer, CuratorDecision, EscrowWithdrawal, ParameterChange, Proposal, StakeEvent
+    "Row",
+    AssetTransfer,
+    CuratorDecision,
+    EscrowWithdrawal,
+    ParameterChange,
+    Proposal,
+    StakeEvent,
+    VestingEvent,
+    VestingGrant,
 )
 
 

@@ -32,6 +32,7 @@ from rewards.services.governance import (
 )
 from rewards.services.ledger import post, system_account, user_account
 from rewards.services.stakes import book_stakes, read_stakes, stake_events, void_stakes
+from rewards.services.vesting import book_vesting, read_vesting, vesting_events, void_vesting
 
 logger = logging.getLogger(__name__)
 Kind = Account.Kind
@@ -73,6 +74,7 @@ def catch_up(client: ChainClient, addresses: Addresses) -> WatchResult:
         credit_unassigned(address)
     carry_out_decisions()
     read_stakes(client, addresses, cursor.block_number)
+    read_vesting(client, addresses, cursor.block_number)
     return WatchResult(cursor.block_number, deposits, claims, voided)
 
 
@@ -85,12 +87,14 @@ def _book_range(
     votes = governance_events(client, addresses, first, reached.number)
     stakes = stake_events(client, addresses, first, reached.number)
     tokens = asset_events(client, addresses, first, reached.number)
+    grants = vesting_events(client, addresses, first, reached.number)
     with transaction.atomic():
         credited = sum(_credit(event, addresses.chain_id) for event in deposits)
         booked = sum(book_claim(event, addresses.chain_id) for event in claims)
         book_governance(votes, addresses)
         book_stakes(stakes, addresses)
         book_assets(tokens, addresses)
+        book_vesting(grants, addresses)
         cursor.block_number, cursor.block_hash = reached.number, reached.hash
         cursor.seen_at = Now()
         cursor.save()
@@ -152,7 +156,7 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
             _void(event)
             voided += 1
     voided += void_governance(client, cursor.chain_id) + void_stakes(client, cursor.chain_id)
-    voided += void_assets(client, cursor.chain_id)
+    voided += void_assets(client, cursor.chain_id) + void_vesting(client, cursor.chain_id)
     cursor.block_number, cursor.block_hash = kept_number, kept_hash
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()

@@ -1,7 +1,8 @@
-"""What only the development chain may do: deploy the contracts, and hand out test OPEN."""
+"""What only the development chain may do: deploy the contracts, hand out and grant test OPEN."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from uuid import uuid4
 
 from django.conf import settings
@@ -21,16 +22,19 @@ from rewards.chain.errors import ReceiptTimeout
 from rewards.chain.governance_deployment import GovernancePlan, deploy_governance
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.reputation import deploy_reputation
+from rewards.chain.vesting import deploy_vesting
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
     SENDER_LOCK,
     chain_client,
+    contract_addresses,
     deployed_addresses,
     only_runner,
     operator_signer,
 )
 from rewards.services.parameters import genesis_values
 from rewards.services.sender import queue_transaction, send_transactions
+from rewards.vesting import Schedule
 
 WEI_FOR_GAS = 10**18
 State = ChainTransaction.State
@@ -44,7 +48,7 @@ class NotTheDevelopmentChain(DomainError):
 def deploy_contracts() -> tuple[Addresses, bool]:
     """The contracts, and whether this call deployed any; calling again changes nothing.
 
-    A chain of before votes, reputations or assets keeps its contracts and gets what it lacks.
+    A chain that is older than some of them keeps its contracts and gets what it lacks.
     """
     _refuse_elsewhere()
     client, signer = chain_client(), operator_signer()
@@ -76,6 +80,15 @@ def deploy_contracts() -> tuple[Addresses, bool]:
                 registrar=signer.address,
                 admin_delay_seconds=plan.admin_delay_seconds,
                 uri=f"{settings.SITE_URL}/rewards/assets/tokens/",
+            )
+        if not addresses.vesting:
+            # A vote grants from the treasury, the operator from what the first supply left it.
+            addresses = deploy_vesting(
+                client,
+                signer,
+                addresses,
+                granters=[addresses.timelock, signer.address],
+                admin_delay_seconds=plan.admin_delay_seconds,
             )
         if addresses != found:
             addresses.save(settings.CHAIN_ADDRESSES_FILE)
@@ -114,6 +127,29 @@ def give_test_open(account: str, amount_wei: int, *, timeout_seconds: float = 30
         queue_transaction("mint", subject=subject, account=account, amount_wei=str(amount_wei)),
         queue_transaction("native", subject=subject, account=account, amount_wei=str(WEI_FOR_GAS)),
     ]
+    return _mined(rows, timeout_seconds)
+
+
+def grant_test_open(
+    account: str, amount_wei: int, schedule: Schedule, *, timeout_seconds: float = 30.0
+) -> str:
+    """Mint OPEN and grant it to `account` by a schedule; the hash of the grant once mined."""
+    _refuse_elsewhere()
+    subject, vesting = f"grant:{uuid4()}", contract_addresses().vesting
+    minter, amount = operator_signer().address, str(amount_wei)
+    funding = [
+        queue_transaction("mint", subject=subject, account=minter, amount_wei=amount),
+        queue_transaction("approve", subject=subject, spender=vesting, amount_wei=amount),
+    ]
+    _mined(funding, timeout_seconds)
+    grant = queue_transaction(
+        "grant", subject=subject, beneficiary=account, amount_wei=amount, **asdict(schedule)
+    )
+    return _mined([grant], timeout_seconds)[0]
+
+
+def _mined(rows: list[ChainTransaction], timeout_seconds: float) -> list[str]:
+    """Send until all are mined; their hashes."""
     for _ in rounds(timeout_seconds):
         send_transactions()
         for row in rows:
@@ -121,7 +157,7 @@ def give_test_open(account: str, amount_wei: int, *, timeout_seconds: float = 30
         if all(row.state in (State.MINED, *ChainTransaction.ENDED) for row in rows):
             return [_hash_of(row) for row in rows]
     states = ", ".join(f"{row.purpose} {row.state} {row.problem}".strip() for row in rows)
-    raise ReceiptTimeout(f"{subject} was not mined in {timeout_seconds} s: {states}")
+    raise ReceiptTimeout(f"{rows[0].subject} was not mined in {timeout_seconds} s: {states}")
 
 
 def _hash_of(row: ChainTransaction) -> str:

@@ -28,6 +28,7 @@ from rewards.chain.errors import CallReverted, RejectionReason, TransactionRejec
 from rewards.chain.records import Receipt
 from rewards.chain.reputation import Measure, burn_reputation_call, write_reputation_call
 from rewards.chain.transactions import Fees, SignedTransaction, Signer
+from rewards.chain.vesting import grant_call, release_call
 from rewards.models import ChainTransaction
 from rewards.services.chain import (
     SENDER_LOCK,
@@ -36,6 +37,7 @@ from rewards.services.chain import (
     only_runner,
     operator_signer,
 )
+from rewards.vesting import Schedule
 
 logger = logging.getLogger(__name__)
 State = ChainTransaction.State
@@ -129,6 +131,14 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
         _bytes(given["metadata_digest"]),
         given["royalty_bps"],
     ),
+    "grant": lambda at, subject, given: grant_call(
+        at.vesting,
+        on_chain_id(subject),
+        given["beneficiary"],
+        int(given["amount_wei"]),
+        Schedule(given["start"], given["cliff_seconds"], given["duration_seconds"]),
+    ),
+    "release": lambda at, subject, given: release_call(given["wallet"], at.token),
     "x402": lambda at, subject, given: authorized_transfer(at, given),
     "native": lambda at, subject, given: calls.transfer_native_call(
         given["account"], int(given["amount_wei"])

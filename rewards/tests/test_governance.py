@@ -27,12 +27,14 @@ from rewards.chain.governance import (
 from rewards.chain.governance_deployment import holds_role
 from rewards.chain.local import LocalChain, LocalChainSettings, free_port
 from rewards.chain.transactions import Signer
+from rewards.forms.governance import GrantForm
 from rewards.models import (
     GovernanceReading,
     ParameterChange,
     Proposal,
     Settlement,
     SplitParameters,
+    VestingGrant,
     VotingPower,
 )
 from rewards.services import (
@@ -86,22 +88,22 @@ def see(wallets: Wallets) -> Proposal:
     return Proposal.objects.latest("vote_start")
 
 
-def propose(wallets: Wallets, voter: Signer, action: ContractCall, text: str = REASON) -> int:
+def propose(wallets: Wallets, voter: Signer, *actions: ContractCall, text: str = REASON) -> int:
     wait(wallets, 1)
-    wallets.send(voter, propose_vote_call(wallets.addresses.governor, [action], text))
-    return proposal_id_of([action], text)
+    wallets.send(voter, propose_vote_call(wallets.addresses.governor, actions, text))
+    return proposal_id_of(actions, text)
 
 
-def carry(wallets: Wallets, voter: Signer, action: ContractCall, text: str = REASON) -> None:
+def carry(wallets: Wallets, voter: Signer, *actions: ContractCall, text: str = REASON) -> None:
     """From propose to execute, without looking in between."""
-    number = propose(wallets, voter, action, text)
+    number = propose(wallets, voter, *actions, text=text)
     governor = wallets.addresses.governor
     wait(wallets, DELAY + 1)
     wallets.send(voter, cast_vote_call(governor, number, Support.FOR))
     wait(wallets, PERIOD)
-    wallets.send(voter, queue_proposal_call(governor, [action], text))
+    wallets.send(voter, queue_proposal_call(governor, actions, text))
     wait(wallets, TIMELOCK)
-    wallets.send(voter, execute_proposal_call(governor, [action], text))
+    wallets.send(voter, execute_proposal_call(governor, actions, text))
 
 
 def pay(consumer: User, builder: User, contributor: User, key: str) -> Settlement:
@@ -209,6 +211,20 @@ def test_the_treasury_is_sent_by_a_vote(wallets: Wallets, voter: Signer) -> None
     assert see(wallets).state == "executed"
     assert GovernanceReading.objects.get().treasury_wei == 30 * OPEN
     assert wallets.client.balance_of(addresses.token, payee) == 20 * OPEN + 1
+
+
+def test_a_vote_grants_from_the_treasury(wallets: Wallets, voter: Signer) -> None:
+    addresses, payee = wallets.addresses, wallets.new().address
+    give_test_open(addresses.timelock, 50 * OPEN)
+    asked = {"amount": "20", "begins": "2026-01-01", "cliff": "0", "days": "7300"}
+    form = GrantForm(asked | {"wallet": payee, "title": "A grant", "reason": "For the work."})
+    assert form.is_valid(), form.errors
+    carry(wallets, voter, *form.calls(addresses), text=form.description())
+    assert see(wallets).state == "executed"
+    assert GovernanceReading.objects.get().treasury_wei == 30 * OPEN
+    grant = VestingGrant.objects.get()
+    assert (grant.owner, grant.allocation_wei) == (payee, 20 * OPEN)
+    assert grant.schedule == form.schedule
 
 
 def test_a_vote_below_the_quorum_floor_is_defeated(wallets: Wallets, voter: Signer) -> None:

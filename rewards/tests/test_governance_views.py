@@ -13,16 +13,21 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
+from rewards.chain.calls import ContractCall, approve_call
 from rewards.chain.contracts import Addresses
 from rewards.chain.governance import set_fee_split_call
+from rewards.chain.vesting import grant_call
 from rewards.models import GovernanceReading, Proposal, VotingPower
 from rewards.selectors.simulation import simulate_holding, simulate_split
 from rewards.services import place_hold, refund_answer, settle_answer, split_parameters
 from rewards.tests.conftest import OPEN, Fund
+from rewards.vesting import Schedule
+from rewards.views.actions import decode_action
 
 pytestmark = pytest.mark.django_db
 LIST, NEW = "/rewards/governance/", "/rewards/governance/new/fee-split/"
 A = "0x" + "A" * 40
+GRANT = {"wallet": A.lower(), "amount": "1", "begins": "2028-01-01", "cliff": "0", "days": "30"}
 SPLIT = {
     "contributors": "60",
     "builder": "30",
@@ -39,6 +44,7 @@ def contracts(settings: Settings, tmp_path: Path) -> Addresses:
     one = "0x" + "1" * 40
     addresses = Addresses(31337, A, one, one, one, 1, "0x" + "11" * 32, "")
     addresses = replace(addresses, governor=one, timelock=one, parameters=A, staking=one)
+    addresses = replace(addresses, vesting="0x" + "2" * 40)
     settings.CHAIN_ADDRESSES_FILE = tmp_path / "addresses.json"
     settings.CHAIN_RPC_URL = "http://127.0.0.1:1"
     addresses.save(settings.CHAIN_ADDRESSES_FILE)
@@ -233,6 +239,17 @@ def test_a_split_that_no_vote_can_make_is_refused_in_words(
         ("slashing-cap", {"cap": "12.5"}, "at most 12.5 % of a stake"),
         ("treasury", {"wallet": A.lower(), "amount": "2.5"}, "Send 2.5 OPEN from the treasury."),
         (
+            "grant",
+            {
+                "wallet": A.lower(),
+                "amount": "2.5",
+                "begins": "2028-01-01",
+                "cliff": "365",
+                "days": "1460",
+            },
+            "Grant 2.5 OPEN that unlock over 1460 days, for good.",
+        ),
+        (
             "curator",
             {
                 "wallet": A.lower(),
@@ -271,6 +288,10 @@ def test_every_action_of_the_form_is_a_real_call(
         ("treasury", {"wallet": A.lower(), "amount": "0"}),
         ("treasury", {"wallet": A.lower(), "amount": "1e400"}),
         ("curator", {"wallet": A.lower(), "datanet": "physics", "decision": "appoint"}),
+        ("grant", GRANT | {"cliff": "31"}),
+        ("grant", GRANT | {"days": "7301"}),
+        ("grant", GRANT | {"days": "0", "cliff": "0"}),
+        ("grant", GRANT | {"begins": "1970-01-01"}),
     ],
 )
 def test_fields_beyond_the_fixed_limits_are_refused(
@@ -345,3 +366,32 @@ def test_the_number_of_queries_does_not_grow_with_the_proposals(
     split_parameters()
     with django_assert_max_num_queries(8):
         client.get(LIST)
+
+
+def decoded(call: ContractCall, addresses: Addresses) -> str:
+    stored = {"target": call.to or "", "value_wei": "0", "data": "0x" + call.data.hex()}
+    action = decode_action(stored, addresses)
+    assert action.is_known
+    return " ".join([action.words, *(f"{name} {value}" for name, value in action.facts)])
+
+
+def test_a_grant_from_the_treasury_is_told_in_words(contracts: Addresses) -> None:
+    addresses = contracts
+    given = Schedule(1_830_297_600, 365 * 86_400, 1_460 * 86_400)
+    words = decoded(grant_call(addresses.vesting, b"\1" * 32, A, 12 * OPEN, given), addresses)
+    assert "Grant 12 OPEN that unlock over 1460 days, for good." in words
+    assert "Begins 1 Jan 2028, 00:00 UTC First unlock after 365 days" in words
+    approval = approve_call(addresses.token, addresses.vesting, 12 * OPEN)
+    assert "take 12 OPEN from the treasury" in decoded(approval, addresses)
+    for start in (0, 2**64 - 1):  # whatever a proposal says, its page is shown
+        odd = grant_call(addresses.vesting, b"\1" * 32, A, OPEN, Schedule(start, 0, 1))
+        assert "Begins" in decoded(odd, addresses)
+
+
+def test_a_chain_without_the_contract_of_grants_offers_none(
+    client: Client, contracts: Addresses, settings: Settings, stranger: User
+) -> None:
+    replace(contracts, vesting="").save(settings.CHAIN_ADDRESSES_FILE)
+    client.force_login(stranger)
+    assert "unlocks over time" not in client.get(f"{LIST}new/").content.decode()
+    assert client.post(f"{LIST}new/grant/", GRANT).status_code == 404

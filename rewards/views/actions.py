@@ -14,6 +14,7 @@ from web3 import Web3
 
 from openledger_site.core.money import format_open
 from rewards.chain.contracts import Addresses
+from rewards.services.stakes import as_time
 
 DAY_SECONDS = 86_400
 PARTS = ("Contributors", "Builder", "Stakers", "Platform")
@@ -76,6 +77,25 @@ def _transfer(given: tuple[Any, ...]) -> tuple[str, list[tuple[str, str]]]:
     return f"Send {amount} OPEN from the treasury.", facts
 
 
+def _approve(given: tuple[Any, ...]) -> tuple[str, list[tuple[str, str]]]:
+    amount = format_open(given[1], digits=18)
+    facts = [("To", to_checksum_address(given[0])), ("OPEN", amount)]
+    return f"Let a contract take {amount} OPEN from the treasury.", facts
+
+
+def _grant(given: tuple[Any, ...]) -> tuple[str, list[tuple[str, str]]]:
+    _, beneficiary, amount_wei, start, cliff_seconds, seconds = given
+    amount = format_open(amount_wei, digits=18)
+    facts = [
+        ("For", to_checksum_address(beneficiary)),
+        ("OPEN", amount),
+        ("Begins", f"{as_time(max(start, 1)):%-d %b %Y, %H:%M} UTC"),
+        ("First unlock after", duration(cliff_seconds)),
+        ("All of it after", duration(seconds)),
+    ]
+    return f"Grant {amount} OPEN that unlock over {duration(seconds)}, for good.", facts
+
+
 Words = Callable[[tuple[Any, ...]], tuple[str, list[tuple[str, str]]]]
 _KNOWN: dict[tuple[str, str], Words] = {
     ("parameters", "setFeeSplit(uint16,uint16,uint16,uint16)"): _split,
@@ -83,8 +103,10 @@ _KNOWN: dict[tuple[str, str], Words] = {
     ("parameters", "setSlashingCap(uint16)"): _cap,
     ("parameters", "decideCurator(bytes16,address,bool)"): _curator,
     ("token", "transfer(address,uint256)"): _transfer,
+    ("token", "approve(address,uint256)"): _approve,
+    ("vesting", "grant(bytes32,address,uint256,uint64,uint64,uint64)"): _grant,
 }
-_NAMES = {"parameters": "ProtocolParameters", "token": "OPEN token"}
+_NAMES = {"parameters": "ProtocolParameters", "token": "OPEN token", "vesting": "OpenVesting"}
 UNKNOWN = "A call that this site does not know. Vote for it only if you can read it."
 
 

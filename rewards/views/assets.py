@@ -19,14 +19,21 @@ from rewards.forms.assets import AssetForm
 from rewards.selectors import assets as selectors
 from rewards.selectors import wallet_addresses_of
 from rewards.selectors.stakes import subject_for
-from rewards.selectors.subjects import StakeSubject
+from rewards.selectors.subjects import StakeSubject, may_be_asset
 from rewards.services.chain import deployed_addresses
+
+
+def _subject(request: HttpRequest, kind: str, public_id: UUID) -> StakeSubject:
+    """404 for what is hidden, and for what never has a token."""
+    if not may_be_asset(kind):
+        raise Http404("There is no token of such things.")
+    return subject_for(request.user, kind, public_id)
 
 
 @login_not_required
 @require_GET
 def asset_detail(request: HttpRequest, kind: str, public_id: UUID) -> HttpResponse:
-    subject = subject_for(request.user, kind, public_id)
+    subject = _subject(request, kind, public_id)
     return render(request, "rewards/asset_detail.html", _context(request, subject))
 
 
@@ -34,7 +41,7 @@ def asset_detail(request: HttpRequest, kind: str, public_id: UUID) -> HttpRespon
 @require_GET
 def asset_panel(request: HttpRequest, kind: str, public_id: UUID) -> HttpResponse:
     """A part of a page of another app: whether its thing has a token, and whose it is."""
-    subject = subject_for(request.user, kind, public_id)
+    subject = _subject(request, kind, public_id)
     return render(request, "rewards/_asset_panel.html", _context(request, subject))
 
 
@@ -60,7 +67,7 @@ def _context(request: HttpRequest, subject: StakeSubject) -> dict[str, Any]:
 @idempotent
 def asset_register(request: HttpRequest, kind: str, public_id: UUID) -> HttpResponse:
     """For the owner; others get 404."""
-    subject = subject_for(request.user, kind, public_id)
+    subject = _subject(request, kind, public_id)
     if signed_in_user(request).pk != subject.owner_id:
         raise Http404("Only its owner makes it an asset.")
     form = AssetForm(wallet_addresses_of(signed_in_user(request)), request.POST)

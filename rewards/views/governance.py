@@ -128,8 +128,12 @@ def proposal_found(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def proposal_choose(request: HttpRequest) -> HttpResponse:
-    choices = [(slug, title, help_text) for slug, (title, help_text, _) in ACTIONS.items()]
-    context = _common(request) | {"choices": choices}
+    context = _common(request)
+    context["choices"] = [
+        (slug, title, help_text)
+        for slug, (title, help_text, _) in ACTIONS.items()
+        if _is_offered(slug, context["contracts"])
+    ]
     return render(request, "rewards/proposal_choose.html", context)
 
 
@@ -139,11 +143,12 @@ def proposal_new(request: HttpRequest, action: str) -> HttpResponse:
 
     Nothing is stored, so the same form may be sent any number of times.
     """
-    if action not in ACTIONS:
+    common = _common(request)
+    if not _is_offered(action, common["contracts"]):
         raise Http404("There is no such action.")
     title, help_text, form_class = ACTIONS[action]
     form = form_class(request.POST if request.method == "POST" else None)
-    context = _common(request) | {"form": form, "action": action, "name": title, "lede": help_text}
+    context = common | {"form": form, "action": action, "name": title, "lede": help_text}
     status = 200
     if form.is_bound:
         if not form.is_valid():
@@ -153,10 +158,20 @@ def proposal_new(request: HttpRequest, action: str) -> HttpResponse:
     return render(request, "rewards/proposal_form.html", context, status=status)
 
 
+def _is_offered(action: str, contracts: dict[str, Any] | None) -> bool:
+    """A grant needs a contract that older chains have not got."""
+    if action == "grant" and contracts is not None and not contracts["addresses"].vesting:
+        return False
+    return action in ACTIONS
+
+
 def _preview(request: HttpRequest, form: ActionForm, addresses: Addresses) -> dict[str, Any]:
-    call = form.call(addresses)
-    stored = {"target": call.to or "", "value_wei": "0", "data": Web3.to_hex(call.data)}
-    decoded: DecodedAction = decode_action(stored, addresses)
+    decoded: list[DecodedAction] = [
+        decode_action(
+            {"target": call.to or "", "value_wei": "0", "data": Web3.to_hex(call.data)}, addresses
+        )
+        for call in form.calls(addresses)
+    ]
     context: dict[str, Any] = {"decoded": decoded, "description": form.description()}
     if isinstance(form, FeeSplitForm):
         context["split"] = simulate_split(form.shares_bps, _reader(request))

@@ -20,6 +20,7 @@ from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.forms.deposits import DepositForm
+from rewards.selectors.vesting import grants_of
 from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
@@ -107,6 +108,8 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "page": lines.get_page(request.GET.get("page")),
         "contracts": wallet_contracts(),
         "freeze": selectors.payout_freeze(),
+        "grants": grants_of(user),
+        "idempotency_key": uuid4(),
     }
     return render(request, "rewards/earnings.html", context)
 

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {CumulativeMerkleDistributor} from "../src/CumulativeMerkleDistributor.sol";
 import {DepositEscrow} from "../src/DepositEscrow.sol";
 import {OpenToken} from "../src/OpenToken.sol";
+import {GrantWallet} from "../src/OpenVesting.sol";
 import {Base} from "./Base.sol";
 
 /// @dev Proved for all arguments by halmos (`make contracts-prove`); forge runs only what begins with `test`.
@@ -105,6 +106,25 @@ contract Symbolic is Base {
         vm.prank(OPERATOR);
         (bool again,) = address(escrow).call(abi.encodeCall(escrow.withdraw, (PERSON, other, ID)));
         assert(!again);
+    }
+
+    /// @dev Whoever calls at whatever time: a grant pays its owner alone, nothing before the cliff, all of it at the end,
+    /// and twice at the same time pays once.
+    function check_a_grant_pays_its_owner_what_is_unlocked(address caller, uint64 at) public {
+        GrantWallet wallet = new GrantWallet(PERSON, 1_800_000_000, 365 days, 1_460 days);
+        vm.assume(caller != address(wallet) && caller != address(token));
+        vm.prank(holder);
+        token.transfer(address(wallet), 300 * OPEN);
+        vm.warp(at);
+        for (uint256 i = 0; i < 2; i++) {
+            vm.prank(caller);
+            wallet.release(address(token));
+            uint256 paid = token.balanceOf(PERSON);
+            assert(paid == wallet.vestedAmount(address(token), at) && paid <= 300 * OPEN);
+            assert(paid + token.balanceOf(address(wallet)) == 300 * OPEN);
+            if (at < 1_800_000_000 + 365 days) assert(paid == 0);
+            if (at >= 1_800_000_000 + 1_460 days) assert(paid == 300 * OPEN);
+        }
     }
 
     function _claim(uint256 leaf, bytes32 root) private returns (bool, bytes memory) {

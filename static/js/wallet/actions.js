@@ -16,5 +16,6 @@ export const ACTIONS = {
   stake: async () => (await stakes()).stake,
   "leave-stake": async () => (await stakes()).leave,
   "take-out": async () => (await stakes()).takeOut,
+  release: async () => (await import("./release.js")).release,
   "collect-income": async () => (await stakes()).collect,
 };
