@@ -54,7 +54,7 @@ ACCOUNT_TRIGGERS = [
     ),
     pgtrigger.Trigger(
         name="account_keeps_its_name",
-        operation=pgtrigger.UpdateOf("id", "code", "kind", "owner_id"),
+        operation=pgtrigger.UpdateOf("id", "code", "kind", "owner_id"),  # type: ignore[no-untyped-call] # untyped
         when=pgtrigger.Before,
         condition=pgtrigger.Condition(
             "((NEW.id, NEW.code, NEW.kind, NEW.owner_id)"
@@ -108,9 +108,9 @@ ENTRY_TRIGGERS = [
     append_only("entry_is_append_only"),
     # Once a statement, not once a row. Accounts are taken in id order, so no two batches wait in a
     # circle. One posting of a few legs is one UPDATE on a kept plan: it has an account only once.
-    # A batch moves each balance once, however many entries it writes there: accounts are locked in
-    # order and then moved by one UPDATE, planned for the number there is: EXECUTE, or a plan made
-    # for a million legs would scan all accounts for the next two.
+    # A batch moves each balance once, however many entries it writes there, and locks the accounts
+    # in order on the way. It is planned for the number there is: EXECUTE, or a plan made for a
+    # million legs would scan all accounts for the next two.
     pgtrigger.Trigger(
         name="entry_moves_the_balance",
         level=pgtrigger.Statement,
@@ -145,13 +145,13 @@ ENTRY_TRIGGERS = [
             IF sealed IS NOT NULL THEN
                 RAISE EXCEPTION 'transaction % is sealed', sealed USING ERRCODE = '23514';
             END IF;
-            EXECUTE 'SELECT count(*) FROM (
-                SELECT id FROM rewards_account WHERE id IN (SELECT account_id FROM fresh)
-                 ORDER BY id FOR NO KEY UPDATE) locked';
-            EXECUTE 'UPDATE rewards_account a SET balance_wei = a.balance_wei + moved.wei
-                FROM (SELECT account_id, sum(amount_wei) AS wei FROM fresh
-                       GROUP BY account_id HAVING sum(amount_wei) <> 0 ORDER BY account_id) moved
-               WHERE a.id = moved.account_id';
+            EXECUTE 'UPDATE rewards_account a SET balance_wei = a.balance_wei + locked.wei
+                FROM (SELECT b.id, moved.wei
+                        FROM (SELECT account_id, sum(amount_wei) AS wei FROM fresh
+                               GROUP BY account_id HAVING sum(amount_wei) <> 0) moved
+                        JOIN rewards_account b ON b.id = moved.account_id
+                       ORDER BY b.id FOR NO KEY UPDATE OF b) locked
+               WHERE a.id = locked.id';
             RETURN NULL;
         """,
     ),
