@@ -52,6 +52,7 @@ def _measure(contributors: int, chain: Any) -> dict[str, Any]:
     _until_active(epoch)
     first = [_claim(signer, epoch) for signer in signers]
     chain.mine(3)
+    peer = _peer_claims(signers, contributors)
     return {
         "contributors": contributors,
         "seconds": round(sum(seconds.values()), 1),
@@ -64,6 +65,7 @@ def _measure(contributors: int, chain: Any) -> dict[str, Any]:
         "load_average_before_and_after": [round(load_before, 1), round(load_after, 1)],
         "claim_gas": first[0],
         "claim_gas_of_all": first,
+        **peer,
         "leaves": epoch.leaves,
         "seconds_of": {name: round(took, 1) for name, took in seconds.items()},
         "seconds_of_statement": statements,
@@ -250,6 +252,17 @@ def _claim(signer: Signer, epoch: Epoch) -> int:
     if not receipt.is_success:
         raise RuntimeError(f"the claim of {signer.address} was refused")
     return int(receipt.gas_used)
+
+
+def _peer_claims(signers: list[Signer], leaves: int) -> dict[str, Any]:
+    """The same two people, paid by another distributor with proofs of the same length."""
+    from bench.money.peer_distributor import PACKAGE, peer_claim_gas
+
+    try:
+        gas = peer_claim_gas(signers, wei_each=WEI_EACH, proof_length=(leaves - 1).bit_length())
+    except RuntimeError as problem:
+        return {"peer": PACKAGE, "peer_failed": str(problem)[:200]}
+    return {"peer": PACKAGE, "peer_claim_gas": gas[0], "peer_claim_gas_of_all": gas}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ BEGIN
     END IF;
     IF of_hold IS NOT NULL THEN
         UPDATE rewards_hold h
-           SET state = 'posted', transaction_id = rewards_post.id, resolved_at = now()
+           SET state = 'posted', transaction_id = rewards_post.id, resolved_at = statement_timestamp()
          WHERE h.id = of_hold;
     END IF;
     INSERT INTO rewards_entry (transaction_id, account_id, amount_wei)
