@@ -148,7 +148,8 @@ ENTRY_TRIGGERS = [
             EXECUTE 'UPDATE rewards_account a SET balance_wei = a.balance_wei + locked.wei
                 FROM (SELECT b.id, moved.wei
                         FROM (SELECT account_id, sum(amount_wei) AS wei FROM fresh
-                               GROUP BY account_id HAVING sum(amount_wei) <> 0) moved
+                               GROUP BY account_id HAVING sum(amount_wei) <> 0
+                               ORDER BY account_id) moved
                         JOIN rewards_account b ON b.id = moved.account_id
                        ORDER BY b.id FOR NO KEY UPDATE OF b) locked
                WHERE a.id = locked.id';
