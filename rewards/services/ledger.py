@@ -208,7 +208,7 @@ def void_hold(hold: Hold) -> None:
         if row.state == Hold.State.POSTED:
             raise HoldResolved()
         if row.state == Hold.State.PENDING:
-            _resolve(row, Hold.State.VOIDED, None)
+            _void(row)
     hold.refresh_from_db()
 
 
@@ -221,9 +221,9 @@ def expire_holds(limit: int = 500) -> int:
             .order_by("account_id", "pk")[:limit]
         )
         for hold in overdue:
-            _resolve(hold, Hold.State.VOIDED, None)
+            _void(hold)
         return len(overdue)
 
 
-def _resolve(hold: Hold, state: Hold.State, row: Transaction | None) -> None:
-    Hold.objects.filter(pk=hold.pk).update(state=state, transaction=row, resolved_at=Now())
+def _void(hold: Hold) -> None:
+    Hold.objects.filter(pk=hold.pk).update(state=Hold.State.VOIDED, resolved_at=Now())
