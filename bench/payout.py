@@ -2,8 +2,8 @@
 
 The people, their wallets and their earnings are made first and not timed. Timed are `close_epoch`
 (lock, post, payouts, leaf file, root), rebuilding the tree from the public file and taking every
-proof from it; a claim is then made on anvil against that root. `BENCH_CONTRIBUTORS` names another
-number, for a quick try.
+proof from it; claims are then made on anvil against that root, and of the same people against
+another distributor. `BENCH_CONTRIBUTORS` names another number, for a quick try.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from typing import Any
 from bench.money.cluster import REPOSITORY, temporary_cluster
 
 CONTRIBUTORS = int(os.environ.get("BENCH_CONTRIBUTORS", "1000000"))
-# First claim at 2^20 leaves of the best known cumulative distributor, measured on anvil with the
-# same token features: 97.0k at 2^10 leaves and 750 a level.
-PEER_CLAIM_GAS = {"first": 104_500, "again": 70_300}
 
 
 def measure() -> dict[str, Any]:
@@ -39,9 +36,6 @@ def measure() -> dict[str, Any]:
         settings = cluster.settings()
     return {
         **figures,
-        "peer_claim_gas": PEER_CLAIM_GAS["first"],
-        "peer_claim_gas_again": PEER_CLAIM_GAS["again"],
-        "peer": "cumulative Merkle distributor on OpenZeppelin 5, measured on anvil at 2^20 leaves",
         "server": settings,
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[1], 1),

