@@ -14,6 +14,10 @@ SHORT_ANSWER_WORDS = 3
 TRUNCATED_WORDS_MIN = 40
 LONG_CHARACTERS = 16_000
 """About 4,000 tokens of English at four characters each."""
+REFUSAL_CHARACTERS = 600
+"""Refusals are looked for in the first this many."""
+HEAD_CHARACTERS = 600
+"""The words of these say of most long answers all that is asked of their words."""
 
 _WORD = re.compile(r"\w+")
 _PLACEHOLDER = re.compile(
@@ -29,6 +33,8 @@ _REFUSAL = re.compile(
     r"\bi (?:can(?:'t|not)|am (?:unable|not able)|do(?:n't| not) have)\b"
     r"|^\W*i (?:can(?:'t|not)|am unable to) (?:assist|help|provide|fulfil|comply|answer)\b"
 )
+# Every refusal holds one of these; a search for each is ten times as fast as the pattern.
+_REFUSAL_SIGNS = ("an ai", "sorry", "i apologi", "unfortunately", "i can", "i am unable")
 _ENDS_WELL = re.compile(r"""[.!?…:;。！？।؟)\]}"'”’»*_`|>~=-]\s*$""")  # noqa: RUF001 (full-width stops)
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟]")  # noqa: RUF001 (full-width stops)
 _LIST_LINE = re.compile(r"^\s*(?:[-*•+#|>]|\d+[.)])")
@@ -46,7 +52,10 @@ def answer_findings(row: Row) -> Iterator[Finding]:
         question, answer = row.instruction, row.response
     if row.kind == "preference" and _plain(row.response) == _plain(row.rejected):
         yield Finding(rule="equal_pair", sentence="Both answers are the same.")
-    words = _WORD.findall(answer.lower())
+    head = answer[:HEAD_CHARACTERS].lower()
+    words = _WORD.findall(head)
+    if whole := len(answer) <= HEAD_CHARACTERS or len(words) < TRUNCATED_WORDS_MIN:
+        words = _WORD.findall(answer.lower())
     if not words or _PLACEHOLDER.fullmatch(answer.strip().lower()):
         yield Finding(
             rule="empty_answer",
@@ -56,10 +65,11 @@ def answer_findings(row: Row) -> Iterator[Finding]:
             column="response",
         )
         return
-    yield from _about(question, answer, words)
+    yield from _about(question, answer, words, whole=whole)
 
 
-def _about(question: str, answer: str, words: list[str]) -> Iterator[Finding]:
+def _about(question: str, answer: str, words: list[str], *, whole: bool) -> Iterator[Finding]:
+    """`words` are those of the whole answer, or of its head when there are enough in it."""
     if len(words) < SHORT_ANSWER_WORDS and _ASKS_WHY.match(question.lower()):
         yield Finding(
             rule="short_answer",
@@ -68,8 +78,8 @@ def _about(question: str, answer: str, words: list[str]) -> Iterator[Finding]:
             threshold=SHORT_ANSWER_WORDS,
             column="response",
         )
-    yield from _repeats(question, words)
-    refusals = len(_REFUSAL.findall(answer[:600].lower().replace("’", "'")))  # noqa: RUF001 (curly)
+    yield from _repeats(question, answer, words, whole=whole)
+    refusals = _refusals(answer[:REFUSAL_CHARACTERS].lower())
     if refusals:
         yield Finding(
             rule="refusal",
@@ -96,9 +106,21 @@ def _about(question: str, answer: str, words: list[str]) -> Iterator[Finding]:
         )
 
 
-def _repeats(question: str, words: list[str]) -> Iterator[Finding]:
+def _refusals(head: str) -> int:
+    head = head.replace("’", "'")  # noqa: RUF001 (curly)
+    if not any(sign in head for sign in _REFUSAL_SIGNS):
+        return 0
+    return len(_REFUSAL.findall(head))
+
+
+def _repeats(question: str, answer: str, words: list[str], *, whole: bool) -> Iterator[Finding]:
     asked = set(_WORD.findall(question.lower()))
     given = set(words)
+    if not whole:
+        # The last word of the head may be cut; the others are words of the answer, too.
+        if len(asked) + 1 < REPEATS_SHARE * (len(given) - 1):
+            return
+        given = set(_WORD.findall(answer.lower()))
     if len(given) < 3:
         return
     share = len(given & asked) / len(given)

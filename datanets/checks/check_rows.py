@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
@@ -19,15 +19,21 @@ from numpy.typing import NDArray
 
 from datanets.checks import language, personal_data
 from datanets.checks.answers import answer_findings
-from datanets.checks.duplicates import BANDS, near_duplicates, near_finding, near_keys, stored_keys
+from datanets.checks.duplicates import BANDS, near_duplicates, near_finding, stored_keys
 from datanets.checks.findings import Finding
+from datanets.checks.language_batch import languages_of
+from datanets.checks.looks import Looks, look_at
 from datanets.checks.rows import content_of_row, texts_of, with_texts
-from datanets.checks.text_rules import text_findings
+from datanets.checks.text_rules import EVERYTHING, text_findings
 from datanets.checks.toxicity import toxic_words
 from datanets.content import prompt_fingerprint, row_fingerprint, whole_text
-from datanets.parsing.result import Message, Row
+from datanets.parsing.result import Row
+from datanets.parsing.row_lines import decode_row, encode_row, row_of
 
 ROWS_AT_ONCE = 1_000
+BYTES_AT_ONCE = 6_000_000
+"""Looking at many texts at once takes about twenty times their size in memory."""
+_DROPPED = b'{"dropped": true}\n'
 
 Decisions = Mapping[str, str]
 """What the contributor decided, by `spot_key`: redact, keep or drop."""
@@ -40,7 +46,7 @@ def spot_key(position: int, column: str, start: int, kind: str) -> str:
 
 @dataclass(slots=True)
 class RowChecker:
-    """Reads parsed rows, writes them with their findings; `late` gets those of the second pass.
+    """Reads lines of rows, writes them with their findings; `late` gets those of the second pass.
 
     A line of `rows_out` is {"row", "findings", "keys", "personal_data", "language"} or
     {"dropped": true}, in order; a line of `late` is [position, finding], by position.
@@ -54,11 +60,12 @@ class RowChecker:
     _places: array[int] = field(default_factory=lambda: array("q"))
     _rows: array[int] = field(default_factory=lambda: array("Q"))
     _questions: array[int] = field(default_factory=lambda: array("Q"))
+    _written: int = 0
     _judged: language.Judgements = field(default_factory=language.Judgements)
 
-    def check(self, rows: Iterable[Row], *, judge_language: bool) -> int:
-        """Returns how many rows there were."""
-        for first, batch in _batches(rows):
+    def check(self, lines: Iterable[bytes], *, judge_language: bool) -> int:
+        """Returns how many rows there were; `lines` are those of `row_lines.encode_row`."""
+        for first, batch in _batches(lines):
             self._check_batch(first, batch, judge_language)
             if self.on_progress:
                 self.on_progress(first + len(batch) - 1)
@@ -71,37 +78,52 @@ class RowChecker:
         self.late.flush()
         return len(self._places)
 
-    def _check_batch(self, first: int, batch: list[Row], judge_language: bool) -> None:
-        decided = [self._decide(first + at, row) for at, row in enumerate(batch)]
-        texts = ["" if row is None else whole_text(content_of_row(row)) for row, _, _ in decided]
-        keys = near_keys(texts)
-        self._keys.frombytes(keys.tobytes())
-        for (row, found, findings), text, own_keys in zip(decided, texts, keys, strict=True):
-            judged = language.language_of(text) if judge_language and row else ("", 0.0)
-            self._judged.add(judged)
-            self._places.append(self.rows_out.tell())
+    def _check_batch(self, first: int, lines: list[bytes], judge_language: bool) -> None:
+        given = [decode_row(line) for line in lines]
+        batch = self._decided(first, given)
+        texts, looks = batch.texts, batch.looks
+        judged = languages_of(texts) if judge_language else [("", 0.0)] * len(given)
+        self._keys.frombytes(looks.keys.tobytes())
+        written = []
+        for at, row in enumerate(batch.rows):
+            self._judged.add(judged[at])
             whole, question = _prints(row) if row else (0, 0)
             self._rows.append(whole)
             self._questions.append(question)
             if row is None:
-                self._put({"dropped": True})
+                written.append(_DROPPED)
                 continue
-            findings += row_findings(row, text, judged[0])
-            self._put(
-                {
-                    "row": {
-                        **asdict(row),
-                        "messages": [[turn.role, turn.content] for turn in row.messages],
-                    },
-                    "findings": [finding.as_json() for finding in findings],
-                    "keys": stored_keys(own_keys),
-                    "personal_data": found,
-                    "language": language.sure_code(judged),
-                }
-            )
+            look, toxic = int(looks.rules[at]), bool(looks.toxic[at])
+            found = row_findings(row, texts[at], judged[at][0], look=look, toxic=toxic)
+            about = {
+                "findings": [finding.as_json() for finding in (*batch.kept[at], *found)],
+                "keys": stored_keys(looks.keys[at]),
+                "personal_data": batch.undecided[at],
+                "language": language.sure_code(judged[at]),
+            }
+            # Most rows go on as they came: their line is not written anew.
+            line = lines[at] if row is given[at] else encode_row(row)
+            written.append(_line(line, about))
+        self._put(written)
 
-    def _put(self, line: dict[str, Any]) -> None:
-        self.rows_out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    def _put(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._places.append(self._written)
+            self._written += len(line)
+        self.rows_out.write(b"".join(lines))
+
+    def _decided(self, first: int, given: list[Row]) -> _Decided:
+        """The rows after what was decided about personal data in them, with what is known."""
+        rows: list[Row | None] = [*given]
+        texts, looks = _look_at(rows)
+        undecided: list[list[dict[str, Any]]] = [[] for _ in given]
+        kept: list[list[Finding]] = [[] for _ in given]
+        for at, row in enumerate(given):
+            if looks.personal[at] or row.extra_wordings:
+                rows[at], undecided[at], kept[at] = self._decide(first + at, row)
+        if any(row is not before for row, before in zip(rows, given, strict=True)):
+            texts, looks = _look_at(rows)
+        return _Decided(rows, texts, looks, undecided, kept)
 
     def _decide(
         self, position: int, row: Row
@@ -163,6 +185,17 @@ class RowChecker:
                 yield position, finding
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Rows of a batch, None for one that was dropped, and by place what belongs to each."""
+
+    rows: list[Row | None]
+    texts: list[str]
+    looks: Looks
+    undecided: list[list[dict[str, Any]]]
+    kept: list[list[Finding]]
+
+
 def _first_equal(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     """For each value the place of the first that equals it, from 0."""
     if not len(values):
@@ -176,13 +209,25 @@ def _first_equal(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     return first
 
 
-def row_findings(row: Row, text: str, language_code: str = "") -> list[Finding]:
-    """What the checks of a single row say; `text` is its whole text."""
+def row_findings(
+    row: Row, text: str, language_code: str = "", *, look: int = EVERYTHING, toxic: bool = True
+) -> list[Finding]:
+    """What the checks of a single row say; `text` is its whole text.
+
+    `look` and `toxic` leave out what is known to have nothing to say (`looks.Looks`).
+    """
     prose = row.kind == "text"
-    findings = [*answer_findings(row), *text_findings(text, prose=prose, language=language_code)]
-    if toxic := toxic_words(text):
-        findings.append(toxic)
+    rules = text_findings(text, prose=prose, language=language_code, look=look)
+    findings = [*answer_findings(row), *rules]
+    if toxic and (words := toxic_words(text)):
+        findings.append(words)
     return findings
+
+
+def _look_at(rows: Sequence[Row | None]) -> tuple[list[str], Looks]:
+    """The whole text of each row, "" for a dropped one, and what is known of it."""
+    texts = ["" if row is None else whole_text(content_of_row(row)) for row in rows]
+    return texts, look_at(texts, [row is not None and row.kind == "text" for row in rows])
 
 
 def copy_finding(rule: str, *, match: int | None = None) -> Finding:
@@ -196,14 +241,6 @@ def copy_finding(rule: str, *, match: int | None = None) -> Finding:
     return Finding(rule=rule, sentence=sentence, measured=1.0, threshold=1.0, match=match)
 
 
-def row_of(fields: Mapping[str, Any]) -> Row:
-    """A row back from the JSON of `rows_out`."""
-    messages = tuple(Message(*pair) for pair in fields["messages"])
-    return Row(
-        **{**fields, "messages": messages, "extra_wordings": tuple(fields["extra_wordings"])}
-    )
-
-
 def _prints(row: Row) -> tuple[int, int]:
     """64 bits each of the fingerprints of row and question; a text asks nothing."""
     content = content_of_row(row)
@@ -211,14 +248,21 @@ def _prints(row: Row) -> tuple[int, int]:
     return int(row_fingerprint(content)[:16], 16), int(question[:16] or "0", 16)
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[tuple[int, list[Row]]]:
-    """Rows in lists of `ROWS_AT_ONCE`, each with the position of its first."""
-    batch: list[Row] = []
-    first = 1
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS_AT_ONCE:
+def _line(row: bytes, about: Mapping[str, Any]) -> bytes:
+    """One line of `rows_out`: a row as it is written already, and what the checks say of it."""
+    rest = json.dumps(about, ensure_ascii=False).encode()
+    return b'{"row": ' + row.rstrip(b"\n") + b", " + rest[1:] + b"\n"
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines in lists of a bounded size, each with the position of its first."""
+    batch: list[bytes] = []
+    first, size = 1, 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if len(batch) == ROWS_AT_ONCE or size >= BYTES_AT_ONCE:
             yield first, batch
-            first, batch = first + len(batch), []
+            first, batch, size = first + len(batch), [], 0
     if batch:
         yield first, batch
