@@ -1,46 +1,33 @@
-"""Runs every check over the rows of one upload. Only in the confined child.
+"""What the checks remember of the rows of one upload, and what only all of them together show.
 
-First pass, row by row: personal data (and what was decided about it), then the checks that need
-one row only. Second pass, over what the first remembered: copies within the upload, answers that
-disagree, the usual language. Memory grows by about 150 bytes a row, not by its text: a million rows
-fit in 300 MB.
+After the first pass over each batch (`first_pass.py`) comes the second, over what the first
+remembered: copies within the upload, answers that disagree, the usual language. Only in the
+confined child. Memory grows by about 200 bytes a row, not by its text.
 """
 
 from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datanets.checks import language, personal_data
-from datanets.checks.answers import answer_findings
-from datanets.checks.duplicates import BANDS, near_duplicates, near_finding, near_keys, stored_keys
+from datanets.checks import language
+from datanets.checks.duplicates import BANDS, PERMUTATIONS, near_duplicates, near_finding
 from datanets.checks.findings import Finding
-from datanets.checks.rows import content_of_row, texts_of, with_texts
-from datanets.checks.text_rules import text_findings
-from datanets.checks.toxicity import toxic_words
-from datanets.content import prompt_fingerprint, row_fingerprint, whole_text
-from datanets.parsing.result import Message, Row
-
-ROWS_AT_ONCE = 1_000
-
-Decisions = Mapping[str, str]
-"""What the contributor decided, by `spot_key`: redact, keep or drop."""
-
-
-def spot_key(position: int, column: str, start: int, kind: str) -> str:
-    """Names one find of personal data in an upload; `position` is the row's, from 1."""
-    return f"{position}/{column}/{start}/{kind}"
+from datanets.checks.first_pass import Checked
+from datanets.checks.rows import content_of_row
+from datanets.content import whole_text
+from datanets.parsing.row_lines import row_of
 
 
 @dataclass(slots=True)
 class RowChecker:
-    """Reads parsed rows, writes them with their findings; `late` gets those of the second pass.
+    """Writes batches of checked rows; `late` gets the findings of the second pass.
 
     A line of `rows_out` is {"row", "findings", "keys", "personal_data", "language"} or
     {"dropped": true}, in order; a line of `late` is [position, finding], by position.
@@ -48,20 +35,21 @@ class RowChecker:
 
     rows_out: IO[bytes]
     late: IO[bytes]
-    decisions: Decisions = field(default_factory=dict)
     on_progress: Callable[[int], None] | None = None
     _keys: array[int] = field(default_factory=lambda: array("q"))
+    _sketches: bytearray = field(default_factory=bytearray)
     _places: array[int] = field(default_factory=lambda: array("q"))
     _rows: array[int] = field(default_factory=lambda: array("Q"))
     _questions: array[int] = field(default_factory=lambda: array("Q"))
+    _written: int = 0
     _judged: language.Judgements = field(default_factory=language.Judgements)
 
-    def check(self, rows: Iterable[Row], *, judge_language: bool) -> int:
+    def check(self, batches: Iterable[Checked]) -> int:
         """Returns how many rows there were."""
-        for first, batch in _batches(rows):
-            self._check_batch(first, batch, judge_language)
+        for batch in batches:
+            self._remember(batch)
             if self.on_progress:
-                self.on_progress(first + len(batch) - 1)
+                self.on_progress(len(self._places))
         self.rows_out.flush()
         if not self._places:
             return 0
@@ -71,62 +59,19 @@ class RowChecker:
         self.late.flush()
         return len(self._places)
 
-    def _check_batch(self, first: int, batch: list[Row], judge_language: bool) -> None:
-        decided = [self._decide(first + at, row) for at, row in enumerate(batch)]
-        texts = ["" if row is None else whole_text(content_of_row(row)) for row, _, _ in decided]
-        keys = near_keys(texts)
-        self._keys.frombytes(keys.tobytes())
-        for (row, found, findings), text, own_keys in zip(decided, texts, keys, strict=True):
-            judged = language.language_of(text) if judge_language and row else ("", 0.0)
-            self._judged.add(judged)
-            self._places.append(self.rows_out.tell())
-            whole, question = _prints(row) if row else (0, 0)
-            self._rows.append(whole)
-            self._questions.append(question)
-            if row is None:
-                self._put({"dropped": True})
-                continue
-            findings += row_findings(row, text, judged[0])
-            self._put(
-                {
-                    "row": {
-                        **asdict(row),
-                        "messages": [[turn.role, turn.content] for turn in row.messages],
-                    },
-                    "findings": [finding.as_json() for finding in findings],
-                    "keys": stored_keys(own_keys),
-                    "personal_data": found,
-                    "language": language.sure_code(judged),
-                }
-            )
-
-    def _put(self, line: dict[str, Any]) -> None:
-        self.rows_out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-
-    def _decide(
-        self, position: int, row: Row
-    ) -> tuple[Row | None, list[dict[str, Any]], list[Finding]]:
-        """The row after what was decided, what is undecided, and what was kept."""
-        texts: dict[str, str] = {}
-        undecided: list[dict[str, Any]] = []
-        kept: list[Finding] = []
-        for column, text in texts_of(row):
-            spots = []
-            for one in personal_data.find_personal_data(text):
-                key = spot_key(position, column, one.start, one.kind)
-                action = self.decisions.get(key, "")
-                if action == "drop":
-                    return None, [], []
-                if action == "redact":
-                    spots.append((one.start, one.end, one.kind))
-                elif action == "keep":
-                    kept.append(personal_data.kept_finding(one, column))
-                else:
-                    mask = personal_data.masked(one.kind, text[one.start : one.end])
-                    undecided.append({**asdict(one), "column": column, "masked": mask})
-            if spots:
-                texts[column] = personal_data.redacted(text, spots)
-        return (with_texts(row, texts) if texts else row), undecided, kept
+    def _remember(self, batch: Checked) -> None:
+        memory = batch.memory
+        ends = self._written + np.cumsum(memory["size"])
+        self._places.frombytes((ends - memory["size"]).tobytes())
+        self._written += len(batch.lines)
+        self._keys.frombytes(memory["keys"].tobytes())
+        self._sketches += memory["sketch"].tobytes()
+        self._rows.frombytes(memory["row"].tobytes())
+        self._questions.frombytes(memory["question"].tobytes())
+        codes, probabilities = memory["language"].tolist(), memory["probability"].tolist()
+        for code, probability in zip(codes, probabilities, strict=True):
+            self._judged.add((code.decode(), probability))
+        self.rows_out.write(batch.lines)
 
     def _same(self) -> Iterator[tuple[int, Finding]]:
         """Exact copies of an earlier row; the same question as an earlier row, answered anew."""
@@ -146,7 +91,8 @@ class RowChecker:
     def _near(self) -> Iterator[tuple[int, Finding]]:
         """Copies are reported by `_same`; these differ in a word or two."""
         keys = np.frombuffer(self._keys, dtype=np.int64).reshape(-1, BANDS)
-        for near in near_duplicates(keys, self._text_at):
+        sketches = np.frombuffer(self._sketches, dtype=np.uint8).reshape(-1, PERMUTATIONS)
+        for near in near_duplicates(keys, self._text_at, sketches=sketches):
             if self._rows[near.row] != self._rows[near.like]:
                 finding = near_finding("near_duplicate", near.jaccard, match=near.like + 1)
                 yield near.row + 1, finding
@@ -176,15 +122,6 @@ def _first_equal(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     return first
 
 
-def row_findings(row: Row, text: str, language_code: str = "") -> list[Finding]:
-    """What the checks of a single row say; `text` is its whole text."""
-    prose = row.kind == "text"
-    findings = [*answer_findings(row), *text_findings(text, prose=prose, language=language_code)]
-    if toxic := toxic_words(text):
-        findings.append(toxic)
-    return findings
-
-
 def copy_finding(rule: str, *, match: int | None = None) -> Finding:
     """An exact match, which has no number but 1."""
     sentence = {
@@ -194,31 +131,3 @@ def copy_finding(rule: str, *, match: int | None = None) -> Finding:
         "held_out": "Its question is held out: answers to it measure what a model has learnt.",
     }[rule]
     return Finding(rule=rule, sentence=sentence, measured=1.0, threshold=1.0, match=match)
-
-
-def row_of(fields: Mapping[str, Any]) -> Row:
-    """A row back from the JSON of `rows_out`."""
-    messages = tuple(Message(*pair) for pair in fields["messages"])
-    return Row(
-        **{**fields, "messages": messages, "extra_wordings": tuple(fields["extra_wordings"])}
-    )
-
-
-def _prints(row: Row) -> tuple[int, int]:
-    """64 bits each of the fingerprints of row and question; a text asks nothing."""
-    content = content_of_row(row)
-    question = "" if row.kind == "text" else prompt_fingerprint(content)
-    return int(row_fingerprint(content)[:16], 16), int(question[:16] or "0", 16)
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[tuple[int, list[Row]]]:
-    """Rows in lists of `ROWS_AT_ONCE`, each with the position of its first."""
-    batch: list[Row] = []
-    first = 1
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS_AT_ONCE:
-            yield first, batch
-            first, batch = first + len(batch), []
-    if batch:
-        yield first, batch

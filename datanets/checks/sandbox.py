@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from datanets.checks.check_rows import row_of
 from datanets.checks.findings import Finding
 from datanets.checks.language import ROWS_MIN
 from datanets.parsing.confine import EXIT_DISK_FULL, EXIT_NO_SANDBOX, SandboxUnavailableError
 from datanets.parsing.confined_process import Ended, OnProgress, remove_folder, run_confined
 from datanets.parsing.result import Limits, Row
+from datanets.parsing.row_lines import row_of
 from datanets.parsing.sandbox import ParseResult
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ WORDS_MIN = 20
 """Shorter text has no statistics."""
 PROSE_WORDS_MIN = 50
 LINES_MIN = 5
-STOP_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with"])
+STOP_WORDS_KNOWN = frozenset(["the", "be", "to", "of", "and", "that", "have", "with"])
 TOP_PHRASES = ((2, 0.20), (3, 0.18), (4, 0.16))
 REPEATED_PHRASES = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
 WORDS_MAX = 5_000
@@ -32,32 +32,56 @@ _NOTICE = re.compile(
     r"javascript (?:is (?:disabled|required)|must be enabled)|enable javascript|use of cookies"
     r"|uses cookies|cookie policy|terms of use|privacy policy"
 )
+NOTICE_SIGNS = ("javascript", "cookie", "terms of use", "privacy policy")
+"""Every notice holds one of them."""
 
 
-def text_findings(text: str, *, prose: bool, language: str = "") -> Iterator[Finding]:
+PLACEHOLDERS, WORDS, PHRASES, PASSAGES, LINES, STOP_WORDS = (1 << bit for bit in range(6))
+"""Groups of rules; the sum of some says which of them are asked."""
+EVERYTHING = PLACEHOLDERS | WORDS | PHRASES | PASSAGES | LINES | STOP_WORDS
+
+
+def text_findings(
+    text: str, *, prose: bool, language: str = "", look: int = EVERYTHING
+) -> Iterator[Finding]:
     """`prose` is true for plain text, whose lines and style are judged too.
 
     `language` is an ISO 639-1 code or "" when it is not known; stop words are asked of English.
+    `look` leaves out groups of rules that are known to have nothing to say.
     """
-    words = text.split()
+    if not look:
+        return
     lowered = text.lower()
+    if look & PLACEHOLDERS:
+        yield from _placeholders(lowered, prose=prose)
+    words = text.split()
+    if len(words) < WORDS_MIN:
+        return
+    if look & WORDS:
+        yield from _words(text, words)
+    if look & (PHRASES | PASSAGES):
+        yield from _repetition(words, look)
+    if look & LINES:
+        yield from _of_lines(text, len(words), prose=prose)
+    if look & STOP_WORDS and prose and language == "en" and len(words) >= PROSE_WORDS_MIN:
+        known = len(STOP_WORDS_KNOWN & set(lowered.split()))
+        if known < 2:
+            yield _under("stop_words", f"Holds {known} of 8 common English words.", known, 2)
+
+
+def _placeholders(lowered: str, *, prose: bool) -> Iterator[Finding]:
     if "lorem ipsum" in lowered:
         yield _over("lorem_ipsum", "Holds “lorem ipsum”.", lowered.count("lorem ipsum"), 1)
     if prose and (notices := len(_NOTICE.findall(lowered))):
         yield _over("web_notice", "Holds a notice of a web page.", notices, 1)
-    if len(words) < WORDS_MIN:
-        return
-    yield from _words(text, words)
-    yield from _repetition(words)
+
+
+def _of_lines(text: str, words: int, *, prose: bool) -> Iterator[Finding]:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) >= LINES_MIN:
         yield from _repeated_lines(lines)
         if prose:
-            yield from _lines(lines, len(words), text.count("\n"))
-    if prose and language == "en" and len(words) >= PROSE_WORDS_MIN:
-        known = len(STOP_WORDS & set(lowered.split()))
-        if known < 2:
-            yield _under("stop_words", f"Holds {known} of 8 common English words.", known, 2)
+            yield from _lines(lines, words, text.count("\n"))
 
 
 def _words(text: str, words: Sequence[str]) -> Iterator[Finding]:
@@ -80,11 +104,11 @@ def _words(text: str, words: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _repetition(words: Sequence[str]) -> Iterator[Finding]:
+def _repetition(words: Sequence[str], look: int = EVERYTHING) -> Iterator[Finding]:
     """Shares of characters, as in Gopher: of the most frequent phrase, then of all that repeat."""
     words = words[:WORDS_MAX]
     characters = sum(map(len, words)) or 1
-    if _may_have_top_phrase(words, characters):
+    if look & PHRASES and _may_have_top_phrase(words, characters):
         for size, limit in TOP_PHRASES:
             phrase, count = _phrases(words, size).most_common(1)[0]
             share = count * sum(map(len, phrase)) / characters
@@ -94,7 +118,7 @@ def _repetition(words: Sequence[str]) -> Iterator[Finding]:
                 )
                 yield _over("repeated_phrase", sentence, share, limit)
                 break
-    if not _may_repeat_passages(words, characters):
+    if not (look & PASSAGES and _may_repeat_passages(words, characters)):
         return
     for size, limit in REPEATED_PHRASES:
         share = _repeated_characters(words, size) / characters

@@ -48,17 +48,12 @@ THREATS = (
     "drop dead",
 )
 _LISTED = re.compile(r"\b(?:" + "|".join(map(re.escape, (*THREATS, *WORDS))) + r")\b")
-# One of these is in all that is listed; a search for each is five times as fast as the pattern.
-_SIGNS = sorted(
-    {one for one in (*THREATS, *WORDS) if not any(o in one for o in (*THREATS, *WORDS) if o != one)}
-)
+SIGNS = frozenset((*WORDS, "kill", "die", "hurt", "dead"))
+"""Text without one of these words holds nothing that is listed."""
 
 
 def toxic_words(text: str) -> Finding | None:
-    lowered = text.lower()
-    if not any(map(lowered.__contains__, _SIGNS)):
-        return None
-    count = len(_LISTED.findall(lowered))
+    count = len(_LISTED.findall(text.lower()))
     if not count:
         return None
     return Finding(

@@ -5,7 +5,6 @@ Runs only inside the sandbox child. Every row that is read is either written or 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
@@ -24,6 +23,7 @@ from datanets.parsing.result import (
     too_large,
     wrong_content,
 )
+from datanets.parsing.row_lines import encode_row
 from datanets.parsing.shapes import NOT_RECOGNISED, Normaliser
 from datanets.parsing.sniff import HEAD_BYTES, Detected, office, sniff
 from datanets.parsing.tables import RawRow, read_delimited, read_parquet
@@ -342,20 +342,3 @@ def _json_value(text: str, limits: Limits) -> RawRow:
     except BadValueError as bad:
         return bad
     return value
-
-
-def encode_row(row: Row) -> bytes:
-    """One line of the file that goes from child to parent; empty fields are left out."""
-    fields = {
-        "kind": row.kind,
-        "number": row.number,
-        "entry": row.entry,
-        "instruction": row.instruction,
-        "response": row.response,
-        "rejected": row.rejected,
-        "messages": [[message.role, message.content] for message in row.messages],
-        "text": row.text,
-        "extra_wordings": row.extra_wordings,
-    }
-    kept = {name: value for name, value in fields.items() if value}
-    return json.dumps(kept, ensure_ascii=False).encode("utf-8") + b"\n"

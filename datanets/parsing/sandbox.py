@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import signal
@@ -26,7 +25,6 @@ from datanets.parsing.result import (
     BadRow,
     BadValueError,
     Limits,
-    Message,
     NeedsMapping,
     Rejection,
     Report,
@@ -35,6 +33,7 @@ from datanets.parsing.result import (
     too_large,
     wrong_content,
 )
+from datanets.parsing.row_lines import decode_row
 from datanets.parsing.shapes import SYNONYMS
 
 logger = logging.getLogger(__name__)
@@ -92,13 +91,6 @@ class ParseResult:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def decode_row(line: bytes) -> Row:
-    fields = json.loads(line)
-    fields["messages"] = tuple(Message(*pair) for pair in fields.get("messages", ()))
-    fields["extra_wordings"] = tuple(fields.get("extra_wordings", ()))
-    return Row(**fields)
 
 
 def parse_upload(
