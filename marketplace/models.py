@@ -119,6 +119,24 @@ class Inference(models.Model):
                 name="inference_unfinished",
             ),
         ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="inference_agent_is_before_its_model",
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                when=pgtrigger.Before,
+                condition=pgtrigger.Q(new__agent_version__isnull=False),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM marketplace_agentversion version
+                          JOIN marketplace_agent agent ON agent.id = version.agent_id
+                         WHERE version.id = NEW.agent_version_id
+                           AND agent.model_id = NEW.model_id) THEN
+                        RAISE EXCEPTION 'the agent is of another model' USING ERRCODE = '23514';
+                    END IF;
+                    RETURN NEW;
+                """,
+            )
+        ]
 
     def __str__(self) -> str:
         return f"answer {self.public_id} ({self.state})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -256,3 +257,16 @@ def test_instructions_are_read_first_and_are_not_the_askers_words(
     told = {"role": "system", "content": "Be kind."}
     assert inference.read_messages == [told, *inference.messages]
     assert inference.messages == [{"role": "user", "content": "Hi"}]
+
+
+def test_the_database_refuses_an_answer_of_another_model_than_the_agents(
+    bot: Agent, ask: Ask
+) -> None:
+    inference = ask(agent=bot)
+    run, other = bot.model.run, Model.objects.get(pk=bot.model_id)
+    run.pk, run.public_id = None, uuid.uuid4()
+    run.save(force_insert=True)
+    other.pk, other.public_id, other.slug, other.run = None, uuid.uuid4(), "other", run
+    other.save(force_insert=True)
+    with pytest.raises(IntegrityError, match="of another model"), transaction.atomic():
+        Inference.objects.filter(pk=inference.pk).update(model=other)
