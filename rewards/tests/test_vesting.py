@@ -118,6 +118,24 @@ def test_a_release_whose_block_left_the_chain_is_undone_and_read_again(
     assert VestingGrant.objects.get().released_wei == lost.amount_wei
 
 
+def test_a_release_that_never_comes_back_is_counted_no_more(
+    grant: VestingGrant, wallets: Wallets, carla: Signer
+) -> None:
+    wallets.deposit(carla, 1)  # the newest event that stays: reading goes on after it
+    see(wallets)
+    lost = VestingEvent.objects.create(
+        chain_id=grant.chain_id, transaction_hash="0x" + "5" * 64, log_index=0,
+        block_number=ChainCursor.objects.get().block_number, block_hash="0x" + "1" * 64,
+        kind="released", wallet=grant.wallet, amount_wei=7,
+    )  # fmt: skip
+    VestingGrant.objects.update(released_wei=7, is_stale=False)
+    ChainCursor.objects.update(block_hash="0x" + "2" * 64)
+    watch_chain()
+    lost.refresh_from_db()
+    assert lost.state == "voided"
+    assert VestingGrant.objects.get().released_wei == 0
+
+
 def test_a_grant_whose_block_left_the_chain_is_shown_no_more(
     grant: VestingGrant, wallets: Wallets, contributor: User
 ) -> None:
