@@ -340,7 +340,7 @@ def make_agent(walk: Walk) -> None:
     page.get_by_role("link", name="Python, explained").click()
     page.get_by_label("Name").fill("Error helper")
     page.get_by_label("What it is for").fill("Says what an error message means.")
-    page.get_by_label("Instructions", exact=True).fill("Every error has a name and a meaning.")
+    page.locator("[name=instructions]").fill("Every error has a name and a meaning.")
     page.get_by_label("Answer only from rows").check()
     page.get_by_label("Opening message").fill("Which error did you meet?")
     walk.look("Emil", "new agent")

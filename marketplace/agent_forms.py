@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from marketplace.agent_models import INSTRUCTIONS_MAX
-from marketplace.agent_words import ROWS_WORDS
+from marketplace.agent_words import ROWS_CHOICES
 from marketplace.models import Agent, AgentVersion
 from marketplace.services import Answering
 from marketplace.services.reserve_answer import MESSAGE_BYTES_MAX, highest_prompt
@@ -50,23 +50,22 @@ class AgentForm(forms.Form):
         " words in a row. Write nothing secret all the same.",
     )
     rows = forms.ChoiceField(
-        choices=AgentVersion.Rows.choices,
+        choices=list(ROWS_CHOICES.items()),
         initial=AgentVersion.Rows.LOOK_UP,
         label="Rows of its Datanet",
         widget=forms.RadioSelect,
-        help_text=f"{AgentVersion.Rows.ONLY.label}: {ROWS_WORDS[AgentVersion.Rows.ONLY]}",
     )
     length = forms.TypedChoiceField(
         coerce=int, initial=64, label="Length of an answer", widget=forms.RadioSelect
     )
     answer_cap = OpenField(
         required=False,
-        label="The most that one answer may cost",
+        label="One answer costs at most",
         help_text="In OPEN; empty for no limit. Answers are cut short to stay within it.",
     )
     caller_day = OpenField(
         required=False,
-        label="The most that one person may spend on it a day",
+        label="One person spends a day at most",
         help_text="In OPEN, days in UTC; empty for no limit. An answer under way counts in full.",
     )
     visibility = forms.ChoiceField(
@@ -74,7 +73,6 @@ class AgentForm(forms.Form):
         initial=Agent.Visibility.PUBLIC,
         label="Who may use it",
         widget=forms.RadioSelect,
-        help_text="Nobody gets to a model or a row through it that they may not use or read.",
     )
     opening = forms.CharField(
         required=False,

@@ -10,11 +10,16 @@ from modelfactory.models import Model
 
 Rows = AgentVersion.Rows
 ROWS_WORDS = {
-    Rows.LOOK_UP: f"Look up to {PASSAGES_MAX} rows up that fit the question by their words, of"
-    " those that whoever asks may read, and read them before it answers.",
-    Rows.ONLY: f"Look up to {PASSAGES_MAX} rows up, and refuse a question, free of charge, when"
-    " none of those that whoever asks may read is about it.",
+    Rows.LOOK_UP: f"Read at most {PASSAGES_MAX} rows before it answers: those that fit the"
+    " question by their words and that whoever asks may read.",
+    Rows.ONLY: f"Answer only from rows that whoever asks may read, at most {PASSAGES_MAX}, and"
+    " refuse a question, free of charge, when none of them is about it.",
     Rows.NONE: "Answer from what its model has learnt, without looking anything up.",
+}
+ROWS_CHOICES = {
+    Rows.LOOK_UP: f"Look rows up: at most {PASSAGES_MAX} that fit, before it answers",
+    Rows.ONLY: "Answer only from rows: refuse, free of charge, when none is about the question",
+    Rows.NONE: "Answer from memory: look nothing up",
 }
 NEVER = (
     "Search the web, run programs, send anything or act anywhere: it writes text.",
