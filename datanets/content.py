@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_FINAL = " .!?…:;"
 LEAF_DOMAIN = b"openledger/datanets/leaf/v1\x00"
 
 
@@ -52,7 +53,12 @@ def plain_words(text: str) -> str:
     """NFKC, lower case, single spaces, no final punctuation: what makes two questions the same."""
     # ASCII is its own normal form, and most text is ASCII.
     normal = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(normal.split()).rstrip(" .!?…:;")
+    return " ".join(normal.split()).rstrip(_FINAL)
+
+
+def plain_words_of_plain_text(text: str) -> str:
+    """The same for ASCII without white space but single spaces between words."""
+    return text.lower().rstrip(_FINAL)
 
 
 def prompt_of(content: Content) -> str:
@@ -76,9 +82,9 @@ def whole_text(content: Content) -> str:
     return " ".join(part for part in parts if part)
 
 
-def fingerprint(*parts: str) -> str:
+def fingerprint(*parts: str, plain: Callable[[str], str] = plain_words) -> str:
     """SHA-256 over the plain words of each part; equal for rows that differ in case or spacing."""
-    return hashlib.sha256("\x00".join(map(plain_words, parts)).encode()).hexdigest()
+    return hashlib.sha256("\x00".join(map(plain, parts)).encode()).hexdigest()
 
 
 def short_key(fingerprint_hex: str) -> int:
@@ -86,15 +92,21 @@ def short_key(fingerprint_hex: str) -> int:
     return int.from_bytes(bytes.fromhex(fingerprint_hex[:16]), "big", signed=True)
 
 
-def row_fingerprint(content: Content) -> str:
+def row_fingerprint(content: Content, plain: Callable[[str], str] = plain_words) -> str:
     turns = [f"{message['role']} {message['content']}" for message in content.messages]
     return fingerprint(
-        content.kind, content.instruction, content.response, content.rejected, content.text, *turns
+        content.kind,
+        content.instruction,
+        content.response,
+        content.rejected,
+        content.text,
+        *turns,
+        plain=plain,
     )
 
 
-def prompt_fingerprint(content: Content) -> str:
-    return fingerprint(prompt_of(content))
+def prompt_fingerprint(content: Content, plain: Callable[[str], str] = plain_words) -> str:
+    return fingerprint(prompt_of(content), plain=plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ LONG_CHARACTERS = 16_000
 """About 4,000 tokens of English at four characters each."""
 REFUSAL_CHARACTERS = 600
 """Refusals are looked for in the first this many."""
-HEAD_CHARACTERS = 600
+HEAD_CHARACTERS = 400
 """The words of these say of most long answers all that is asked of their words."""
 
 _WORD = re.compile(r"\w+")

@@ -143,15 +143,7 @@ def _batch(texts: list[str], place: list[int], first_characters: int, *, ascii_o
     lowered = [
         head + text[first_characters:].lower() for head, text in zip(heads, texts, strict=True)
     ]
-    joined = "\n".join(["", *lowered, ""])
-    codes: NDArray[Any]
-    if ascii_only:
-        data = joined.encode("ascii")
-        codes = np.frombuffer(data, dtype=np.uint8)
-        classes = np.frombuffer(data.translate(_CLASSES_OF_BYTES), dtype=np.uint8)
-    else:
-        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        classes = _classes_of(codes)
+    codes, classes = characters("\n".join(["", *lowered, ""]))
     lengths, original = _lengths(lowered), _lengths(texts)
     ends = np.cumsum(lengths + 1)
     starts = ends - lengths
@@ -174,6 +166,16 @@ def _batch(texts: list[str], place: list[int], first_characters: int, *, ascii_o
     )
 
 
+def characters(text: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The code of each character, in a byte each where all are ASCII, and its classes."""
+    if text.isascii():
+        data = text.encode("ascii")
+        classes = np.frombuffer(data.translate(_CLASSES_OF_BYTES), dtype=np.uint8)
+        return np.frombuffer(data, dtype=np.uint8), classes
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return codes, _classes_of(codes)
+
+
 def _numbered(codes: NDArray[Any], starts: Integers) -> tuple[Integers, list[str]]:
     """Parts as numbers of a vocabulary. Arrow numbers each with the space behind it, as it lies."""
     import pyarrow as pa  # only where texts are checked: the web process has no need of it
@@ -186,7 +188,9 @@ def _numbered(codes: NDArray[Any], starts: Integers) -> tuple[Integers, list[str
     spaced = _strings(found.dictionary, size)
     numbers = {part: at for at, part in enumerate(dict.fromkeys(map(str.strip, spaced)))}
     own = np.array([numbers[part.strip()] for part in spaced], dtype=np.int64)
-    return own[found.indices.to_numpy()], list(numbers)
+    # Arrow's own way to numpy imports pandas, for two seconds.
+    indices = np.frombuffer(found.indices.buffers()[1], dtype=np.int32, count=len(starts))
+    return own[indices], list(numbers)
 
 
 def _strings(array: pa.BinaryArray, size: int) -> list[str]:

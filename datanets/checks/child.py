@@ -12,26 +12,32 @@ import os
 import re
 import sys
 import time
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from datanets.parsing import confine
 from datanets.parsing.result import Limits, Row
 from datanets.parsing.row_lines import encode_row
 
+if TYPE_CHECKING:
+    from datanets.checks.first_pass import Checked
+
 _PROGRESS_EVERY_SECONDS = 0.1
 _SCAN_BYTES = 1 << 20
-# JSON writes a tab or a line break inside a text as an escape; the patterns read it as space.
-_ESCAPED_SPACE = re.compile(r"\\(?:[tnrfb]|u00[01][0-9a-f])")
+# JSON writes some white space inside a text as this; the patterns read it as space.
+_ESCAPED_CONTROL = re.compile(rb"\\u00[01][0-9a-f]")
+# The only number outside of texts; a quote inside a text would have a backslash before it.
+_OWN_NUMBER = re.compile(rb'"number": [0-9]+')
 
 
 def _may_hold_personal_data(rows: IO[bytes]) -> bool:
     """A look at the raw lines: whether the recognisers, which cost seconds to load, are needed."""
-    from datanets.checks.personal_data import MAY_HOLD_SOME
+    from datanets.checks.looks import may_hold_personal_data
 
-    found, before = False, ""
-    while not found and (chunk := rows.read(_SCAN_BYTES)):
-        text = before + _ESCAPED_SPACE.sub(" ", chunk.decode("utf-8", errors="replace"))
-        found, before = MAY_HOLD_SOME.search(text) is not None, text[-32:]
+    found = False
+    while not found and (lines := rows.readlines(_SCAN_BYTES)):
+        text = _OWN_NUMBER.sub(b"", b"".join(lines))
+        text = _ESCAPED_CONTROL.sub(b" ", text)
+        found = may_hold_personal_data(text.decode("utf-8", errors="replace"))
     rows.seek(0)
     return found
 
@@ -40,6 +46,7 @@ def _rehearse(rows: IO[bytes], judge_language: bool) -> None:
     """Check rows of our own, so that all that is imported late is there before the lock."""
     from datanets.checks import language, personal_data
     from datanets.checks.check_rows import RowChecker
+    from datanets.checks.first_pass import check_batch
 
     if _may_hold_personal_data(rows):
         personal_data.load()
@@ -59,13 +66,16 @@ def _rehearse(rows: IO[bytes], judge_language: bool) -> None:
     rehearsed.append(Row(kind="text", number=1, text=prose))
     rehearsed.append(Row(kind="text", number=2, text=f"Größe {prose}"))  # its codec is a module
     late = io.BytesIO()
-    RowChecker(io.BytesIO(), late).check(map(encode_row, rehearsed), judge_language=judge_language)
+    lines = [encode_row(row) for row in rehearsed]
+    RowChecker(io.BytesIO(), late).check([check_batch(1, lines, {}, judge_language=judge_language)])
     if b"near_duplicate" not in late.getvalue():
         raise RuntimeError("The rehearsal did not go through the whole of the checks.")
 
 
 def _check(task: dict[str, Any], rows: IO[bytes]) -> dict[str, Any]:
     from datanets.checks.check_rows import RowChecker
+    from datanets.checks.first_pass import check_batch
+    from datanets.checks.shared_pass import shared_pass, start_helper, worth_sharing
 
     judge_language: bool = task["judge_language"]
     _rehearse(rows, judge_language)
@@ -73,9 +83,20 @@ def _check(task: dict[str, Any], rows: IO[bytes]) -> dict[str, Any]:
         decisions = json.loads(decided.read() or b"{}")
     # Only now: spaCy asks for its working folder when it is imported. It is our root from here on.
     os.rmdir(os.getcwd())
-    held = confine.lock(task["parent"])
-    if not any("network" in name or name == "seccomp" for name in task["held"] + held):
-        os._exit(confine.EXIT_NO_SANDBOX)
+
+    def lock(parent: int) -> None:
+        held = confine.lock(parent)
+        if not any("network" in name or name == "seccomp" for name in task["held"] + held):
+            os._exit(confine.EXIT_NO_SANDBOX)
+
+    def check(first: int, lines: list[bytes]) -> Checked:
+        return check_batch(first, lines, decisions, judge_language=judge_language)
+
+    helper = None
+    if worth_sharing(task["total"]):
+        not_its = [task[name] for name in ("rows", "late", "report", "scratch", "progress")]
+        helper = start_helper(rows, lock, check, not_its)
+    lock(task["parent"])
     total, pipe = max(1, task["total"]), task["progress"]
     next_report = 0.0
 
@@ -88,8 +109,8 @@ def _check(task: dict[str, Any], rows: IO[bytes]) -> dict[str, Any]:
 
     rows_out = io.BufferedRandom(io.FileIO(task["rows"], "r+", closefd=False))
     late = io.BufferedWriter(io.FileIO(task["late"], "w", closefd=False))
-    checker = RowChecker(rows_out, late, decisions, on_progress)
-    return {"rows": checker.check(rows, judge_language=judge_language)}
+    checker = RowChecker(rows_out, late, on_progress)
+    return {"rows": checker.check(shared_pass(rows, check, helper))}
 
 
 def main() -> None:

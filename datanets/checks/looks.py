@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,15 @@ from datanets.checks.batch import (
     HEX,
     LINE_BREAK,
     NUMBER,
+    SPACE,
     Batch,
     Booleans,
     Integers,
     Words,
     batches,
+    characters,
 )
-from datanets.checks.duplicates import BANDS, CHARACTERS_MAX, keys_of_words
+from datanets.checks.duplicates import BANDS, CHARACTERS_MAX, PERMUTATIONS, keys_of_words
 
 Unsigned = NDArray[np.uint64]
 
@@ -44,31 +47,38 @@ _PAIR_SHARE = min(limit / (1 if size == 2 else 2) for size, limit in text_rules.
 class Looks:
     """What is known of each text: `keys` are its band keys, int64 of shape (texts, BANDS).
 
+    `sketches` are those of `duplicates.keys_of_words`, bytes of shape (texts, PERMUTATIONS).
     `rules` are the groups of `text_rules` to be asked, as its `look`; `toxic` and `personal` say
-    whether the list of abuse and the patterns of personal data are.
+    whether the list of abuse and the patterns of personal data are. `plain` are texts of ASCII whose
+    only white space is single spaces between words.
     """
 
     keys: NDArray[np.int64]
+    sketches: NDArray[np.uint8]
     rules: Integers
     toxic: Booleans
     personal: Booleans
+    plain: Booleans
 
 
 def look_at(texts: Sequence[str], prose: Sequence[bool]) -> Looks:
     """At most `ROWS_MAX` texts; `prose` as in `text_rules.text_findings`."""
     looks = Looks(
         np.empty((len(texts), BANDS), dtype=np.int64),
+        np.empty((len(texts), PERMUTATIONS), dtype=np.uint8),
         np.zeros(len(texts), dtype=np.int64),
+        np.zeros(len(texts), dtype=np.bool_),
         np.zeros(len(texts), dtype=np.bool_),
         np.zeros(len(texts), dtype=np.bool_),
     )
     kinds = np.array(prose, dtype=np.bool_)
     for batch in batches(texts, CHARACTERS_MAX):
         words = batch.words()
-        looks.keys[batch.place] = keys_of_words(words)
+        looks.keys[batch.place], looks.sketches[batch.place] = keys_of_words(words)
         looks.rules[batch.place] = _rules(batch, kinds[batch.place])
         looks.toxic[batch.place] = _toxic(batch, words)
         looks.personal[batch.place] = _personal(batch)
+        looks.plain[batch.place] = _plain(batch)
     return looks
 
 
@@ -82,19 +92,42 @@ def _toxic(batch: Batch, words: Words) -> Booleans:
 
 
 def _personal(batch: Batch) -> Booleans:
-    """`personal_data.MAY_HOLD_SOME`, of all texts at once."""
-    codes, classes = batch.codes, batch.classes
+    """Texts in which `personal_data.MAY_HOLD_SOME` finds something."""
+    found = batch.moved.copy()
+    found[batch.text_at(_signs_of_personal_data(batch.codes, batch.classes))] = True
+    return found
+
+
+def may_hold_personal_data(text: str) -> bool:
+    """Whether `MAY_HOLD_SOME` may find something in this, or in what it says as JSON."""
+    return len(_signs_of_personal_data(*characters(f"\n{text}\n"))) > 0
+
+
+def _signs_of_personal_data(codes: NDArray[Any], classes: NDArray[np.uint8]) -> Integers:
+    """Places where an alternative of `MAY_HOLD_SOME` matches; no text is at either end."""
     colons = np.flatnonzero(codes == ord(":"))
     twice = codes[colons + 1] == ord(":")
     between = (classes[colons - 1] & classes[colons + 1] & HEX) != 0
     number = (classes & NUMBER) != 0
-    runs = (classes[: -_NUMBER_LENGTH + 1] & DIGIT) != 0
+    number[1:] |= codes[:-1] == ord("\\")  # in JSON this may be a tab or a break
+    size = max(0, len(codes) - _NUMBER_LENGTH + 1)
+    runs = (classes[:size] & DIGIT) != 0
     for place in range(1, _NUMBER_LENGTH):
-        runs &= number[place : len(runs) + place]
-    signs = (np.flatnonzero(codes == ord("@")), colons[twice | between], np.flatnonzero(runs))
-    found = batch.moved.copy()
-    found[batch.text_at(np.concatenate(signs))] = True
-    return found
+        runs &= number[place : size + place]
+    at_signs = np.flatnonzero(codes == ord("@"))
+    return np.concatenate((at_signs, colons[twice | between], np.flatnonzero(runs)))
+
+
+def _plain(batch: Batch) -> Booleans:
+    if batch.codes.itemsize > 1:
+        return np.zeros(len(batch.place), dtype=np.bool_)
+    space = (batch.classes & SPACE) != 0
+    twice = np.flatnonzero(space[1:] & space[:-1])
+    # The line breaks around a text count: one beside a space is a space at its end.
+    doubled = np.searchsorted(twice, batch.ends) - np.searchsorted(twice, batch.starts - 1)
+    other = batch.counts(space & (batch.codes != ord(" ")))
+    plain: Booleans = (doubled == 0) & (other == 0)
+    return plain
 
 
 def _rules(batch: Batch, prose: Booleans) -> Integers:

@@ -8,22 +8,38 @@ from typing import Any
 
 from datanets.parsing.result import Message, Row
 
+_TEXTS = ("entry", "instruction", "response", "rejected", "text")
+
+
+_ESCAPES = {
+    bytes([code]): json.dumps(chr(code))[1:-1].encode() for code in b'\\"\n\r\t\b\f'
+}  # the backslash comes first: the others bring backslashes with them
+_OTHER_CONTROLS = bytes(code for code in range(32) if bytes([code]) not in _ESCAPES)
+
 
 def encode_row(row: Row) -> bytes:
-    """One line with its ending; empty fields are left out."""
-    fields = {
-        "kind": row.kind,
-        "number": row.number,
-        "entry": row.entry,
-        "instruction": row.instruction,
-        "response": row.response,
-        "rejected": row.rejected,
-        "messages": [[message.role, message.content] for message in row.messages],
-        "text": row.text,
-        "extra_wordings": row.extra_wordings,
-    }
-    kept = {name: value for name, value in fields.items() if value}
-    return json.dumps(kept, ensure_ascii=False).encode("utf-8") + b"\n"
+    """One line with its ending, UTF-8; empty fields are left out."""
+    fields = [b'{"kind": %s, "number": %d' % (quoted(row.kind), row.number)]
+    for name in _TEXTS:
+        if text := getattr(row, name):
+            fields.append(b'"%s": %s' % (name.encode(), quoted(text)))
+    if row.messages:
+        turns = [[message.role, message.content] for message in row.messages]
+        fields.append(b'"messages": ' + json.dumps(turns, ensure_ascii=False).encode())
+    if row.extra_wordings:
+        wordings = json.dumps(row.extra_wordings, ensure_ascii=False).encode()
+        fields.append(b'"extra_wordings": ' + wordings)
+    return b", ".join(fields) + b"}\n"
+
+
+def quoted(text: str) -> bytes:
+    """What `json.dumps(text, ensure_ascii=False)` gives, by searches for what is rarely there."""
+    data = text.encode()
+    if len(data.translate(None, _OTHER_CONTROLS)) < len(data):
+        return json.dumps(text, ensure_ascii=False).encode()
+    for one, escaped in _ESCAPES.items():
+        data = data.replace(one, escaped)
+    return b'"' + data + b'"'
 
 
 def decode_row(line: bytes) -> Row:

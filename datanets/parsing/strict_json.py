@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, NoReturn
 
 from datanets.parsing.result import (
@@ -65,7 +66,7 @@ def refuse_unstorable(text: str, column: str = "") -> None:
         raise BadValueError(
             column, "it contains a NUL character (\\u0000)", "Remove that character."
         )
-    if _LONE_SURROGATE.search(text):
+    if not text.isascii() and _LONE_SURROGATE.search(text):
         raise BadValueError(
             column,
             "it contains half of a surrogate pair (\\ud800 to \\udfff)",
@@ -85,35 +86,41 @@ def _refuse_unstorable_anywhere(value: Any, column: str = "") -> None:
             _refuse_unstorable_anywhere(item, column or key)
 
 
+@cache
+def _decoder(number_characters: int) -> json.JSONDecoder:
+    """Refuses longer numbers, and what is no JSON, by BadValueError."""
+
+    def parse_integer(digits: str) -> int:
+        return int(short_enough(digits))
+
+    def parse_float(digits: str) -> float:
+        number = float(short_enough(digits))
+        if not math.isfinite(number):
+            raise BadValueError("", f"the number {digits} is too large", "Write it as text.")
+        return number
+
+    def short_enough(digits: str) -> str:
+        if len(digits) > number_characters:
+            cause = f"a number has {len(digits)} characters, above {number_characters}"
+            raise BadValueError("", cause, "Write it as text.")
+        return digits
+
+    return json.JSONDecoder(
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_unique,
+        parse_int=parse_integer,
+        parse_float=parse_float,
+    )
+
+
 def loads(text: str, limits: Limits) -> Any:
     """One JSON value. Raises BadValueError with the cause, and nothing else, for any text."""
     levels = limits.nesting_levels
     if text.count("[") + text.count("{") > levels and deepest_level(text) > levels:
         raise BadValueError("", f"it is nested deeper than {levels} levels", "Flatten the row.")
 
-    def parse_integer(digits: str) -> int:
-        return int(_short_enough(digits))
-
-    def parse_float(digits: str) -> float:
-        number = float(_short_enough(digits))
-        if not math.isfinite(number):
-            raise BadValueError("", f"the number {digits} is too large", "Write it as text.")
-        return number
-
-    def _short_enough(digits: str) -> str:
-        if len(digits) > limits.number_characters:
-            cause = f"a number has {len(digits)} characters, above {limits.number_characters}"
-            raise BadValueError("", cause, "Write it as text.")
-        return digits
-
     try:
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique,
-            parse_int=parse_integer,
-            parse_float=parse_float,
-        )
+        value = _decoder(limits.number_characters).decode(text)
     except json.JSONDecodeError as error:
         cause = f"it is not valid JSON: {error.msg} (character {error.pos + 1})"
         raise BadValueError("", cause, "Check the quotes, commas and brackets there.") from None

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from datanets.checks import CheckedRow, CheckResult, ChecksStopped, check_upload
-from datanets.checks.check_rows import spot_key
+from datanets.checks.first_pass import spot_key
 from datanets.checks.malware import scan_file
 from datanets.checks.sandbox import LIMITS
 from datanets.models import Contribution, PersonalDatum

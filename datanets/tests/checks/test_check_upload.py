@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from datanets.checks import ChecksStopped, check_upload, malware
-from datanets.checks.check_rows import spot_key
+from datanets.checks.first_pass import spot_key
 from datanets.checks.sandbox import LIMITS
 from datanets.parsing import parse_upload
 

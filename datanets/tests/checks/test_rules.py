@@ -7,7 +7,7 @@ import random
 import pytest
 
 from datanets.checks import RULES, text_rules
-from datanets.checks.check_rows import row_findings
+from datanets.checks.first_pass import row_findings
 from datanets.checks.rows import content_of_row
 from datanets.content import whole_text
 from datanets.parsing import Message, Row
