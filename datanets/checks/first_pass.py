@@ -47,7 +47,7 @@ MEMORY = np.dtype(
         ("probability", np.float32),
     ]
 )
-"""What is remembered of a row: bytes of its line, band keys and sketch, fingerprints of row and question."""
+"""What is remembered of a row: bytes of its line, keys, sketch, prints of row and question."""
 _DROPPED = b'{"dropped": true}\n'
 
 Decisions = Mapping[str, str]

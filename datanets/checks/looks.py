@@ -37,6 +37,7 @@ _NUMBER_LENGTH = 6
 _ROW_BITS, _PART_BITS = 10, 27
 ROWS_MAX = 1 << _ROW_BITS
 _NUMBER_BITS = np.uint64(2 * _PART_BITS)
+_PART = (1 << _PART_BITS) - 1
 _NUMBERS = (np.uint64(1) << _NUMBER_BITS) - np.uint64(1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 # Both ends of a phrase of three or four words are pairs that come as often, and make up all of it.
@@ -49,8 +50,8 @@ class Looks:
 
     `sketches` are those of `duplicates.keys_of_words`, bytes of shape (texts, PERMUTATIONS).
     `rules` are the groups of `text_rules` to be asked, as its `look`; `toxic` and `personal` say
-    whether the list of abuse and the patterns of personal data are. `plain` are texts of ASCII whose
-    only white space is single spaces between words.
+    whether the list of abuse and the patterns of personal data are. `plain` are texts of ASCII
+    whose only white space is single spaces between words.
     """
 
     keys: NDArray[np.int64]
@@ -136,8 +137,9 @@ def _rules(batch: Batch, prose: Booleans) -> Integers:
     long_enough = counts >= text_rules.WORDS_MIN
     breaks = batch.counts((batch.classes & LINE_BREAK) != 0)
     look = text_rules.LINES * (long_enough & (breaks >= text_rules.LINES_MIN - 1))
-    look |= text_rules.WORDS * (long_enough & _odd_words(batch, counts))
-    look |= text_rules.PHRASES * (long_enough & _repeats(batch, counts))
+    lengths = np.fromiter(map(len, batch.vocabulary), dtype=np.int64)[batch.ids]
+    look |= text_rules.WORDS * (long_enough & _odd_words(batch, counts, lengths))
+    look |= long_enough * _repetition(batch, counts, lengths)
     look |= text_rules.STOP_WORDS * (prose & long_enough & _without_stop_words(batch, prose))
     look |= text_rules.PLACEHOLDERS * _holding(batch, ("lorem ipsum",), np.ones_like(prose))
     look |= text_rules.PLACEHOLDERS * _holding(batch, text_rules.NOTICE_SIGNS, prose)
@@ -145,10 +147,13 @@ def _rules(batch: Batch, prose: Booleans) -> Integers:
     return look
 
 
-def _odd_words(batch: Batch, counts: Integers) -> Booleans:
-    """Words too short, too long or without letters, or symbols among them."""
+def _odd_words(batch: Batch, counts: Integers, lengths: Integers) -> Booleans:
+    """Words too short, too long or without letters, or symbols among them.
+
+    `lengths` are those of the parts.
+    """
     parts = np.maximum(counts, 1)
-    mean = _sums(_lengths(batch)[batch.ids], batch.first) / parts
+    mean = _sums(lengths, batch.first) / parts
     letters = np.array([any(map(str.isalpha, part)) for part in batch.vocabulary], dtype=np.bool_)
     lettered = _sums(letters[batch.ids], batch.first) / parts
     dots = batch.counts(batch.codes == ord(".")) // 3
@@ -159,23 +164,26 @@ def _odd_words(batch: Batch, counts: Integers) -> Booleans:
     return odd
 
 
-def _repeats(batch: Batch, counts: Integers) -> Booleans:
-    """A pair of words that makes up much of the text, or a phrase of five that comes again."""
+def _repetition(batch: Batch, counts: Integers, lengths: Integers) -> Integers:
+    """PHRASES where a pair of words makes up much, PASSAGES where a phrase of five comes again."""
     ids, texts = batch.ids, np.repeat(np.arange(len(counts)), counts)
+    first = batch.first
     if counts.max(initial=0) > text_rules.WORDS_MAX:
-        read = np.arange(len(ids)) - batch.first[texts] < text_rules.WORDS_MAX
-        ids, texts = ids[read], texts[read]
-    lengths = _lengths(batch)
-    characters = np.bincount(texts, lengths[ids], minlength=len(counts))
-    found = np.zeros(len(counts), dtype=np.bool_)
-
+        read = np.arange(len(ids)) - first[texts] < text_rules.WORDS_MAX
+        ids, texts, lengths = ids[read], texts[read], lengths[read]
+        first = np.concatenate(([0], np.cumsum(np.minimum(counts, text_rules.WORDS_MAX))))
+    characters = _sums(lengths, first)
+    found = np.zeros(len(counts), dtype=np.int64)
     pairs, more = np.unique(_repeated(_phrases(ids, texts, 2, _pair)), return_counts=True)
     text, pair = _apart(pairs)
-    first, second = pair >> _PART_BITS, pair & ((1 << _PART_BITS) - 1)
-    share = (more + 1) * (lengths[first] + lengths[second]) / characters[text]
-    found[text[share > _PAIR_SHARE]] = True
+    size = [
+        len(batch.vocabulary[one >> _PART_BITS]) + len(batch.vocabulary[one & _PART])
+        for one in pair.tolist()
+    ]
+    share = (more + 1) * size / characters[text]
+    found[text[share > _PAIR_SHARE]] = text_rules.PHRASES
     passages = _phrases(ids, texts, text_rules.REPEATED_PHRASES[0][0], _mixed)
-    found[_apart(_repeated(passages))[0]] = True
+    found[np.unique(_apart(_repeated(passages))[0])] |= text_rules.PASSAGES
     return found
 
 
@@ -239,11 +247,10 @@ def _holding(batch: Batch, signs: Iterable[str], among: Booleans) -> Booleans:
     return found
 
 
-def _lengths(batch: Batch) -> Integers:
-    return np.fromiter(map(len, batch.vocabulary), dtype=np.int64)
-
-
-def _sums(values: NDArray[np.generic], first: Integers) -> Integers:
+def _sums(values: NDArray[Any], first: Integers) -> Integers:
     """The sum of each text's values; `first` as in `Batch`."""
-    sums = np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[first]
-    return sums[1:] - sums[:-1]
+    sums = np.zeros(len(first) - 1, dtype=np.int64)
+    filled = first[1:] > first[:-1]
+    if filled.any():
+        sums[filled] = np.add.reduceat(values, first[:-1][filled], dtype=np.int64)
+    return sums

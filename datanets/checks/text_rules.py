@@ -36,9 +36,9 @@ NOTICE_SIGNS = ("javascript", "cookie", "terms of use", "privacy policy")
 """Every notice holds one of them."""
 
 
-PLACEHOLDERS, WORDS, PHRASES, LINES, STOP_WORDS = (1 << bit for bit in range(5))
+PLACEHOLDERS, WORDS, PHRASES, PASSAGES, LINES, STOP_WORDS = (1 << bit for bit in range(6))
 """Groups of rules; the sum of some says which of them are asked."""
-EVERYTHING = PLACEHOLDERS | WORDS | PHRASES | LINES | STOP_WORDS
+EVERYTHING = PLACEHOLDERS | WORDS | PHRASES | PASSAGES | LINES | STOP_WORDS
 
 
 def text_findings(
@@ -59,8 +59,8 @@ def text_findings(
         return
     if look & WORDS:
         yield from _words(text, words)
-    if look & PHRASES:
-        yield from _repetition(words)
+    if look & (PHRASES | PASSAGES):
+        yield from _repetition(words, look)
     if look & LINES:
         yield from _of_lines(text, len(words), prose=prose)
     if look & STOP_WORDS and prose and language == "en" and len(words) >= PROSE_WORDS_MIN:
@@ -104,11 +104,11 @@ def _words(text: str, words: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _repetition(words: Sequence[str]) -> Iterator[Finding]:
+def _repetition(words: Sequence[str], look: int = EVERYTHING) -> Iterator[Finding]:
     """Shares of characters, as in Gopher: of the most frequent phrase, then of all that repeat."""
     words = words[:WORDS_MAX]
     characters = sum(map(len, words)) or 1
-    if _may_have_top_phrase(words, characters):
+    if look & PHRASES and _may_have_top_phrase(words, characters):
         for size, limit in TOP_PHRASES:
             phrase, count = _phrases(words, size).most_common(1)[0]
             share = count * sum(map(len, phrase)) / characters
@@ -118,7 +118,7 @@ def _repetition(words: Sequence[str]) -> Iterator[Finding]:
                 )
                 yield _over("repeated_phrase", sentence, share, limit)
                 break
-    if not _may_repeat_passages(words, characters):
+    if not (look & PASSAGES and _may_repeat_passages(words, characters)):
         return
     for size, limit in REPEATED_PHRASES:
         share = _repeated_characters(words, size) / characters

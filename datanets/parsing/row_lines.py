@@ -20,9 +20,11 @@ _OTHER_CONTROLS = bytes(code for code in range(32) if bytes([code]) not in _ESCA
 def encode_row(row: Row) -> bytes:
     """One line with its ending, UTF-8; empty fields are left out."""
     fields = [b'{"kind": %s, "number": %d' % (quoted(row.kind), row.number)]
-    for name in _TEXTS:
-        if text := getattr(row, name):
-            fields.append(b'"%s": %s' % (name.encode(), quoted(text)))
+    fields += [
+        b'"%s": %s' % (name.encode(), quoted(text))
+        for name in _TEXTS
+        if (text := getattr(row, name))
+    ]
     if row.messages:
         turns = [[message.role, message.content] for message in row.messages]
         fields.append(b'"messages": ' + json.dumps(turns, ensure_ascii=False).encode())

@@ -1,7 +1,9 @@
-"""Looking at many texts at once finds what looking at each by itself finds: nothing more or less."""
+"""Looking at many texts at once finds what looking at each alone finds: no more and no less."""
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 import sys
 
@@ -13,35 +15,26 @@ from rensa import RMinHash
 
 from datanets.checks import answers, batch, duplicates, language, text_rules
 from datanets.checks.answers import answer_findings
+from datanets.checks.child import _may_hold_personal_data
 from datanets.checks.language_batch import languages_of
 from datanets.checks.looks import look_at
 from datanets.checks.personal_data import MAY_HOLD_SOME
-from datanets.checks.text_rules import EVERYTHING, text_findings
+from datanets.checks.text_rules import text_findings
 from datanets.checks.toxicity import SIGNS, THREATS, WORDS, toxic_words
+from datanets.content import plain_words, plain_words_of_plain_text
 from datanets.parsing import Row
+from datanets.parsing.row_lines import encode_row
 
 PARTS = (
     "the", "of", "and", "river", "Bridge.", "water,", "don't", "a", "I", "so", "123", "4.5",
     "+49-30", "12:34", "ab:cd", "::1", "jane@acme.com", "#", "#tag", "...", "…", "—", "-", "•",
     "fuck", "you", "should", "die", "Drop", "dead!", "lorem", "ipsum", "cookie", "policy",
-    "ΟΔΟΣ", "ΑΣ'Α", "Straße", "İstanbul", "naïve", "中文没有空格", "日本語。", "привет", "мир",
+    "ΟΔΟΣ", "ΑΣ'Α",  # noqa: RUF001 (Greek)
+    "Straße", "İstanbul", "naïve", "中文没有空格", "日本語。", "привет", "мир",
     "🙂", "x" * 70, "snake_case_word", "٣٤٥٦٧٨", "e\u0301", "ǅ", "ⓐ", "Ⅷ", "ﬁ", "\x00",
 )  # fmt: skip
-SPACES = (
-    " ",
-    " ",
-    " ",
-    " ",
-    "  ",
-    "\n",
-    "\t",
-    "\r\n",
-    "\u00a0",
-    "\u2003",
-    "\x1c",
-    "\x0b",
-    "\u2028",
-)
+SPACES = (*" " * 4, "  ", "\n", "\t", "\r\n", *"\u00a0\u2003\x1c\x0b\u2028")
+GREEK = "Ναι, ΟΔΟΣ!"  # noqa: RUF001 (Greek)
 ASCII_PARTS = tuple(part for part in PARTS if part.isascii())
 
 
@@ -58,21 +51,18 @@ any_texts = st.lists(st.one_of(texts(), st.text(max_size=80)), max_size=12)
 many = settings(max_examples=300, deadline=None)
 
 
-def plain_words(text: str) -> list[str]:
+def words_of_head(text: str) -> list[str]:
     return re.findall(r"\w+", text[: duplicates.CHARACTERS_MAX].lower())
 
 
 def plain_keys(text: str) -> list[int]:
     """The band keys by their definition: one text, one word and one permutation after another."""
-    words = plain_words(text)
+    words = words_of_head(text)
     if not words:
         return [np.iinfo(np.int64).max] * duplicates.BANDS
     mix = [int(one) for one in duplicates._MIX]
     single = RMinHash.hash_token_sets([words])[0]
-    pairs = [
-        (one * mix[0] ^ other * mix[1]) % 2**64
-        for one, other in zip(single, single[1:], strict=False)
-    ]
+    pairs = [(one * mix[0] ^ other * mix[1]) % 2**64 for one, other in itertools.pairwise(single)]
     digest = RMinHash.digest_matrix_from_flat_token_hashes(
         np.array([*single, *pairs], dtype=np.uint64),
         np.array([0, len(single) + len(pairs)], dtype=np.uint64),
@@ -124,7 +114,7 @@ def test_only_the_first_characters_of_a_long_text_count(word):
 
 def test_band_keys_stay_what_the_database_holds():
     """Written down from the release that first stored them."""
-    keys = duplicates.near_keys(["A stable key is what the database is asked for.", "Ναι, ΟΔΟΣ!"])
+    keys = duplicates.near_keys(["A stable key is what the database is asked for.", GREEK])
     assert keys[:, 0].tolist() == [-7572965840884526851, 7079904885695068695]
     assert keys[:, 1].tolist() == [935878838813877573, 788530258998994066]
 
@@ -140,7 +130,25 @@ def test_what_is_not_looked_at_has_no_finding(given_texts, prose, code):
         )
         assert looks.toxic[at] or toxic_words(text) is None
         assert looks.personal[at] or MAY_HOLD_SOME.search(text) is None
+        assert not looks.plain[at] or plain_words_of_plain_text(text) == plain_words(text)
     assert looks.keys.tolist() == duplicates.near_keys(given_texts).tolist()
+
+
+@many
+@given(st.one_of(texts(), st.text(max_size=40), st.text('\\bnt:@1234567"\x0b\x1f ', max_size=12)))
+@example("\\b:a")
+@example("1\x0b2\x1c3")
+def test_the_recognisers_are_loaded_for_every_upload_that_needs_them(text):
+    """The raw lines are looked at before the lock: afterwards it would be too late."""
+    rows = [Row(kind="text", number=at, text=one) for at, one in ((999_998, "None."), (1, text))]
+    lines = io.BytesIO(b"".join(map(encode_row, rows)))
+    assert _may_hold_personal_data(lines) or MAY_HOLD_SOME.search(text) is None
+    assert lines.tell() == 0
+
+
+def test_the_numbers_of_rows_are_no_personal_data():
+    rows = [Row(kind="text", number=at, text="Nothing.") for at in range(999_000, 1_001_000)]
+    assert not _may_hold_personal_data(io.BytesIO(b"".join(map(encode_row, rows))))
 
 
 @pytest.mark.parametrize("phrase", ["a b c d ", "of the river ", "so it is as it is, "])
@@ -226,4 +234,3 @@ def test_the_smallest_share_of_a_pair_is_below_every_limit_for_phrases():
         looks._PAIR_SHARE * (1 if size == 2 else 2) <= limit
         for size, limit in text_rules.TOP_PHRASES
     )
-    assert EVERYTHING == 31

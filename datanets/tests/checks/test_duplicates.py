@@ -15,6 +15,7 @@ from datanets.checks.duplicates import (
     shingles,
     stored_keys,
 )
+from datanets.checks.looks import look_at
 
 WORDS = [f"word{at}" for at in range(2_000)]
 
@@ -74,3 +75,31 @@ def test_what_is_reported_always_reaches_the_threshold(texts):
 
 def test_a_thousand_copies_make_few_pairs():
     assert len(candidate_pairs(near_keys(["one and the same row"] * 1_000))) < 2_000
+
+
+def test_sketches_leave_out_only_pairs_that_are_not_alike():
+    rows = sentences(300, seed=3)
+    drawn = random.Random(4)
+    texts = [" ".join(words) for words in rows]
+    for words in rows:
+        changed = [drawn.choice(WORDS) if drawn.random() < 0.05 else word for word in words]
+        texts.append(" ".join(changed))
+    looks = look_at(texts, [False] * len(texts))
+    found = list(near_duplicates(looks.keys, texts.__getitem__))
+    assert found == list(near_duplicates(looks.keys, texts.__getitem__, sketches=looks.sketches))
+    assert len(found) > 100
+
+
+def test_sketches_spare_reading_pairs_that_only_share_a_band():
+    texts = [" ".join(words) for words in sentences(400, seed=6)]
+    looks = look_at(texts, [False] * len(texts))
+    keys = looks.keys.copy()
+    keys[:, 0] = 1
+    read: list[int] = []
+
+    def text_of(place: int) -> str:
+        read.append(place)
+        return texts[place]
+
+    assert list(near_duplicates(keys, text_of, sketches=looks.sketches)) == []
+    assert len(read) < 10
