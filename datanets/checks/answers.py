@@ -23,6 +23,7 @@ _WORD = re.compile(r"\w+")
 _PLACEHOLDER = re.compile(
     r"(?:n/?a|none|null|nil|nan|todo|tbd|tba|xxx+|test|answer|placeholder)\W*"
 )
+PLACEHOLDER_WORDS_MAX = 2
 _ASKS_WHY = re.compile(
     r"^\W*(?:why|how (?!many|much|old|long|far|tall|big|often)|explain|describe)\b"
 )
@@ -56,7 +57,9 @@ def answer_findings(row: Row) -> Iterator[Finding]:
     words = _WORD.findall(head)
     if whole := len(answer) <= HEAD_CHARACTERS or len(words) < TRUNCATED_WORDS_MIN:
         words = _WORD.findall(answer.lower())
-    if not words or _PLACEHOLDER.fullmatch(answer.strip().lower()):
+    if not words or (
+        len(words) <= PLACEHOLDER_WORDS_MAX and _PLACEHOLDER.fullmatch(answer.strip().lower())
+    ):
         yield Finding(
             rule="empty_answer",
             sentence="The answer says nothing: no letter or digit, or a placeholder.",
@@ -114,12 +117,15 @@ def _refusals(head: str) -> int:
 
 
 def _repeats(question: str, answer: str, words: list[str], *, whole: bool) -> Iterator[Finding]:
-    asked = set(_WORD.findall(question.lower()))
     given = set(words)
+    # The last word of the head may be cut; the others are words of the answer, too.
+    surely = REPEATS_SHARE * (len(given) - 1) - 1
+    if (len(question) + 1) // 2 < surely:
+        return
+    asked = set(_WORD.findall(question.lower()))
+    if len(asked) < surely:
+        return
     if not whole:
-        # The last word of the head may be cut; the others are words of the answer, too.
-        if len(asked) + 1 < REPEATS_SHARE * (len(given) - 1):
-            return
         given = set(_WORD.findall(answer.lower()))
     if len(given) < 3:
         return
@@ -150,12 +156,13 @@ def _turns(row: Row) -> Iterator[Finding]:
 
 def _cut_off(answer: str) -> bool:
     """In mid-sentence, or inside a fence of code; a list or a table may end as it likes."""
-    if answer.count("```") % 2:
+    fenced = "`" in answer and "```" in answer  # looking for one character takes no time
+    if fenced and answer.count("```") % 2:
         return True
     last_line = answer.rstrip().rpartition("\n")[2]
     if _ENDS_WELL.search(last_line[-1:]) or _LIST_LINE.match(last_line):
         return False
-    return _SENTENCE_END.search(answer) is not None and "```" not in answer
+    return _SENTENCE_END.search(answer) is not None and not fenced
 
 
 def _plain(text: str) -> str:

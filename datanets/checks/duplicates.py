@@ -137,7 +137,7 @@ def _words(text: str) -> list[str]:
 
 def stored_keys(keys: NDArray[np.int64]) -> list[int]:
     """One row's band keys as the database keeps them; none for a text without words."""
-    return [] if keys[0] == _EMPTY_BAND else [int(key) for key in keys]
+    return [] if keys[0] == _EMPTY_BAND else keys.tolist()
 
 
 def candidate_pairs(keys: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -84,15 +84,15 @@ def check_batch(
         prints.append(_prints(row, plain_text=bool(looks.plain[at])))
         look, toxic = int(looks.rules[at]), bool(looks.toxic[at])
         found = row_findings(row, texts[at], judged[at][0], look=look, toxic=toxic)
-        about = {
-            "findings": [finding.as_json() for finding in (*batch.kept[at], *found)],
-            "keys": stored_keys(looks.keys[at]),
-            "personal_data": batch.undecided[at],
-            "language": language.sure_code(judged[at]),
-        }
+        about = _about(
+            [finding.as_json() for finding in (*batch.kept[at], *found)],
+            stored_keys(looks.keys[at]),
+            batch.undecided[at],
+            language.sure_code(judged[at]),
+        )
         # Most rows go on as they came: their line is not written anew.
         line = lines[at] if row is given[at] else encode_row(row)
-        written.append(_line(line, about))
+        written.append(b'{"row": ' + line.rstrip(b"\n") + about)
     memory = np.zeros(len(given), dtype=MEMORY)
     memory["row"] = [row for row, _ in prints]
     memory["question"] = [question for _, question in prints]
@@ -198,7 +198,17 @@ def _prints(row: Row, *, plain_text: bool) -> tuple[int, int]:
     return int(row_fingerprint(content, plain)[:16], 16), int(question[:16] or "0", 16)
 
 
-def _line(row: bytes, about: Mapping[str, Any]) -> bytes:
-    """One line of `rows_out`: a row as it is written already, and what the checks say of it."""
-    rest = json.dumps(about, ensure_ascii=False).encode()
-    return b'{"row": ' + row.rstrip(b"\n") + b", " + rest[1:] + b"\n"
+def _about(
+    findings: list[dict[str, Any]],
+    keys: list[int],
+    personal_data: list[dict[str, Any]],
+    language_code: str,
+) -> bytes:
+    """What follows the row in its line of JSON."""
+    said = json.dumps(findings, ensure_ascii=False) if findings else "[]"
+    private = json.dumps(personal_data, ensure_ascii=False) if personal_data else "[]"
+    # A list of integers and a language code read the same in Python and in JSON.
+    return (
+        f', "findings": {said}, "keys": {keys}, "personal_data": {private},'
+        f' "language": "{language_code}"}}\n'
+    ).encode()
