@@ -26,8 +26,6 @@ _PROGRESS_EVERY_SECONDS = 0.1
 _SCAN_BYTES = 1 << 20
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# JSON writes some white space inside a text as this; the patterns read it as space.
-_ESCAPED_CONTROL = re.compile(rb"\\u00[01][0-9a-f]")
 # The only number outside of texts; a quote inside a text would have a backslash before it.
 _OWN_NUMBER = re.compile(rb'"number": [0-9]+')
 
@@ -39,7 +37,6 @@ def _may_hold_personal_data(rows: IO[bytes]) -> bool:
     found = False
     while not found and (lines := rows.readlines(_SCAN_BYTES)):
         text = _OWN_NUMBER.sub(b"", b"".join(lines))
-        text = _ESCAPED_CONTROL.sub(b" ", text)
         found = may_hold_personal_data(text.decode("utf-8", errors="replace"))
     rows.seek(0)
     return found

@@ -31,6 +31,7 @@ of 48 do happens to one pair in 40 billion. Of a thousand unlike pairs hardly on
 CHARACTERS_MAX = 20_000
 
 _WORD = re.compile(r"\w+")
+_TEXTS_AT_ONCE = 1_000
 _SETS_KEPT = 10_000
 # rensa hands larger work to threads of its own, which a confined child may not start.
 _ROWS_A_CALL = 200
@@ -68,8 +69,10 @@ def near_keys(texts: Sequence[str]) -> NDArray[np.int64]:
     A text without words has `_EMPTY_BAND` throughout and is nobody's candidate.
     """
     keys = np.empty((len(texts), BANDS), dtype=np.int64)
-    for batch in batches(texts, CHARACTERS_MAX):
-        keys[batch.place], _ = keys_of_words(batch.words())
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        heads = [text[:CHARACTERS_MAX] for text in texts[start : start + _TEXTS_AT_ONCE]]
+        for batch in batches(heads, CHARACTERS_MAX):
+            keys[start + batch.place], _ = keys_of_words(batch.words())
     return keys
 
 

@@ -110,7 +110,7 @@ def _signs_of_personal_data(codes: NDArray[Any], classes: NDArray[np.uint8]) -> 
     twice = codes[colons + 1] == ord(":")
     between = (classes[colons - 1] & classes[colons + 1] & HEX) != 0
     number = (classes & NUMBER) != 0
-    number[1:] |= codes[:-1] == ord("\\")  # in JSON this may be a tab or a break
+    number[1:] |= codes[:-1] == ord("\\")  # in JSON, white space; of \u000b so much
     size = max(0, len(codes) - _NUMBER_LENGTH + 1)
     runs = (classes[:size] & DIGIT) != 0
     for place in range(1, _NUMBER_LENGTH):

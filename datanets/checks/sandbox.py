@@ -105,7 +105,7 @@ def check_upload(
 ) -> CheckResult:
     """Check the accepted rows of a parsed upload in a confined child process.
 
-    `decisions` say what becomes of personal data (`check_rows.Decisions`). Raises `ChecksStopped`
+    `decisions` say what becomes of personal data (`first_pass.Decisions`). Raises `ChecksStopped`
     when the child died or ran out of time, OSError for a full disk, and SandboxUnavailableError.
     """
     with contextlib.ExitStack() as stack:

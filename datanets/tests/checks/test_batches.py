@@ -171,6 +171,16 @@ def test_repetition_is_looked_at_from_the_limit_on(phrase, other):
     assert (looks.rules == 0).sum() > 0
 
 
+@pytest.mark.parametrize("line", ["It is said once more.", "Größe wird noch einmal genannt."])
+def test_the_fewest_lines_and_words_that_have_a_rule_are_looked_at(line):
+    given_texts = ["\n".join([line] * text_rules.LINES_MIN), "ab " * text_rules.WORDS_MIN]
+    found = look_at(given_texts, [False, False])
+    for text, look in zip(given_texts, found.rules.tolist(), strict=True):
+        quick = list(text_findings(text, prose=False, look=look))
+        assert quick == list(text_findings(text, prose=False))
+        assert quick
+
+
 def test_most_rows_of_plain_text_are_spared_the_rules():
     given_texts = [
         f"Row {at} tells of the bridge over the river and of nothing else that matters here; who"
