@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from datanets.models import Record
-from marketplace.models import Inference
+from marketplace.models import Agent, Inference
 from marketplace.services.gather_evidence import find_verbatim
 from marketplace.services.stream_answer import _open_book
 from modelfactory.models import Model
@@ -146,6 +146,7 @@ def test_a_public_model_does_not_name_it_to_strangers(thread: Thread) -> None:
     client = Client()
     with transaction.atomic():
         Model.objects.update(visibility="public")
+        Agent.objects.update(name="Teller", summary="Tells.")  # its maker's own words named it
         paths = [reverse("modelfactory:model-detail", args=[thread.things.model.slug])]
         pages = [client.get(path) for path in [*paths, reverse("marketplace:browse")]]
         transaction.set_rollback(True)

@@ -75,9 +75,10 @@ def test_the_contract_unlocks_the_same_to_the_wei(wallets: Wallets) -> None:
     count = iter(range(1, 10**6))
 
     @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
-    @given(schedules, amounts, st.lists(st.integers(0, 2**40), max_size=5))
+    # All examples together stay below what may ever be minted.
+    @given(schedules, st.integers(1, 10**23), st.lists(st.integers(0, 2**40), max_size=5))
     def compare(schedule: Schedule, amount_wei: int, times: list[int]) -> None:
         wallet = _granted(client, at, signer, next(count), amount_wei, schedule)
         edges = [schedule.start, schedule.cliff, schedule.cliff - 1, schedule.end, schedule.end - 1]
