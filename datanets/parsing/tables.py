@@ -182,7 +182,8 @@ def read_parquet(
             use_threads=False,
         ):
             charge_bytes(_unshared_bytes(batch))
-            for cells in zip(*map(_cells, batch.columns), strict=True):
+            columns = [(value.as_py() for value in column) for column in batch.columns]
+            for cells in zip(*columns, strict=True):
                 charge_bytes(sum(len(cell) for cell in cells if isinstance(cell, str)))
                 yield unread | dict(zip(batch.schema.names, cells, strict=True))
                 done += 1
@@ -193,17 +194,6 @@ def read_parquet(
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise _broken_parquet(reason, done, entry) from None
-
-
-def _cells(column: pa.Array) -> Iterator[Any]:
-    """One by one: only what the rows before it left over is in memory beside the batch."""
-    import pyarrow.types as types
-
-    if not types.is_dictionary(column.type):
-        return (value.as_py() for value in column)
-    # Asking the dictionary itself takes half the time of asking the column.
-    values = column.dictionary
-    return (None if at is None else values[at].as_py() for at in column.indices.to_pylist())
 
 
 def _unshared_bytes(batch: pa.RecordBatch) -> int:
