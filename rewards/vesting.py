@@ -1,7 +1,7 @@
 """The schedule of a grant, and what unlocks in which month. Whole seconds and wei, no floats.
 
 The formula is that of OpenZeppelin's VestingWalletCliff (5.7.0), to the wei; `rewards/tests/
-test_vesting_chain.py` compares it with the contract on a chain.
+test_vesting_schedule.py` compares it with the contract on a chain.
 """
 
 from __future__ import annotations

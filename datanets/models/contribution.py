@@ -170,7 +170,7 @@ def _viewer_indexes() -> list[models.Index]:
 
 
 _SEALED_COLUMNS = ("instruction", "response", "rejected", "text", "messages", "wordings")
-_CONTENT_COLUMNS = ("kind", "instruction", "response", "rejected", "text", "messages", "wordings")
+_CONTENT_COLUMNS = ("kind", *_SEALED_COLUMNS)
 
 
 class Record(models.Model):

@@ -269,7 +269,7 @@ def contribution_for_contributor(user: Any, public_id: Any) -> Contribution:
 
 
 SEALED_ROWS_READ = 5_000
-"""Pending rows of a private Datanet that one search opens: no condition of a query sees text."""
+"""Rows of a private Datanet that one search opens: neither index nor condition sees their text."""
 
 
 def review_queue(

@@ -18,7 +18,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from datanets.facets import UNKNOWN, bucket_range
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
 from datanets.models.contribution import RowWords
-from datanets.selectors.access import first_or_404, readable_by
+from datanets.selectors.access import SEALED_ROWS_READ, first_or_404, readable_by
 from openledger_site.core.row_security import all_rows
 
 PAGE_ROWS = 25
@@ -27,8 +27,6 @@ PREFIX_CHARACTERS_MIN = 3
 """Shorter words are searched whole: the beginning "a" would be half of the dictionary."""
 LOOKED_AT_FIRST = 500
 """Rows that a search looks at before it asks the index of words; enough for a common word."""
-SEALED_ROWS_READ = 5_000
-"""Rows of a private Datanet that one search opens: no index knows their words."""
 SORTS = {
     "": "Newest first",
     "oldest": "Oldest first",
@@ -36,6 +34,8 @@ SORTS = {
     "longest": "Longest first",
 }
 _WORD = re.compile(r"\w+")
+# A page that is full opens no more of them.
+_OPENED_AT_ONCE = 250
 _TEXTS = ("instruction", "response", "rejected", "text", "messages", "wordings", "salt")
 _COLUMNS = {
     "": ("-id",),
@@ -278,7 +278,7 @@ def _page_by_reading(
 
 def _opened_texts(rows: QuerySet[Record]) -> Iterator[tuple[int, UUID, str]]:
     columns = ("pk", "public_id", "instruction", "response", "rejected", "text", "messages")
-    for pk, public_id, *texts, messages in rows.values_list(*columns):
+    for pk, public_id, *texts, messages in rows.values_list(*columns).iterator(_OPENED_AT_ONCE):
         turns = [turn["content"] for turn in messages]
         yield pk, public_id, " ".join([*texts, *turns])
 

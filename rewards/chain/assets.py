@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-from eth_utils.address import to_checksum_address
 
 from rewards.chain.calls import ContractCall, create_call, encode_call
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses, create_with_role
+from rewards.chain.logs import address_in
 from rewards.chain.records import LogPlace
 from rewards.chain.transactions import Signer
 
@@ -49,7 +47,7 @@ def transfer_asset_call(assets: str, sender: str, receiver: str, token_id: bytes
 def token_transfers(client: ChainClient, assets: str, first: int, last: int) -> list[TokenTransfer]:
     """All of both-inclusive blocks, in chain order."""
     return [
-        TokenTransfer(log["topics"][3], _address(log, 1), _address(log, 2), place)
+        TokenTransfer(log["topics"][3], address_in(log, 1), address_in(log, 2), place)
         for log, place in client.logs(assets, TRANSFER, first, last)
     ]
 
@@ -68,7 +66,3 @@ def deploy_assets(
     create = create_call("OpenAssets", ["address", "uint48", "string"], arguments)
     assets = create_with_role(client, signer, create, "REGISTRAR_ROLE", registrar)
     return replace(addresses, assets=assets)
-
-
-def _address(log: dict[str, Any], topic: int) -> str:
-    return str(to_checksum_address("0x" + log["topics"][topic][-40:]))

@@ -32,6 +32,7 @@ from rewards.chain.errors import (
     TransactionRejected,
     WrongChain,
 )
+from rewards.chain.logs import address_in, as_topic, data_of
 from rewards.chain.records import (
     AnchorState,
     BlockReference,
@@ -122,8 +123,8 @@ class ChainClient:
         """Deposits in blocks ``from_block`` to ``to_block``, both included, in chain order."""
         found: list[DepositEvent] = []
         for log, place in self.logs(escrow, DEPOSITED, from_block, to_block):
-            (amount_wei,) = decode(["uint256"], _data(log))
-            account, deposit_id = _address_topic(log, 1), _topic(log, 2)
+            (amount_wei,) = decode(["uint256"], data_of(log))
+            account, deposit_id = address_in(log, 1), _topic(log, 2)
             found.append(DepositEvent(account, amount_wei, deposit_id, place))
         return found
 
@@ -139,15 +140,15 @@ class ChainClient:
         if not used:
             return []
         payers = {
-            (at.transaction_hash, at.log_index + 1): (_address_topic(log, 1), str(log["topics"][2]))
+            (at.transaction_hash, at.log_index + 1): (address_in(log, 1), str(log["topics"][2]))
             for log, at in used
         }
         found: list[DepositEvent] = []
-        to_escrow = (None, _as_topic(escrow))
+        to_escrow = (None, as_topic(escrow))
         for log, place in self.logs(token, TRANSFER, from_block, to_block, to_escrow):
             payer, nonce = payers.get((place.transaction_hash, place.log_index), ("", ""))
-            (amount_wei,) = decode(["uint256"], _data(log))
-            if payer == _address_topic(log, 1) and amount_wei:
+            (amount_wei,) = decode(["uint256"], data_of(log))
+            if payer == address_in(log, 1) and amount_wei:
                 found.append(DepositEvent(payer, amount_wei, 0, place, nonce))
         return found
 
@@ -157,8 +158,8 @@ class ChainClient:
         """Withdrawals from custody in both-inclusive blocks, in chain order."""
         found: list[WithdrawalEvent] = []
         for log, place in self.logs(escrow, WITHDRAWN, from_block, to_block):
-            (amount_wei,) = decode(["uint256"], _data(log))
-            to, withdrawal_id = _address_topic(log, 1), str(log["topics"][2])
+            (amount_wei,) = decode(["uint256"], data_of(log))
+            to, withdrawal_id = address_in(log, 1), str(log["topics"][2])
             found.append(WithdrawalEvent(to, amount_wei, withdrawal_id, place))
         return found
 
@@ -166,8 +167,8 @@ class ChainClient:
         """Payouts to accounts in both-inclusive blocks, in chain order."""
         found: list[ClaimEvent] = []
         for log, place in self.logs(distributor, CLAIMED, from_block, to_block):
-            amount_wei, cumulative_wei = decode(["uint256", "uint256"], _data(log))
-            account, root = _address_topic(log, 1), str(log["topics"][2])
+            amount_wei, cumulative_wei = decode(["uint256", "uint256"], data_of(log))
+            account, root = address_in(log, 1), str(log["topics"][2])
             found.append(ClaimEvent(account, amount_wei, cumulative_wei, root, place))
         return found
 
@@ -397,10 +398,6 @@ def _all_match(topics: Iterable[tuple[str | Sequence[str] | None, str]]) -> bool
     )
 
 
-def _as_topic(address: str) -> str:
-    return "0x" + address[2:].lower().rjust(64, "0")
-
-
 def _number(value: str) -> int:
     return int(value, 16)
 
@@ -409,16 +406,8 @@ def _tag(block: BlockTag) -> str:
     return hex(block) if isinstance(block, int) else block
 
 
-def _data(log: dict[str, Any]) -> bytes:
-    return bytes.fromhex(log["data"][2:])
-
-
 def _topic(log: dict[str, Any], index: int) -> int:
     return int(log["topics"][index], 16)
-
-
-def _address_topic(log: dict[str, Any], index: int) -> str:
-    return to_checksum_address("0x" + log["topics"][index][-40:])
 
 
 def _place(log: dict[str, Any]) -> LogPlace:

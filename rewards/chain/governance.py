@@ -19,6 +19,7 @@ from web3 import Web3
 from rewards.chain.calls import ContractCall, encode_call, transfer_call
 from rewards.chain.client import BlockTag, ChainClient
 from rewards.chain.contracts import Addresses
+from rewards.chain.logs import address_in, data_of
 from rewards.chain.records import LogPlace
 
 WHOLE_BPS = 10_000
@@ -257,7 +258,7 @@ def parameter_events(
     found: list[ParameterEvent] = []
     for log, place in client.logs(addresses.parameters, PARAMETER_CHANGED, first, last):
         version, from_epoch = (int(log["topics"][index], 16) for index in (1, 2))
-        values = ParameterValues(*decode(_VALUES, _data(log)))
+        values = ParameterValues(*decode(_VALUES, data_of(log)))
         found.append(ParameterEvent(version, from_epoch, values, place))
     return found
 
@@ -268,10 +269,10 @@ def curator_events(
     """Decisions on curators in both-inclusive blocks, in chain order."""
     found: list[CuratorEvent] = []
     for log, place in client.logs(addresses.parameters, CURATOR_DECIDED, first, last):
-        (is_curator,) = decode(["bool"], _data(log))
+        (is_curator,) = decode(["bool"], data_of(log))
         datanet, account = (
             log["topics"][1][2:34],
-            to_checksum_address("0x" + log["topics"][2][-40:]),
+            address_in(log, 2),
         )
         found.append(CuratorEvent(datanet, account, is_curator, place))
     return found
@@ -283,7 +284,7 @@ def proposal_events(
     """Proposals made in both-inclusive blocks, in chain order."""
     found: list[ProposalEvent] = []
     for log, place in client.logs(addresses.governor, PROPOSAL_CREATED, first, last):
-        given = decode(_PROPOSAL_DATA, _data(log))
+        given = decode(_PROPOSAL_DATA, data_of(log))
         found.append(
             ProposalEvent(
                 proposal_id=given[0],
@@ -361,7 +362,3 @@ def read_voting_power(client: ChainClient, token: str, account: str) -> VotingPo
         votes_wei=votes,
         delegate=to_checksum_address(delegate),
     )
-
-
-def _data(log: dict[str, Any]) -> bytes:
-    return bytes.fromhex(log["data"][2:])

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_abi.abi import decode
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3 import Web3
 
 from rewards.chain.calls import ContractCall, encode_call
 from rewards.chain.client import BlockTag, ChainClient
+from rewards.chain.logs import address_in, data_of
 from rewards.chain.records import LogPlace
 
 # Repeated from OpenStaking.sol.
@@ -131,28 +131,24 @@ def _topic(log: dict[str, Any], index: int) -> str:
     return str(log["topics"][index])
 
 
-def _account(log: dict[str, Any], index: int) -> str:
-    return str(to_checksum_address("0x" + _topic(log, index)[-40:]))
-
-
 def _words(log: dict[str, Any]) -> tuple[int, ...]:
-    data = bytes.fromhex(log["data"][2:])
+    data = data_of(log)
     return tuple(decode(["uint256"] * (len(data) // 32), data))
 
 
 def _staked(log: dict[str, Any]) -> dict[str, Any]:
     amount, shares = _words(log)
-    return {"account": _account(log, 2), "amount_wei": amount, "shares": shares}
+    return {"account": address_in(log, 2), "amount_wei": amount, "shares": shares}
 
 
 def _moved(log: dict[str, Any]) -> dict[str, Any]:
-    return {"account": _account(log, 2), "amount_wei": _words(log)[0]}
+    return {"account": address_in(log, 2), "amount_wei": _words(log)[0]}
 
 
 def _unbonding(log: dict[str, Any]) -> dict[str, Any]:
     amount, due = _words(log)
     number = int(_topic(log, 3), 16)
-    found = {"account": _account(log, 2), "amount_wei": amount, "due_timestamp": due}
+    found = {"account": address_in(log, 2), "amount_wei": amount, "due_timestamp": due}
     return found | {"unbonding_number": number}
 
 
@@ -166,7 +162,7 @@ def _announced(log: dict[str, Any]) -> dict[str, Any]:
 
 
 def _overturned(log: dict[str, Any]) -> dict[str, Any]:
-    return {"evidence": _topic(log, 2), "account": _account(log, 3)}
+    return {"evidence": _topic(log, 2), "account": address_in(log, 3)}
 
 
 def _slashed(log: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eth_abi.abi import decode
 from eth_utils.address import to_checksum_address
@@ -17,6 +16,7 @@ from web3 import Web3
 from rewards.chain.calls import ContractCall, create_call, encode_call, grant_role_call
 from rewards.chain.client import TRANSFER, BlockTag, ChainClient
 from rewards.chain.contracts import Addresses, create_with_role, send_and_wait
+from rewards.chain.logs import address_in, as_topic, data_of
 from rewards.chain.records import LogPlace
 from rewards.chain.transactions import Signer
 from rewards.vesting import Schedule
@@ -94,8 +94,8 @@ def grants_made(client: ChainClient, vesting: str, first: int, last: int) -> lis
     """All of both-inclusive blocks, in chain order."""
     found: list[GrantMade] = []
     for log, place in client.logs(vesting, GRANTED, first, last):
-        amount_wei, *times = decode(["uint256", "uint64", "uint64", "uint64"], _data(log))
-        beneficiary, wallet = _address(log, 2), _address(log, 3)
+        amount_wei, *times = decode(["uint256", "uint64", "uint64", "uint64"], data_of(log))
+        beneficiary, wallet = address_in(log, 2), address_in(log, 3)
         schedule = Schedule(*times)
         found.append(GrantMade(log["topics"][1], beneficiary, wallet, amount_wei, schedule, place))
     return found
@@ -109,11 +109,11 @@ def wallet_events(
     for start in range(0, len(wallets), WALLETS_AT_ONCE):
         some = wallets[start : start + WALLETS_AT_ONCE]
         found += _own_events(client, token, some, first, last)
-        topics = [_as_topic(wallet) for wallet in some]
+        topics = [as_topic(wallet) for wallet in some]
         for log, place in client.logs(token, TRANSFER, first, last, (None, topics)):
-            (amount_wei,) = decode(["uint256"], _data(log))
+            (amount_wei,) = decode(["uint256"], data_of(log))
             found.append(
-                WalletEvent("received", _address(log, 2), _address(log, 1), amount_wei, place)
+                WalletEvent("received", address_in(log, 2), address_in(log, 1), amount_wei, place)
             )
     return sorted(found, key=lambda event: (event.place.block_number, event.place.log_index))
 
@@ -126,11 +126,11 @@ def _own_events(
     for log, place in client.logs_of(wallets, [RELEASED, HANDED_OVER], first, last):
         wallet = str(to_checksum_address(log["address"]))
         if log["topics"][0] == released:
-            (amount_wei,) = decode(["uint256"], _data(log))
-            if _address(log, 1) == token and amount_wei:
+            (amount_wei,) = decode(["uint256"], data_of(log))
+            if address_in(log, 1) == token and amount_wei:
                 found.append(WalletEvent("released", wallet, "", amount_wei, place))
-        elif _address(log, 1) != NOBODY:  # from nobody: the wallet was made
-            found.append(WalletEvent("handed_over", wallet, _address(log, 2), 0, place))
+        elif address_in(log, 1) != NOBODY:  # from nobody: the wallet was made
+            found.append(WalletEvent("handed_over", wallet, address_in(log, 2), 0, place))
     return found
 
 
@@ -158,15 +158,3 @@ def deploy_vesting(
     for granter in others:
         send_and_wait(client, signer, grant_role_call(vesting, "GRANTER_ROLE", granter))
     return replace(addresses, vesting=vesting)
-
-
-def _data(log: dict[str, Any]) -> bytes:
-    return bytes.fromhex(log["data"][2:])
-
-
-def _address(log: dict[str, Any], topic: int) -> str:
-    return str(to_checksum_address("0x" + log["topics"][topic][-40:]))
-
-
-def _as_topic(address: str) -> str:
-    return "0x" + address[2:].lower().rjust(64, "0")
