@@ -5,7 +5,9 @@ that lies when it is told to. `bench/nemesis/kinds.py` lists the kinds of faults
 random moment of the same flows: deposits, answers, refunds, batches, epochs, claims. After each,
 everything whose outcome is unknown is asked again under its key, and reconcile is run until it
 finds nothing. *Lost* and *doubled* come from what people were told and from the chain, not from
-the books. `--count` faults (500), drawn by `--seed`.
+the books. `--count` faults (500), drawn by `--seed`. They are spread over as many worlds as there
+are cores (`BENCH_FAULTS_WORLDS`), each with a server, a chain and people of its own: most of the
+time of a fault is waiting.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
-from bench.money.cluster import REPOSITORY, temporary_cluster
+from bench.money.cluster import REPOSITORY, Cluster, temporary_cluster
 
 COUNT = 500
+WORLDS = int(os.environ.get("BENCH_FAULTS_WORLDS", os.cpu_count() or 1))
 SECONDS_MAX = float(os.environ.get("BENCH_FAULTS_SECONDS", "7200"))
 ENVIRONMENT = {
     "EARNINGS_HOLDING_SECONDS": "2",
@@ -33,31 +38,44 @@ ENVIRONMENT = {
 def measure(count: int = COUNT, seed: int = 1) -> dict[str, Any]:
     """Figures for `docs/benchmarks/faults.json`. `BENCH_FAULTS_SECONDS` ends a run early."""
     began = time.monotonic()
-    with temporary_cluster() as cluster:
-        cluster.migrate()
-        command = [sys.executable, "-m", "bench.nemesis.run", str(cluster.folder)]
-        run = subprocess.Popen(
-            [*command, str(count), str(seed)],
-            cwd=REPOSITORY,
-            env=cluster.environment() | ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        found: list[dict[str, Any]] = []
-        assert run.stdout is not None
-        for line in run.stdout:
-            found.append(json.loads(line))
-            if time.monotonic() - began > SECONDS_MAX:
-                run.terminate()
-                break
-        run.wait(120)
-        settings = cluster.settings()
+    shares = [len(range(world, count, WORLDS)) for world in range(WORLDS)]
+    with ExitStack() as servers, ThreadPoolExecutor(WORLDS) as threads:
+        clusters = [servers.enter_context(temporary_cluster()) for _ in shares]
+        seeds = range(seed, seed + WORLDS)
+        rows = threads.map(faults_of_a_world, clusters, shares, seeds, [began] * WORLDS)
+        found = [row for of_one in rows for row in of_one]
+        settings = clusters[0].settings()
     return summary(found, count, seed) | {
+        "worlds": WORLDS,
         "seconds": round(time.monotonic() - began),
         "server": settings,
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[1], 1),
     }
+
+
+def faults_of_a_world(
+    cluster: Cluster, count: int, seed: int, began: float
+) -> list[dict[str, Any]]:
+    """What `bench.nemesis.run` found on this server, a fault a row."""
+    cluster.migrate()
+    command = [sys.executable, "-m", "bench.nemesis.run", str(cluster.folder)]
+    run = subprocess.Popen(
+        [*command, str(count), str(seed)],
+        cwd=REPOSITORY,
+        env=cluster.environment() | ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: list[dict[str, Any]] = []
+    assert run.stdout is not None
+    for line in run.stdout:
+        found.append(json.loads(line))
+        if time.monotonic() - began > SECONDS_MAX:
+            run.terminate()
+            break
+    run.wait(120)
+    return found
 
 
 def summary(found: list[dict[str, Any]], count: int, seed: int) -> dict[str, Any]:
