@@ -1,4 +1,4 @@
-"""The books against themselves, the receipts and the chain: invariants I1 to I9, to the wei.
+"""The books against themselves, the receipts and the chain: invariants I1 to I10, to the wei.
 
 A difference freezes payouts. `unexplained_wei` is what no check could account for: balances that
 are not their entries, and custody on chain that is not what its own events say.
@@ -34,6 +34,7 @@ from rewards.services.closings import differing_days
 from rewards.services.deposits import catch_up, deposit_events
 from rewards.services.ledger import system_account
 from rewards.services.stake_checks import paid_in, stakers_part_is_somewhere
+from rewards.services.withdrawal_books import withdrawals_are_somewhere
 
 PROBLEMS_SHOWN = 20
 Check = Callable[[], list[str]]
@@ -226,6 +227,7 @@ _BOOK_CHECKS: dict[str, Check] = {
     "I7": _each_answer_is_shared_out,
     "I8": stakers_part_is_somewhere,
     "I9": _closed_days_stand,
+    "I10": withdrawals_are_somewhere,
 }
 
 
