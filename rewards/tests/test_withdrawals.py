@@ -396,6 +396,25 @@ def test_an_id_that_the_escrow_took_before_is_not_given_back(
     assert books_match(wallets)
 
 
+def test_what_was_paid_is_not_given_back_whatever_the_next_try_is_told(
+    wallets: Wallets, wallet: Signer, consumer: User
+) -> None:
+    """The contract asks for the role before it looks at the id: its refusal hides the payment."""
+    withdrawal = ask_withdrawal(user=consumer, address=wallet.address, amount_wei=OPEN)
+    identifier = bytes.fromhex(withdrawal.escrow_id[2:])
+    call = withdraw_call(wallets.addresses.escrow, wallet.address, OPEN, identifier)
+    wallets.send(operator_signer(), call)
+    take_role_away(wallets)
+    send_transactions()
+    withdrawal.refresh_from_db()
+    assert "AccessControl" in withdrawal.chain_transaction.problem
+    assert return_refused_withdrawals() == 0
+    settle(wallets)
+    withdrawal.refresh_from_db()
+    assert (withdrawal.state, spendable_wei(consumer)) == ("paid", 2 * OPEN)
+    assert books_match(wallets)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 5, 12])
 def test_a_reorganisation_pays_once(
     wallets: Wallets, wallet: Signer, consumer: User, depth: int
