@@ -1,4 +1,4 @@
-"""A stake, a Datanet as an asset and a grant, as their owner sees them in browser and wallet."""
+"""A stake, an asset, a grant and a balance, as their owner sees them in browser and wallet."""
 
 from __future__ import annotations
 
@@ -204,3 +204,36 @@ def test_a_beneficiary_releases_what_is_unlocked(site: Site) -> None:
         assert visitor.page.locator("dd", has_text="OPEN").nth(2).inner_text().startswith("328")
         assert {name: words for name, words in found.items() if words} == {}
         assert visitor.problems == []
+
+
+def test_a_balance_comes_from_a_wallet_and_goes_back_to_it(site: Site) -> None:
+    with chromium() as browser:
+        visitor = Visitor(browser, site.url, viewport=PHONE)
+        wallet = Wallet(site.child_environment()["CHAIN_RPC_URL"])
+        wallet.install(visitor.context)
+        sign_up(visitor, "hugo@journey.example")
+        given = site.manage("dev_faucet", wallet.address, "5")
+        assert given.returncode == 0, given.stdout + given.stderr
+        page, found = visitor.visit("/rewards/"), {}
+        expect(page.get_by_text("No withdrawal yet.")).to_be_visible()
+        page.get_by_label("Amount in OPEN").fill("3")
+        page.get_by_role("button", name="Deposit from a wallet").click()
+        status = page.locator("[data-wallet=deposit] [data-wallet-status]")
+        expect(status).to_contain_text("Credited", timeout=SOON_MS)
+        page = visitor.visit("/rewards/")
+        page.get_by_label("OPEN to withdraw").fill("0.5")
+        page.get_by_role("button", name="Withdraw", exact=True).click()
+        expect(page.get_by_text("Withdraw at least 1 OPEN at once.")).to_be_visible()
+        page.get_by_label("OPEN to withdraw").fill("2")
+        page.get_by_role("button", name="Withdraw", exact=True).click()
+        page.get_by_role("heading", name="Withdrawal", level=1).wait_for()
+        expect(page.get_by_text("paid", exact=True)).to_be_visible(timeout=SOON_MS)
+        found["paid"] = violations(page)
+        assert overflow_pixels(page) == 0
+        page = visitor.visit("/rewards/")
+        assert visitor.figures()["To spend"].split()[0] == "1"
+        found["balance"] = violations(page)
+        addresses = Addresses.load(site.folder / "chain" / "addresses-31337.json")
+        client = ChainClient(site.child_environment()["CHAIN_RPC_URL"], 31337)
+        assert client.balance_of(addresses.token, wallet.address) == 4 * WEI_PER_OPEN
+        assert {name: words for name, words in found.items() if words} == {}

@@ -10,7 +10,7 @@ from django.utils.text import slugify
 
 from marketplace.agent_models import INSTRUCTIONS_MAX
 from marketplace.agent_words import ROWS_CHOICES
-from marketplace.models import Agent, AgentVersion
+from marketplace.models import Agent, AgentTakedown, AgentVersion
 from marketplace.services import Answering
 from marketplace.services.reserve_answer import MESSAGE_BYTES_MAX, highest_prompt
 from modelfactory.models import Model
@@ -165,3 +165,43 @@ def _as_it_is(agent: Agent) -> dict[str, Any]:
         "length": version.max_tokens,
         **{name: None if wei is None else exact_open(wei) for name, wei in caps.items()},
     }
+
+
+class TakedownForm(forms.Form):
+    """Why the staff takes an agent down."""
+
+    reason = forms.ChoiceField(
+        choices=AgentTakedown.Reason.choices, help_text="Shown to everybody."
+    )
+    words = forms.CharField(
+        max_length=500,
+        required=False,
+        label="To its maker",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
+class TakedownAppealForm(forms.Form):
+    words = forms.CharField(
+        min_length=20,
+        max_length=2_000,
+        label="Why it should come back",
+        help_text="The staff reads it and answers once.",
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+
+
+class TakedownAnswerForm(forms.Form):
+    decision = forms.ChoiceField(
+        choices=[("back", "Bring it back"), ("stay", "It stays down")], widget=forms.RadioSelect
+    )
+    words = forms.CharField(
+        max_length=500,
+        required=False,
+        label="To its maker",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def as_arguments(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        return {"back": data["decision"] == "back", "words": data["words"]}

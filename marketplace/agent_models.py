@@ -49,6 +49,14 @@ class Agent(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now())
     retired_at = models.DateTimeField(null=True, blank=True)
+    takedown = models.OneToOneField(
+        "marketplace.AgentTakedown",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The one in force: the staff took it down.",
+    )
 
     class Meta:
         ordering = ["-created_at"]
@@ -83,6 +91,11 @@ class Agent(models.Model):
     def subject(self) -> str:
         """Its name as what can be staked on and owned."""
         return f"agent:{self.public_id}"
+
+    def check_not_taken_down(self) -> None:
+        """Raises `AgentTakenDown` with the reason."""
+        if self.takedown is not None:
+            raise self.takedown.refusal
 
     @property
     def newest(self) -> AgentVersion:

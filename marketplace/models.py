@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from marketplace.agent_models import Agent, AgentVersion
+from marketplace.takedown_models import AgentTakedown, AgentTakenDown
 from openledger_site.core.models import Job
 from openledger_site.core.money import WeiField
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "AgentTakedown",
+    "AgentTakenDown",
     "AgentVersion",
     "AnswerShare",
     "Dispute",

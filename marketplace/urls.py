@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from marketplace.views import agents, answers, disputes, earned, lineage, refunds, spending
+from marketplace.views import (
+    agents,
+    answers,
+    disputes,
+    earned,
+    lineage,
+    refunds,
+    spending,
+    takedowns,
+)
 
 app_name = "marketplace"
 urlpatterns = [
@@ -33,6 +42,9 @@ urlpatterns = [
     path("agents/<slug:slug>/chat/", answers.agent_chat, name="agent-chat"),
     path("agents/<slug:slug>/retire/", agents.agent_retire, name="agent-retire"),
     path("agents/<slug:slug>/bring-back/", agents.agent_bring_back, name="agent-bring-back"),
+    path("agents/<slug:slug>/take-down/", takedowns.take_down, name="agent-take-down"),
+    path("agents/<slug:slug>/appeal/", takedowns.appeal, name="agent-appeal"),
+    path("agents/<slug:slug>/answer/", takedowns.answer, name="agent-answer"),
     path("models/<slug:slug>/chat/", answers.chat, name="chat"),
     path("models/<slug:slug>/income/", answers.income, name="income"),
 ]

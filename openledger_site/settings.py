@@ -326,6 +326,9 @@ X402_TIMEOUT_SECONDS = env.int("X402_TIMEOUT_SECONDS", default=300)
 X402_WAIT_SECONDS = env.float("X402_WAIT_SECONDS", default=20.0)
 X402_PAYMENTS_PER_MINUTE = env.int("X402_PAYMENTS_PER_MINUTE", default=30)
 X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
+# Taking a balance back to a wallet: the least at once, in wei, and how often a day. We pay the gas.
+WITHDRAWAL_MINIMUM_WEI = env.int("WITHDRAWAL_MINIMUM_WEI", default=10**18)
+WITHDRAWALS_PER_DAY = env.int("WITHDRAWALS_PER_DAY", default=3)
 # A request for a refund keeps the earnings in holding at least so long, for a person to decide.
 REFUND_DECISION_SECONDS = env.int("REFUND_DECISION_SECONDS", default=3 * 86_400)
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)

@@ -204,6 +204,13 @@ class VestingEventAdmin(ReadOnlyAdmin):
     search_fields = ["wallet", "account", "transaction_hash"]
 
 
+@admin.register(models.Withdrawal)
+class WithdrawalAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "user", "address", "amount_wei", "state", "debt_wei"]
+    list_filter = ["state"]
+    search_fields = ["user__email", "address", "escrow_id"]
+
+
 @admin.register(models.Reputation)
 class ReputationAdmin(ReadOnlyAdmin):
     list_display = ["user", "score", "payers", "voices", "rejections", "faults", "measured_at"]

@@ -1,4 +1,7 @@
-"""The JSON of balances, claims and contracts. Wei are text: JSON numbers lose digits past 2^53."""
+"""The JSON of balances, claims, withdrawals and contracts.
+
+Wei are text: JSON numbers lose digits past 2^53.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from openledger_site.core.money import format_open
+from openledger_site.core.money import WEI_MAX, format_open
+from rewards.selectors.withdrawals import progress_of
 
 
 class BalanceSerializer(serializers.Serializer[dict[str, Any]]):
@@ -51,3 +55,33 @@ class ContractsSerializer(serializers.Serializer[Any]):
     parameters = serializers.CharField()
     staking = serializers.CharField()
     deployed_block = serializers.IntegerField()
+
+
+class AskWithdrawalSerializer(serializers.Serializer[Any]):
+    """Wei as text, and a wallet that is linked to the caller."""
+
+    amount_wei = serializers.RegexField(
+        r"^[0-9]{1,78}$", error_messages={"invalid": "Write a whole number of wei."}
+    )
+    address = serializers.CharField(max_length=42)
+
+    def validate_amount_wei(self, text: str) -> int:
+        if int(text) > WEI_MAX:
+            raise serializers.ValidationError("More than there can be.")
+        return int(text)
+
+
+class WithdrawalSerializer(serializers.Serializer[Any]):
+    """`state` is waiting, paid or returned; `waits_for` says in words what holds it up."""
+
+    id = serializers.CharField(source="public_id")
+    amount_wei = serializers.CharField()
+    address = serializers.CharField()
+    state = serializers.CharField()
+    transaction_hash = serializers.CharField(source="chain_transaction.transaction_hash")
+    waits_for = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField()
+
+    def get_waits_for(self, withdrawal: Any) -> str:
+        return progress_of(withdrawal).words

@@ -28,6 +28,7 @@ def send_transactions() -> None:
         services.advance_income()
         services.advance_slashes()
         services.send_transactions()
+        services.return_refused_withdrawals()
     except (ChainError, DomainError) as problem:
         logger.warning("nothing sent to the chain: %s", problem)
 

@@ -3,7 +3,16 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import assets, explorer, governance, money, reputation, stakes, vesting
+from rewards.views import (
+    assets,
+    explorer,
+    governance,
+    money,
+    reputation,
+    stakes,
+    vesting,
+    withdrawals,
+)
 
 app_name = "rewards"
 urlpatterns = [
@@ -11,6 +20,9 @@ urlpatterns = [
     path("statement.csv", money.statement_export, name="statement-export"),
     path("statement.json", money.statement_json, name="statement-json"),
     path("deposits/", money.deposit_state, name="deposit-state"),
+    path("withdrawals/", withdrawals.withdrawal_state, name="withdrawal-state"),
+    path("withdrawals/new/", withdrawals.withdrawal_new, name="withdrawal-new"),
+    path("withdrawals/<uuid:public_id>/", withdrawals.withdrawal_detail, name="withdrawal-detail"),
     path("claims/", money.claim_state, name="claim-state"),
     path("earnings/", money.earnings, name="earnings"),
     path("epochs/", money.epoch_list, name="epoch-list"),
@@ -63,6 +75,8 @@ urlpatterns = [
     path("slashes/<uuid:public_id>/overturn/", stakes.slash_overturn, name="slash-overturn"),
     path("status/", money.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),
+    path("api/withdrawals", api.withdrawal_collection, name="api-withdrawal-list"),
+    path("api/withdrawals/<uuid:public_id>", api.withdrawal_item, name="api-withdrawal"),
     path("api/claim", api.ClaimView.as_view(), name="api-claim"),
     path("api/contracts", api.ContractsView.as_view(), name="api-contracts"),
 ]

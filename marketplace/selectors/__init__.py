@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from marketplace.selectors.agents import (
     agent_for,
+    agent_for_staff,
     agent_income,
     agent_owned_by,
     asked_by_name,
     listed_agents,
     retired_agents_of,
+    taken_down_agents_of,
 )
 from marketplace.selectors.answers import (
     answers_of,
@@ -47,6 +49,7 @@ __all__ = [
     "UNLISTED_MAX",
     "Month",
     "agent_for",
+    "agent_for_staff",
     "agent_income",
     "agent_owned_by",
     "answers_of",
@@ -76,5 +79,6 @@ __all__ = [
     "retired_agents_of",
     "spending_of",
     "spent_since",
+    "taken_down_agents_of",
     "taught_records",
 ]

@@ -23,16 +23,32 @@ def agents_visible_to(user: Any) -> QuerySet[Agent]:
     if user.is_authenticated:
         visible |= Q(owner_id=user.pk)
     usable = models_visible_to(user).values("pk")
-    related = ("owner", "model__owner", "model__base", "model__run__version__datanet")
+    related = ("owner", "takedown", "model__owner", "model__base", "model__run__version__datanet")
     return Agent.objects.filter(visible, model__in=usable).select_related(*related)
 
 
 def listed_agents(user: Any, *, search: str = "") -> QuerySet[Agent]:
     """The agents this person may ask, most asked first."""
-    found = _counted(agents_visible_to(user)).filter(retired_at__isnull=True)
+    found = _counted(agents_visible_to(user)).filter(retired_at__isnull=True, takedown__isnull=True)
     for word in search.split()[:8]:
         found = found.filter(Q(name__icontains=word) | Q(summary__icontains=word))
     return found.order_by("-answers", "-created_at")
+
+
+def taken_down_agents_of(user: Any) -> QuerySet[Agent]:
+    """One's own that the staff took down, newest first."""
+    if not user.is_authenticated:
+        return Agent.objects.none()
+    own = agents_visible_to(user).filter(owner_id=user.pk, takedown__isnull=False)
+    return own.order_by("-takedown__taken_at")
+
+
+def agent_for_staff(user: Any, slug: str) -> Agent:
+    """The agent for staff who may see it and did not make it; 404 for everybody else."""
+    agent = agent_for(user, slug)
+    if not user.is_staff or agent.owner_id == user.pk:
+        raise Http404("No such agent.")
+    return agent
 
 
 def retired_agents_of(user: Any) -> QuerySet[Agent]:
@@ -67,7 +83,7 @@ def agent_owned_by(user: Any, slug: str) -> Agent:
 def asked_by_name(user: Any, name: str) -> tuple[Model, Agent | None]:
     """A model's name, or `agent/slug`, or `agent/slug@digest12`, which pins what it answers with.
 
-    404 for what this person may not ask.
+    404 for what this person may not ask; `AgentTakenDown`, with the reason, for what staff stopped.
     """
     if not name.startswith(PREFIX):
         return model_named(user, name), None
@@ -75,6 +91,7 @@ def asked_by_name(user: Any, name: str) -> tuple[Model, Agent | None]:
     if "\x00" in slug:  # what PostgreSQL cannot even look for
         raise Http404("No such agent.")
     agent = agent_for(user, slug)
+    agent.check_not_taken_down()
     if agent.retired_at is not None or not agent.newest.digest.startswith(digest):
         raise Http404("Retired, or another version.")
     return agent.model, agent

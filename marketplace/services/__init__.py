@@ -22,6 +22,12 @@ from marketplace.services.reserve_answer import Sampling, reserve_answer
 from marketplace.services.settle_inference import settle_inference
 from marketplace.services.stream_answer import finish_answer, stream_answer
 from marketplace.services.sweep_answers import sweep_answers
+from marketplace.services.take_down_agent import (
+    answer_takedown,
+    appeal_takedown,
+    mail_about_takedown,
+    take_down_agent,
+)
 
 __all__ = [
     "AUDIT_JOB",
@@ -30,12 +36,15 @@ __all__ = [
     "Sampling",
     "SpendingCapReached",
     "accept_payment",
+    "answer_takedown",
+    "appeal_takedown",
     "ask_for_refund",
     "audit_again",
     "audit_dispute",
     "change_agent",
     "check_rate",
     "finish_answer",
+    "mail_about_takedown",
     "mail_spending_alert",
     "make_agent",
     "quote",
@@ -47,4 +56,5 @@ __all__ = [
     "settle_inference",
     "stream_answer",
     "sweep_answers",
+    "take_down_agent",
 ]

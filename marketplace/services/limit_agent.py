@@ -27,9 +27,10 @@ def tokens_allowed(version: AgentVersion, prompt_tokens: int, asked: int) -> int
     """At most so many tokens of the `asked` are written: as many as the agent's settings allow and
     its budget for one answer pays, after `prompt_tokens` were read.
 
-    Raises `AgentBudgetReached` where that is not one, and `AgentRetired`.
+    Raises `AgentBudgetReached` where that is not one, `AgentTakenDown` and `AgentRetired`.
     """
     agent = version.agent
+    agent.check_not_taken_down()
     if agent.retired_at is not None:
         raise AgentRetired()
     tokens = min(asked, version.max_tokens)

@@ -13,7 +13,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from marketplace import selectors
-from marketplace.agent_forms import READ_TOKENS, AgentForm
+from marketplace.agent_forms import (
+    READ_TOKENS,
+    AgentForm,
+    TakedownAnswerForm,
+    TakedownAppealForm,
+    TakedownForm,
+)
 from marketplace.agent_words import abilities
 from marketplace.models import Agent
 from marketplace.services import change_agent, make_agent, retire_agent
@@ -34,6 +40,7 @@ def agent_list(request: HttpRequest) -> HttpResponse:
         "page": found.get_page(request.GET.get("page")),
         "search": search,
         "retired": selectors.retired_agents_of(request.user)[:AGENTS_PER_PAGE],
+        "taken_down": selectors.taken_down_agents_of(request.user)[:AGENTS_PER_PAGE],
     }
     return render(request, "marketplace/agent_list.html", context)
 
@@ -87,10 +94,15 @@ def _form_page(request: HttpRequest, form: AgentForm, agent: Agent | None) -> Ht
 @require_GET
 def agent_detail(request: HttpRequest, slug: str) -> HttpResponse:
     agent = selectors.agent_for(request.user, slug)
-    return render(request, "marketplace/agent_detail.html", _detail(request, agent))
+    concerned = request.user.pk == agent.owner_id or request.user.is_staff
+    if agent.takedown is not None and not concerned:
+        # Its own words may be why it is down.
+        return render(request, "marketplace/agent_taken_down.html", {"agent": agent})
+    context = agent_context(request, agent)
+    return render(request, "marketplace/agent_detail.html", context)
 
 
-def _detail(request: HttpRequest, agent: Agent) -> dict[str, Any]:
+def agent_context(request: HttpRequest, agent: Agent) -> dict[str, Any]:
     version, owns = agent.newest, request.user.pk == agent.owner_id
     return {
         "agent": agent,
@@ -98,6 +110,11 @@ def _detail(request: HttpRequest, agent: Agent) -> dict[str, Any]:
         "version": version,
         "abilities": abilities(agent.model, version),
         "owns": owns,
+        "may_take_down": request.user.is_staff and not owns,
+        "takedown_form": TakedownForm(),
+        "appeal_form": TakedownAppealForm(),
+        "answer_form": TakedownAnswerForm(),
+        "idempotency_key": uuid.uuid4(),
         "reads_instructions": owns or agent.shows_instructions,
         "versions": agent.versions.all()[:AGENTS_PER_PAGE] if owns else [],
         "read_tokens": READ_TOKENS,

@@ -120,6 +120,7 @@ async def agent_chat(request: HttpRequest, slug: str) -> HttpResponseBase:
     """As `chat`, with an agent."""
     user = await request.auser()
     agent = await sync_to_async(selectors.agent_for)(user, slug)
+    agent.check_not_taken_down()  # its opening words are not shown either
     return await _chat(request, agent.model, agent)
 
 

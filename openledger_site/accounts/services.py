@@ -37,6 +37,7 @@ API_KEY_SCOPES = {
     "inference": "Ask models and pay for the answers",
     "data": "Upload to Datanets and read them",
     "rewards": "Read balances and earnings",
+    "withdraw": "Take the balance back to a linked wallet",
 }
 API_KEYS_PER_USER_MAX = 20
 # "Last used" is for people: once a minute is as exact as it needs to be.

@@ -58,6 +58,7 @@ from rewards.models import (
     Reputation,
     SlashCase,
     VestingGrant,
+    Withdrawal,
 )
 from rewards.services.ledger import post, system_account, user_account
 
@@ -116,6 +117,7 @@ def _make_thread(folder: Path) -> Thread:
     _slash(people["Stella"], things)
     _make_asset(things)
     _grant_over_time(things)
+    _withdraw(people["Bo"], things)
     return Thread(people, things)
 
 
@@ -298,6 +300,24 @@ def _grant_over_time(things: SimpleNamespace) -> None:
         block_hash="0x" + "2" * 64, grant_id="0x" + "9" * 64, beneficiary=wallet.address,
         wallet="0x" + "7" * 40, amount_wei=2 * OPEN, start=1, cliff_seconds=0, duration_seconds=1,
         owner=wallet.address, allocation_wei=2 * OPEN,
+    )  # fmt: skip
+
+
+def _withdraw(person: User, things: SimpleNamespace) -> None:
+    """A withdrawal under way; its path through the books and the chain is tested in rewards."""
+    queued = ChainTransaction.objects.create(
+        chain_id=31337, purpose="withdraw", subject="balance:1", state="queued", arguments={}
+    )
+    moved = post(
+        key="withdraw:1", kind="withdrawal", reason="Withdrawn",
+        legs=[
+            (user_account(person, Account.Kind.SPENDABLE), -1),
+            (system_account(Account.Kind.WITHDRAWING), 1),
+        ],
+    )  # fmt: skip
+    things.withdrawal = Withdrawal.objects.create(
+        user=person, chain_id=31337, address="0x" + "1" * 40, amount_wei=1,
+        escrow_id="0x" + "1" * 64, transaction=moved, chain_transaction=queued,
     )  # fmt: skip
 
 

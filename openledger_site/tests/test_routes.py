@@ -95,6 +95,9 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:statement-json": own(),
     "rewards:deposit-state": own(),
     "rewards:claim-state": own(),
+    "rewards:withdrawal-state": own(),
+    "rewards:withdrawal-new": door("POST", FOUND, 422, 422),
+    "rewards:withdrawal-detail": mine("withdrawal.public_id"),
     "rewards:earnings": own(),
     "rewards:epoch-list": public(),
     "rewards:epoch-close": door("POST", FOUND, 404, 404),
@@ -139,6 +142,8 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:status": public(),
     "rewards:api-balance": api(stranger=OK),
     "rewards:api-claim": api(stranger=OK),
+    "rewards:api-withdrawal-list": api(stranger=OK),
+    "rewards:api-withdrawal": api("withdrawal.public_id", by="Bo"),
     "rewards:api-contracts": door("GET", 503, 503, 503),  # public; not deployed in this thread
     # Data
     "datanets:datanet-list": public(),
@@ -261,6 +266,9 @@ DOORS: dict[str, Door | list[Door]] = {
     "marketplace:agent-edit": mine("agent.slug"),
     "marketplace:agent-chat": mine("agent.slug"),
     "marketplace:agent-retire": mine("agent.slug", method="POST", inside=FOUND),
+    "marketplace:agent-take-down": door("POST", FOUND, 404, 404, "Bo", "agent.slug"),
+    "marketplace:agent-appeal": mine("agent.slug", method="POST", inside=422),
+    "marketplace:agent-answer": door("POST", FOUND, 404, 404, "Bo", "agent.slug"),
     "marketplace:agent-bring-back": mine("agent.slug", method="POST", inside=FOUND),
     "marketplace:datanet-lineage": [hidden("datanet.slug"), hidden("datanet.slug", by="Bo")],
     "marketplace:datanet-earned": hidden("datanet.slug", by="Carla"),

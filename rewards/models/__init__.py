@@ -39,6 +39,7 @@ from rewards.models.staking import (
     StakingReading,
 )
 from rewards.models.vesting import VestingEvent, VestingGrant
+from rewards.models.withdrawals import Withdrawal
 
 __all__ = [
     "Account",
@@ -83,4 +84,5 @@ __all__ = [
     "VestingEvent",
     "VestingGrant",
     "VotingPower",
+    "Withdrawal",
 ]

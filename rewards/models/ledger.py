@@ -26,6 +26,7 @@ class Account(models.Model):
         FEES = "fees", "Platform fees"
         STAKERS = "stakers", "Stakers' pool"
         STAKERS_DUE = "stakers_due", "On its way to the stakers"
+        WITHDRAWING = "withdrawing", "On its way to wallets"
         RESERVE = "reserve", "Contributors' reserve"
         DUST = "dust", "Rounding"
         UNASSIGNED = "unassigned", "Deposits of unlinked wallets"

@@ -160,12 +160,13 @@ class EscrowWithdrawal(ChainEvent):
     """OPEN that left the escrow by an operator's call, and what for.
 
     `float` is on its way to the stakers and still in custody, in the operator's wallet; `treasury`
-    has left the books.
+    and what a `person` took back have left the books.
     """
 
     class State(models.TextChoices):
         FLOAT = "float"
         TREASURY = "treasury"
+        PERSON = "person"
         UNKNOWN = "unknown"
         VOIDED = "voided"
 

@@ -61,6 +61,8 @@ from rewards.services.slashes import advance_slashes, decide_slash, overturn_sla
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
 from rewards.services.vesting import release_grant
+from rewards.services.withdrawals import ask_withdrawal
+from rewards.services.withdrawals import return_refused as return_refused_withdrawals
 
 __all__ = [
     "AnchorNames",
@@ -81,6 +83,7 @@ __all__ = [
     "anchor_root",
     "appeal_slash",
     "ask_refund",
+    "ask_withdrawal",
     "carry_out_decisions",
     "check_signature",
     "check_terms",
@@ -122,6 +125,7 @@ __all__ = [
     "register_stake_subject",
     "release_earnings",
     "release_grant",
+    "return_refused_withdrawals",
     "send_transactions",
     "settle_answer",
     "spendable_wei",

@@ -19,6 +19,7 @@ from rewards.models import (
 )
 from rewards.services.chain_events import keep_event
 from rewards.services.ledger import Leg, post, system_account
+from rewards.services.withdrawal_books import book_paid, void_paid, withdrawal_of
 
 Kind = Account.Kind
 PaymentState = IncomePayment.State
@@ -60,7 +61,8 @@ def void_income(event: StakeEvent) -> None:
 
 
 def book_withdrawal(event: WithdrawalEvent, chain_id: int) -> None:
-    """Book what left the escrow: for the treasury it left the books, else it is on its way."""
+    """Book what left the escrow: for a person or the treasury it left the books, else it is on its
+    way."""
     row, is_new, came_back = keep_event(
         EscrowWithdrawal,
         event.place,
@@ -73,7 +75,16 @@ def book_withdrawal(event: WithdrawalEvent, chain_id: int) -> None:
     )
     if not (is_new or came_back):
         return
-    ours = transactions_with_hash(chain_id, "withdraw", row.transaction_hash).first()
+    withdrawal = withdrawal_of(row)
+    if withdrawal is not None:
+        book_paid(row, withdrawal)
+    else:
+        _book_for_stakers(row)
+    row.save(update_fields=["state", "transaction"])
+
+
+def _book_for_stakers(row: EscrowWithdrawal) -> None:
+    ours = transactions_with_hash(row.chain_id, "withdraw", row.transaction_hash).first()
     kind, _, number = (ours.subject if ours else "").partition(":")
     if kind == FLOAT:
         row.state = EscrowWithdrawal.State.FLOAT
@@ -85,11 +96,13 @@ def book_withdrawal(event: WithdrawalEvent, chain_id: int) -> None:
         if payment is not None:
             row.state = EscrowWithdrawal.State.TREASURY
             row.transaction = _leave(row, "treasury", "Nobody staked: to the treasury", payment)
-    row.save(update_fields=["state", "transaction"])
 
 
 def void_withdrawal(row: EscrowWithdrawal) -> None:
-    if row.transaction is not None:
+    withdrawal = withdrawal_of(row)
+    if withdrawal is not None:
+        void_paid(row, withdrawal)
+    elif row.transaction is not None:
         ours = transactions_with_hash(row.chain_id, "withdraw", row.transaction_hash).get()
         number = int(ours.subject.partition(":")[2])
         _come_back(row, "treasury", IncomePayment.objects.get(round_id=number, target=""))

@@ -29,6 +29,7 @@ SYSTEM_CODES = {
     Kind.FEES: "platform:fees",
     Kind.STAKERS: "stakers:pool",
     Kind.STAKERS_DUE: "stakers:due",
+    Kind.WITHDRAWING: "withdrawals:due",
     Kind.RESERVE: "contributors:reserve",
     Kind.DUST: "dust",
     Kind.UNASSIGNED: "deposits:unassigned",

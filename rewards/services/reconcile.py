@@ -1,4 +1,4 @@
-"""The books against themselves, the receipts and the chain: invariants I1 to I9, to the wei.
+"""The books against themselves, the receipts and the chain: invariants I1 to I11, to the wei.
 
 A difference freezes payouts. `unexplained_wei` is what no check could account for: balances that
 are not their entries, and custody on chain that is not what its own events say.
@@ -34,6 +34,8 @@ from rewards.services.closings import differing_days
 from rewards.services.deposits import catch_up, deposit_events
 from rewards.services.ledger import system_account
 from rewards.services.stake_checks import paid_in, stakers_part_is_somewhere
+from rewards.services.vesting_checks import grants_that_differ
+from rewards.services.withdrawal_books import withdrawals_are_somewhere
 
 PROBLEMS_SHOWN = 20
 Check = Callable[[], list[str]]
@@ -226,6 +228,7 @@ _BOOK_CHECKS: dict[str, Check] = {
     "I7": _each_answer_is_shared_out,
     "I8": stakers_part_is_somewhere,
     "I9": _closed_days_stand,
+    "I10": withdrawals_are_somewhere,
 }
 
 
@@ -251,6 +254,7 @@ def _custody(report: Report) -> list[str]:
         owed = _owed_wei()
         problems = _unmatched("deposit", deposits, Deposit) + _unmatched("claim", claims, Claim)
         problems += _unmatched("withdrawal", withdrawals, EscrowWithdrawal) + income_problems
+        report.problems["I11"] = grants_that_differ(client, addresses, block)
     by_events = sum(event.amount_wei for event in deposits) + taken - income
     by_events -= sum(event.amount_wei for event in claims)
     by_events -= sum(event.amount_wei for event in withdrawals)

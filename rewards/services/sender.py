@@ -29,7 +29,7 @@ from rewards.chain.records import Receipt
 from rewards.chain.reputation import Measure, burn_reputation_call, write_reputation_call
 from rewards.chain.transactions import Fees, SignedTransaction, Signer
 from rewards.chain.vesting import grant_call, release_call
-from rewards.models import ChainTransaction
+from rewards.models import ChainTransaction, PayoutFreeze
 from rewards.services.chain import (
     SENDER_LOCK,
     chain_client,
@@ -46,7 +46,11 @@ STUCK_SECONDS = 60
 REPLACEMENTS_MAX = 5
 SIGNED_AT_ONCE = 20
 # The chain's clock runs behind ours: the call stays queued and is tried in the next round.
-NOT_YET = ("ChallengeDelayRunning", "AppealWindowOpen", "NotAMeasure")
+NOT_YET = ("ChallengeDelayRunning", "AppealWindowOpen", "NotAMeasure", "EnforcedPause")
+# While a contract says this, nothing of that purpose can pass: the others need not be tried.
+PAUSED = "EnforcedPause"
+# What leaves custody waits while payouts are frozen, also what was queued before.
+HELD_WHILE_FROZEN = "withdraw"
 # The contracts take each of these once: an earlier try of ours went through.
 ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
 DONE_BEFORE = "Done before by an earlier transaction."
@@ -175,10 +179,27 @@ def send_round() -> int:
     mine = ChainTransaction.objects.filter(chain_id=signer.chain_id)
     for row in mine.filter(state=State.SIGNED).order_by("nonce"):
         _broadcast(client, row)
-    for row in mine.filter(state=State.QUEUED).order_by("pk")[:SIGNED_AT_ONCE]:
+    _send_queued(client, signer, addresses)
+    return mine.exclude(state__in=ChainTransaction.ENDED).count()
+
+
+def _send_queued(client: ChainClient, signer: Signer, addresses: Addresses) -> None:
+    """Oldest first, so many a round. What has to wait keeps nothing behind it waiting."""
+    resting: set[str] = set()
+    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+        resting.add(HELD_WHILE_FROZEN)
+    signed = 0
+    queued = ChainTransaction.objects.filter(chain_id=signer.chain_id, state=State.QUEUED)
+    for row in queued.order_by("pk"):
+        if row.purpose in resting:
+            continue
         if _sign(client, signer, addresses, row):
             _broadcast(client, row)
-    return mine.exclude(state__in=ChainTransaction.ENDED).count()
+            signed += 1
+        elif row.state == State.QUEUED and PAUSED in row.problem:
+            resting.add(row.purpose)
+        if signed == SIGNED_AT_ONCE:
+            return
 
 
 def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainTransaction) -> bool:
@@ -187,6 +208,8 @@ def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainT
         gas_limit = client.estimate_gas(signer.address, call)
     except CallReverted as refusal:
         if refusal.error_name in NOT_YET:
+            if row.problem != str(refusal):
+                _end(row, State.QUEUED, problem=str(refusal))
             return False
         done = refusal.error_name in ALREADY_DONE
         _end(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))

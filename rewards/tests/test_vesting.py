@@ -230,3 +230,32 @@ def test_a_grant_is_made_by_command_and_found_by_its_address(
     assert grant.amount_wei == 125 * OPEN // 10
     found = Client().get("/rewards/explorer/", {"q": grant.wallet})
     assert found.headers["Location"] == PAGE
+
+
+def test_reconcile_finds_a_grant_or_an_event_that_is_not_as_the_chain_says(
+    wallets: Wallets, carla: Signer, grant: VestingGrant
+) -> None:
+    wallets.send(carla, release(wallets, grant))
+    give = wallets.new(3)
+    wallets.send(give, transfer_call(wallets.addresses.token, grant.wallet, OPEN))
+    wallets.send(carla, hand_over_call(grant.wallet, give.address))
+    see(wallets)
+    report = reconcile()
+    assert report.ok, report.as_dict()
+    kept = VestingGrant.objects.get()
+    event = VestingEvent.objects.get(kind="released")
+    for row, changed in (
+        (kept, {"amount_wei": 401 * OPEN}),
+        (kept, {"beneficiary": give.address}),
+        (kept, {"duration_seconds": kept.duration_seconds + 1}),
+        (kept, {"released_wei": kept.released_wei - 1}),
+        (kept, {"owner": carla.address}),
+        (event, {"amount_wei": event.amount_wei + 1}),
+        (event, {"state": "voided"}),
+    ):
+        table = type(row)._default_manager.filter(pk=row.pk)
+        before = {name: getattr(row, name) for name in changed}
+        table.update(**changed)
+        assert len(reconcile().problems["I11"]) == 1, changed
+        table.update(**before)
+    assert not reconcile().problems["I11"]

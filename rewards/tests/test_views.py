@@ -123,7 +123,7 @@ def test_the_number_of_queries_does_not_grow_with_the_statement(
     for _ in range(20):
         fund(consumer, 1)
     client.force_login(consumer)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(16):
         client.get("/rewards/")
 
 

@@ -14,13 +14,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.csv_export import csv_response, json_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.forms.deposits import DepositForm
+from rewards.forms.withdrawals import WithdrawForm
 from rewards.selectors.vesting import grants_of
+from rewards.selectors.withdrawals import progress_of, withdrawable_wei, withdrawals_of
 from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
@@ -38,17 +41,33 @@ def wallet_contracts() -> dict[str, Any] | None:
 
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
+    return render(request, "rewards/overview.html", overview_context(request))
+
+
+def overview_context(request: HttpRequest) -> dict[str, Any]:
     user = signed_in_user(request)
     entries = Paginator(selectors.statement_of(user), ROWS_A_PAGE)
-    context = {
+    addresses = selectors.wallet_addresses_of(user)
+    return withdrawals_context(user) | {
         "balance": selectors.balance_of(user),
-        "addresses": selectors.wallet_addresses_of(user),
+        "addresses": addresses,
         "deposits": selectors.deposits_of(user)[:5],
         "page": entries.get_page(request.GET.get("page")),
         "contracts": wallet_contracts(),
         "form": DepositForm(),
+        "withdraw_form": WithdrawForm(addresses),
+        "withdrawable_wei": withdrawable_wei(user),
+        "withdraw_minimum_wei": settings.WITHDRAWAL_MINIMUM_WEI,
+        "withdrawals_per_day": settings.WITHDRAWALS_PER_DAY,
+        "freeze": selectors.payout_freeze(),
+        "idempotency_key": uuid4(),
     }
-    return render(request, "rewards/overview.html", context)
+
+
+def withdrawals_context(user: User) -> dict[str, Any]:
+    """The newest withdrawals, and whether one of them is still on its way."""
+    newest = [progress_of(withdrawal) for withdrawal in withdrawals_of(user)[:5]]
+    return {"withdrawals": newest, "some_open": any(progress.is_open for progress in newest)}
 
 
 @require_GET

@@ -1,0 +1,187 @@
+"""Taking a balance back to a wallet: asked for here, sent by the sender, booked by the watcher.
+
+asked → paid, or returned. Asking moves the wei from the balance to what is on its way and queues
+the transaction, both or neither. The books let go of it when its event is final
+(`withdrawal_books`), or it comes back here once the contract has refused it for good. The rule is
+docs/decisions/0040.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
+from openledger_site.core.errors import DomainError, Unavailable
+from openledger_site.core.money import format_open
+from openledger_site.core.outbox import send_on_commit
+from rewards.models import Account, ChainTransaction, PayoutFreeze, Withdrawal
+from rewards.selectors.money import wallet_addresses_of
+from rewards.selectors.withdrawals import withdrawable_wei
+from rewards.services.chain import chain_client, contract_addresses
+from rewards.services.ledger import InsufficientFunds, post, system_account, user_account
+from rewards.services.sender import DONE_BEFORE, on_chain_id, queue_transaction
+
+Kind = Account.Kind
+State = Withdrawal.State
+PURPOSE = "withdraw"
+A_DAY = timedelta(days=1)
+
+
+class WithdrawalTooSmall(DomainError):
+    code = "withdrawal_too_small"
+
+
+class TooManyWithdrawals(DomainError):
+    status = 429
+    code = "too_many_withdrawals"
+
+
+class PayoutsFrozen(Unavailable):
+    code = "payouts_frozen"
+    message = (
+        "Nothing is paid out while the books are looked into. Your balance stays yours; the page"
+        " on the state of the books says when it goes on."
+    )
+
+
+def ask_withdrawal(*, user: User, address: str, amount_wei: int) -> Withdrawal:
+    """Take wei of a person's balance to a wallet linked to them.
+
+    Raises `DomainError` for another wallet, `WithdrawalTooSmall`, `TooManyWithdrawals`,
+    `PayoutsFrozen`, `InsufficientFunds`, and `ContractsMissing` before deployment.
+    """
+    contract_addresses()
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two requests stand in line
+        wallet = _linked(user, address)
+        _check_limits(user, amount_wei)
+        public_id = uuid4()
+        subject = f"balance:{public_id}"
+        withdrawal = Withdrawal.objects.create(
+            public_id=public_id,
+            user=user,
+            chain_id=settings.CHAIN_ID,
+            address=wallet,
+            amount_wei=amount_wei,
+            escrow_id="0x" + on_chain_id(subject).hex(),
+            transaction=post(
+                key=f"withdraw:{public_id}",
+                kind="withdrawal",
+                legs=[
+                    (user_account(user, Kind.SPENDABLE), -amount_wei),
+                    (system_account(Kind.WITHDRAWING), amount_wei),
+                ],
+                reason=f"Withdrawn to {short(wallet)}",
+                source_url=f"/rewards/withdrawals/{public_id}/",
+            ),
+            chain_transaction=queue_transaction(
+                PURPOSE, subject=subject, to=wallet, amount_wei=str(amount_wei)
+            ),
+        )
+        record_audit(
+            "withdrawal.ask",
+            actor=user,
+            subject=f"withdrawal:{public_id}",
+            amount_wei=str(amount_wei),
+            address=wallet,
+        )
+        send_on_commit("rewards.send_transactions", queue="chain")
+    withdrawal.refresh_from_db()
+    return withdrawal
+
+
+def short(address: str) -> str:
+    return f"{address[:8]}…{address[-4:]}"
+
+
+def _linked(user: User, address: str) -> str:
+    for linked in wallet_addresses_of(user):
+        if linked.lower() == address.lower():
+            return linked
+    raise DomainError("Choose a wallet that is linked to your account.", where="address")
+
+
+def _check_limits(user: User, amount_wei: int) -> None:
+    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+        raise PayoutsFrozen()
+    least = settings.WITHDRAWAL_MINIMUM_WEI
+    if amount_wei < least:
+        raise WithdrawalTooSmall(
+            f"Withdraw at least {format_open(least)} OPEN at once.", where="amount", limit=least
+        )
+    today = Withdrawal.objects.filter(user=user, created_at__gt=Now() - A_DAY).count()
+    if today >= settings.WITHDRAWALS_PER_DAY:
+        raise TooManyWithdrawals(
+            f"You withdrew {today} times within a day. Withdraw again tomorrow.",
+            limit=settings.WITHDRAWALS_PER_DAY,
+        )
+    available = withdrawable_wei(user)
+    if amount_wei > available:
+        raise InsufficientFunds(
+            f"You can withdraw {format_open(available, digits=18)} OPEN: your balance without what"
+            " answers under way reserve.",
+            where="amount",
+            limit=available,
+        )
+
+
+def return_refused() -> int:
+    """Give back what the contract refused for good; return how many.
+
+    Raises `ChainError` when the chain is away. What is paid already (an earlier try went through)
+    is left to the watcher, which sees its event once it is final.
+    """
+    refused = Withdrawal.objects.filter(
+        chain_id=settings.CHAIN_ID,
+        state=State.WAITING,
+        chain_transaction__state=ChainTransaction.State.FAILED,
+    )
+    count = 0
+    for pk in refused.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic():
+            count += _settle_refused(Withdrawal.objects.select_for_update().get(pk=pk))
+    return count
+
+
+def _settle_refused(withdrawal: Withdrawal) -> bool:
+    sent = withdrawal.chain_transaction
+    if withdrawal.state != State.WAITING or sent.state != ChainTransaction.State.FAILED:
+        return False
+    identifier = bytes.fromhex(withdrawal.escrow_id[2:])
+    if chain_client().is_escrow_id_used(contract_addresses().escrow, identifier):
+        return False
+    if sent.problem == DONE_BEFORE:  # and its block has left the chain since
+        withdrawal.chain_transaction = queue_transaction(
+            PURPOSE, subject=sent.subject, **sent.arguments
+        )
+        withdrawal.save(update_fields=["chain_transaction"])
+        return False
+    _give_back(withdrawal)
+    return True
+
+
+def _give_back(withdrawal: Withdrawal) -> None:
+    withdrawal.returned_by = post(
+        key=f"return-withdrawal:{withdrawal.public_id}",
+        kind="withdrawal_return",
+        legs=[
+            (system_account(Kind.WITHDRAWING), -withdrawal.amount_wei),
+            (user_account(withdrawal.user, Kind.SPENDABLE), withdrawal.amount_wei),
+        ],
+        reason="Withdrawal refused by the chain: back on your balance",
+        source_url=f"/rewards/withdrawals/{withdrawal.public_id}/",
+    )
+    withdrawal.state, withdrawal.ended_at = State.RETURNED, Now()
+    withdrawal.save(update_fields=["state", "ended_at", "returned_by"])
+    record_audit(
+        "withdrawal.return",
+        actor=None,
+        subject=f"withdrawal:{withdrawal.public_id}",
+        problem=withdrawal.chain_transaction.problem,
+    )
