@@ -28,6 +28,7 @@ def send_transactions() -> None:
         services.advance_income()
         services.advance_slashes()
         services.send_transactions()
+        services.settle_relays()
     except (ChainError, DomainError) as problem:
         logger.warning("nothing sent to the chain: %s", problem)
 

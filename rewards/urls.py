@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rewards import api
-from rewards.views import assets, explorer, governance, money, reputation, stakes, vesting
+from rewards.views import assets, explorer, governance, money, relays, reputation, stakes, vesting
 
 app_name = "rewards"
 urlpatterns = [
@@ -12,6 +12,9 @@ urlpatterns = [
     path("statement.json", money.statement_json, name="statement-json"),
     path("deposits/", money.deposit_state, name="deposit-state"),
     path("claims/", money.claim_state, name="claim-state"),
+    path("network-fee/", relays.relay_order, name="relay-order"),
+    path("network-fee/quote/", relays.relay_quote, name="relay-quote"),
+    path("network-fee/<uuid:public_id>/", relays.relay_state, name="relay-state"),
     path("earnings/", money.earnings, name="earnings"),
     path("epochs/", money.epoch_list, name="epoch-list"),
     path("epochs/close/", money.epoch_close, name="epoch-close"),

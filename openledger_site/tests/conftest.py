@@ -55,6 +55,7 @@ from rewards.models import (
     Epoch,
     EpochPayout,
     Proposal,
+    Relay,
     Reputation,
     SlashCase,
     VestingGrant,
@@ -116,6 +117,7 @@ def _make_thread(folder: Path) -> Thread:
     _slash(people["Stella"], things)
     _make_asset(things)
     _grant_over_time(things)
+    _send_for(things)
     return Thread(people, things)
 
 
@@ -298,6 +300,18 @@ def _grant_over_time(things: SimpleNamespace) -> None:
         block_hash="0x" + "2" * 64, grant_id="0x" + "9" * 64, beneficiary=wallet.address,
         wallet="0x" + "7" * 40, amount_wei=2 * OPEN, start=1, cliff_seconds=0, duration_seconds=1,
         owner=wallet.address, allocation_wei=2 * OPEN,
+    )  # fmt: skip
+
+
+def _send_for(things: SimpleNamespace) -> None:
+    """A transaction whose fee is paid in OPEN; its path through the chain is tested in rewards."""
+    queued = ChainTransaction.objects.create(
+        chain_id=31337, purpose="relay", subject="relay:1", state="queued", arguments={}
+    )
+    things.relay = Relay.objects.create(
+        user=things.datanet.owner, chain_id=31337, account="0x" + "2" * 40, action="deposit",
+        quote_digest="1" * 64, gas_limit=1, max_fee_per_gas_wei=1, open_per_eth=1, quoted_wei=1,
+        chain_transaction=queued,
     )  # fmt: skip
 
 
