@@ -59,6 +59,7 @@ test-journeys: setup-dev ## whole sites in a browser, as people use them; anothe
 	$(PYTHON) -m pytest e2e/test_attribution.py
 	$(PYTHON) -m pytest e2e/test_governance.py
 	$(PYTHON) -m pytest e2e/test_stakes.py
+	$(PYTHON) -m pytest e2e/test_gasless.py
 	$(PYTHON) -m pytest e2e/test_must_hold.py
 
 test-slow: setup-dev ## what needs more than a minute a test

@@ -329,6 +329,17 @@ X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
 # Taking a balance back to a wallet: the least at once, in wei, and how often a day. We pay the gas.
 WITHDRAWAL_MINIMUM_WEI = env.int("WITHDRAWAL_MINIMUM_WEI", default=10**18)
 WITHDRAWALS_PER_DAY = env.int("WITHDRAWALS_PER_DAY", default=3)
+# Gas paid in OPEN: a key of its own sends for people without ETH. Empty: as above.
+CHAIN_RELAY_KEY = env.str("CHAIN_RELAY_KEY", default="")
+RELAY_ENABLED = env.bool("RELAY_ENABLED", default=True)
+# What one ETH is worth; 0 is off. Only the development chain has a price that nobody set.
+RELAY_OPEN_PER_ETH = env.int("RELAY_OPEN_PER_ETH", default=20 if CHAIN_ID == 31337 else 0)
+RELAY_QUOTE_SECONDS = env.int("RELAY_QUOTE_SECONDS", default=120)
+RELAY_PER_PERSON_A_DAY = env.int("RELAY_PER_PERSON_A_DAY", default=20)
+RELAY_PER_DAY = env.int("RELAY_PER_DAY", default=2_000)
+# What may be at stake for deposits of people who have no balance yet: their fee comes out of the
+# deposit, and one that fails pays nothing. In OPEN wei for all together; 0 relays none of them.
+RELAY_RESERVE_WEI = env.int("RELAY_RESERVE_WEI", default=10**17 if CHAIN_ID == 31337 else 0)
 # A request for a refund keeps the earnings in holding at least so long, for a person to decide.
 REFUND_DECISION_SECONDS = env.int("REFUND_DECISION_SECONDS", default=3 * 86_400)
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)

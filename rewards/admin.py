@@ -11,7 +11,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from openledger_site.core.money import format_open
 from rewards import models
+from rewards.selectors.relays import relay_books
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -92,6 +94,27 @@ class ChainTransactionAdmin(ReadOnlyAdmin):
     list_display = ["purpose", "subject", "state", "nonce", "transaction_hash", "problem"]
     list_filter = ["state", "purpose"]
     search_fields = ["subject", "transaction_hash"]
+
+
+@admin.register(models.Relay)
+class RelayAdmin(ReadOnlyAdmin):
+    """What was sent for people who pay the fee in OPEN, with the books of it in the title."""
+
+    list_display = ["created_at", "action", "account", "state", "quoted_wei", "cost_wei", "fee_wei"]
+    list_filter = ["state", "action"]
+    search_fields = ["account", "user__email"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        books = relay_books()
+        title = (
+            f"Network fees: {format_open(books.earned_wei)} OPEN earned,"
+            f" {format_open(books.spent_eth_wei)} ETH spent"
+            f" ({format_open(books.spent_wei)} OPEN at the rates of then),"
+            f" {books.surplus_wei:,} wei over, {format_open(books.at_stake_wei)} OPEN at stake"
+        )
+        return super().changelist_view(request, (extra_context or {}) | {"title": title})
 
 
 @admin.register(models.SignedPayment)

@@ -29,6 +29,7 @@ def send_transactions() -> None:
         services.advance_slashes()
         services.send_transactions()
         services.return_refused_withdrawals()
+        services.settle_relays()
     except (ChainError, DomainError) as problem:
         logger.warning("nothing sent to the chain: %s", problem)
 

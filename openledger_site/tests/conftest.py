@@ -55,6 +55,7 @@ from rewards.models import (
     Epoch,
     EpochPayout,
     Proposal,
+    Relay,
     Reputation,
     SlashCase,
     VestingGrant,
@@ -118,6 +119,7 @@ def _make_thread(folder: Path) -> Thread:
     _make_asset(things)
     _grant_over_time(things)
     _withdraw(people["Bo"], things)
+    _send_for(things)
     return Thread(people, things)
 
 
@@ -318,6 +320,18 @@ def _withdraw(person: User, things: SimpleNamespace) -> None:
     things.withdrawal = Withdrawal.objects.create(
         user=person, chain_id=31337, address="0x" + "1" * 40, amount_wei=1,
         escrow_id="0x" + "1" * 64, transaction=moved, chain_transaction=queued,
+    )  # fmt: skip
+
+
+def _send_for(things: SimpleNamespace) -> None:
+    """A transaction whose fee is paid in OPEN; its path through the chain is tested in rewards."""
+    queued = ChainTransaction.objects.create(
+        chain_id=31337, purpose="relay", subject="relay:1", state="queued", arguments={}
+    )
+    things.relay = Relay.objects.create(
+        user=things.datanet.owner, chain_id=31337, account="0x" + "2" * 40, action="deposit",
+        quote_digest="1" * 64, gas_limit=1, max_fee_per_gas_wei=1, open_per_eth=1, quoted_wei=1,
+        chain_transaction=queued,
     )  # fmt: skip
 
 

@@ -41,6 +41,16 @@ class Fees:
             max(self.max_priority_fee_per_gas_wei, other.max_priority_fee_per_gas_wei),
         )
 
+    def under(self, cap_wei: int) -> Fees | None:
+        """These fees with neither above ``cap_wei``; None when no block would take them now.
+
+        ``max_fee_per_gas_wei`` is twice the base fee and the tip (``ChainClient.estimate_fees``).
+        """
+        tip, most = self.max_priority_fee_per_gas_wei, self.max_fee_per_gas_wei
+        if cap_wei < (most - tip) // 2 + tip:
+            return None
+        return Fees(min(most, cap_wei), min(tip, cap_wei))
+
 
 @dataclass(frozen=True)
 class SignedTransaction:

@@ -23,6 +23,7 @@ from rewards.models.governance import (
 from rewards.models.ledger import Account, Entry, Hold, Transaction
 from rewards.models.payouts import Epoch, EpochPayout, PayoutFreeze, ReconcileRun
 from rewards.models.refunds import RefundRequest
+from rewards.models.relays import Relay
 from rewards.models.reputation import Reputation, ReputationIssue
 from rewards.models.settlements import EarningLine, Settlement, SplitParameters
 from rewards.models.signed_payments import SignedPayment
@@ -67,6 +68,7 @@ __all__ = [
     "Proposal",
     "ReconcileRun",
     "RefundRequest",
+    "Relay",
     "Reputation",
     "ReputationIssue",
     "Settlement",

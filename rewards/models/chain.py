@@ -157,6 +157,7 @@ class ChainTransaction(models.Model):
     block_number = models.BigIntegerField(null=True)
     block_hash = models.CharField(max_length=66, blank=True)
     gas_used = models.BigIntegerField(null=True)
+    gas_price_wei = WeiField(null=True, help_text="What the block took for a unit of gas.")
     problem = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True)

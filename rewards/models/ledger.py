@@ -24,6 +24,7 @@ class Account(models.Model):
         CLAIMABLE = "claimable", "Ready to claim on chain"
         CUSTODY = "custody", "Held by the contracts"
         FEES = "fees", "Platform fees"
+        RELAY = "relay", "Network fees paid in OPEN"
         STAKERS = "stakers", "Stakers' pool"
         STAKERS_DUE = "stakers_due", "On its way to the stakers"
         WITHDRAWING = "withdrawing", "On its way to wallets"

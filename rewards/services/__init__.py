@@ -32,6 +32,9 @@ from rewards.services.ledger import (
 )
 from rewards.services.reconcile import Report, reconcile, register_reconcile_check
 from rewards.services.refunds import ask_refund, decide_refund
+from rewards.services.relay_checks import is_relay_offered
+from rewards.services.relay_settlement import settle_relays
+from rewards.services.relays import quote_relay, relay
 from rewards.services.reputation import issue_reputation, measure_reputations, take_back_reputations
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
@@ -100,6 +103,7 @@ __all__ = [
     "has_stakers",
     "income_owner",
     "is_certain",
+    "is_relay_offered",
     "issue_reputation",
     "measure_reputations",
     "name_target",
@@ -111,6 +115,7 @@ __all__ = [
     "plan_income_round",
     "post",
     "post_many",
+    "quote_relay",
     "raise_refusals",
     "read_contracts",
     "read_governance",
@@ -123,11 +128,13 @@ __all__ = [
     "register_reconcile_check",
     "register_review_evidence",
     "register_stake_subject",
+    "relay",
     "release_earnings",
     "release_grant",
     "return_refused_withdrawals",
     "send_transactions",
     "settle_answer",
+    "settle_relays",
     "spendable_wei",
     "split_fee",
     "split_parameters",

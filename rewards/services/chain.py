@@ -19,6 +19,9 @@ from rewards.chain.transactions import Signer
 # Names our advisory locks among all of the database's; any constants do.
 WATCHER_LOCK = 0x0A0D18
 SENDER_LOCK = 0x0A0D19
+RELAY_LOCK = 0x0A0D1A
+# Whose public key relays on the development chain; the first one is the operator's.
+DEVELOPMENT_RELAYER = 8
 
 
 class ContractsMissing(Unavailable):
@@ -63,6 +66,17 @@ def operator_signer() -> Signer:
             f"Set CHAIN_OPERATOR_KEY: chain {settings.CHAIN_ID} needs a key of its own."
         )
     return Signer(key or bytes(development_account(0).key), settings.CHAIN_ID)
+
+
+def relay_signer() -> Signer | None:
+    """The key that sends for people whose fee is paid in OPEN; None when there is none.
+
+    A key of its own, so that what waits here for a lower gas price holds nothing else up.
+    """
+    key = settings.CHAIN_RELAY_KEY
+    if not key and settings.CHAIN_ID != DEVELOPMENT_CHAIN_ID:
+        return None
+    return Signer(key or bytes(development_account(DEVELOPMENT_RELAYER).key), settings.CHAIN_ID)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from rewards.services.governance import (
     void_governance,
 )
 from rewards.services.ledger import post, system_account, user_account
+from rewards.services.relay_settlement import hold_fee_of
 from rewards.services.stakes import book_stakes, read_stakes, stake_events, void_stakes
 from rewards.services.vesting import book_vesting, read_vesting, vesting_events, void_vesting
 
@@ -215,6 +216,7 @@ def _credit(event: DepositEvent, chain_id: int) -> bool:
             amount_wei=event.amount_wei,
             source=SignedPayment.Source.CHAIN,
         ).update(deposit=deposit)
+        hold_fee_of(deposit, event.authorization_nonce)
     return True
 
 

@@ -27,6 +27,7 @@ HOLD_EXPIRES_SECONDS = 3_600
 SYSTEM_CODES = {
     Kind.CUSTODY: "chain:custody",
     Kind.FEES: "platform:fees",
+    Kind.RELAY: "relay:income",
     Kind.STAKERS: "stakers:pool",
     Kind.STAKERS_DUE: "stakers:due",
     Kind.WITHDRAWING: "withdrawals:due",

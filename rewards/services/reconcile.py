@@ -1,4 +1,4 @@
-"""The books against themselves, the receipts and the chain: invariants I1 to I11, to the wei.
+"""The books against themselves, the receipts and the chain: invariants I1 to I12, to the wei.
 
 A difference freezes payouts. `unexplained_wei` is what no check could account for: balances that
 are not their entries, and custody on chain that is not what its own events say.
@@ -172,7 +172,9 @@ def _each_hold_is_resolved_once() -> list[str]:
         SELECT h.key, h.state FROM rewards_hold h
          WHERE (h.state = 'posted') <> EXISTS (
             SELECT 1 FROM rewards_settlement s
-             WHERE s.hold_id = h.id AND s.transaction_id = h.transaction_id)
+             WHERE s.hold_id = h.id AND s.transaction_id = h.transaction_id
+             UNION ALL SELECT 1 FROM rewards_relay r
+             WHERE r.hold_id = h.id AND r.transaction_id = h.transaction_id)
     """)
     problems = [f"{code}: {held_wei} wei held, holds {total}" for code, held_wei, total in held]
     return problems + [
@@ -214,6 +216,22 @@ def _each_refund_is_the_settlement_reversed() -> list[str]:
     return [f"settlement {key}: its refund is not its reversal" for (key,) in rows]
 
 
+def _network_fees_are_paid() -> list[str]:
+    """Each fee is its posting, and only a deposit that failed cost more than it brought."""
+    rows = _rows("""
+        SELECT r.public_id FROM rewards_relay r
+          LEFT JOIN rewards_entry e ON e.transaction_id = r.transaction_id AND e.amount_wei > 0
+         WHERE r.state <> 'pending' AND (coalesce(e.amount_wei, 0) <> r.fee_wei
+            OR (r.fee_wei < r.cost_wei AND r.action <> 'deposit'))
+    """)
+    problems = [f"relay {public_id}: its fee differs" for (public_id,) in rows]
+    income = system_account(Account.Kind.RELAY).balance_wei
+    earned = sum(int(fee) for (fee,) in _rows("SELECT coalesce(fee_wei, 0) FROM rewards_relay"))
+    if income != earned:
+        problems.append(f"Network fees are {earned} wei, their account has {income} wei.")
+    return problems
+
+
 def _closed_days_stand() -> list[str]:
     """The newest, posting by posting; `manage.py verify_closings` reads all of them."""
     return differing_days(newest=1)
@@ -229,6 +247,7 @@ _BOOK_CHECKS: dict[str, Check] = {
     "I8": stakers_part_is_somewhere,
     "I9": _closed_days_stand,
     "I10": withdrawals_are_somewhere,
+    "I12": _network_fees_are_paid,
 }
 
 

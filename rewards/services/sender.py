@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from eth_utils.crypto import keccak
 
@@ -36,6 +36,7 @@ from rewards.services.chain import (
     contract_addresses,
     only_runner,
     operator_signer,
+    relay_signer,
 )
 from rewards.vesting import Schedule
 
@@ -54,6 +55,10 @@ HELD_WHILE_FROZEN = "withdraw"
 # The contracts take each of these once: an earlier try of ours went through.
 ALREADY_DONE = ("AlreadyProcessed", "AlreadyAnchored")
 DONE_BEFORE = "Done before by an earlier transaction."
+FEES_ROSE = "The network fee rose above what was quoted. Nothing was sent."
+# The purpose of a transaction that a person pays for in OPEN: its own key sends it, and neither gas
+# nor price may exceed what was quoted.
+RELAYED = "relay"
 
 
 def on_chain_id(subject: str) -> bytes:
@@ -144,6 +149,8 @@ CALLS: dict[str, Callable[[Addresses, str, dict[str, Any]], ContractCall]] = {
     ),
     "release": lambda at, subject, given: release_call(given["wallet"], at.token),
     "x402": lambda at, subject, given: authorized_transfer(at, given),
+    # What a person signed, made into a call when it was quoted and simulated.
+    RELAYED: lambda at, subject, given: ContractCall(given["to"], _bytes(given["data"])),
     "native": lambda at, subject, given: calls.transfer_native_call(
         given["account"], int(given["amount_wei"])
     ),
@@ -173,24 +180,33 @@ def send_transactions() -> int | None:
 
 def send_round() -> int:
     """As `send_transactions`; the caller holds the sender's lock."""
-    client, signer, addresses = chain_client(), operator_signer(), contract_addresses()
-    _send_again_what_the_chain_lost(client, signer)
-    _follow(client, signer)
-    mine = ChainTransaction.objects.filter(chain_id=signer.chain_id)
-    for row in mine.filter(state=State.SIGNED).order_by("nonce"):
-        _broadcast(client, row)
-    _send_queued(client, signer, addresses)
+    client, addresses = chain_client(), contract_addresses()
+    mine = ChainTransaction.objects.filter(chain_id=settings.CHAIN_ID)
+    _round_of(client, operator_signer(), addresses, mine.exclude(purpose=RELAYED))
+    if relayer := relay_signer():
+        _round_of(client, relayer, addresses, mine.filter(purpose=RELAYED))
     return mine.exclude(state__in=ChainTransaction.ENDED).count()
 
 
-def _send_queued(client: ChainClient, signer: Signer, addresses: Addresses) -> None:
+def _round_of(
+    client: ChainClient, signer: Signer, addresses: Addresses, mine: QuerySet[ChainTransaction]
+) -> None:
+    _send_again_what_the_chain_lost(client, signer, mine)
+    _follow(client, signer, mine)
+    for row in mine.filter(state=State.SIGNED).order_by("nonce"):
+        _broadcast(client, row)
+    _send_queued(client, signer, addresses, mine)
+
+
+def _send_queued(
+    client: ChainClient, signer: Signer, addresses: Addresses, mine: QuerySet[ChainTransaction]
+) -> None:
     """Oldest first, so many a round. What has to wait keeps nothing behind it waiting."""
     resting: set[str] = set()
     if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
         resting.add(HELD_WHILE_FROZEN)
     signed = 0
-    queued = ChainTransaction.objects.filter(chain_id=signer.chain_id, state=State.QUEUED)
-    for row in queued.order_by("pk"):
+    for row in mine.filter(state=State.QUEUED).order_by("pk"):
         if row.purpose in resting:
             continue
         if _sign(client, signer, addresses, row):
@@ -207,21 +223,27 @@ def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainT
         call = CALLS[row.purpose](addresses, row.subject, row.arguments)
         gas_limit = client.estimate_gas(signer.address, call)
     except CallReverted as refusal:
-        if refusal.error_name in NOT_YET:
+        # What somebody signed for a while does not wait: it fails, and its fee comes back.
+        if refusal.error_name in NOT_YET and row.purpose != RELAYED:
             if row.problem != str(refusal):
                 _end(row, State.QUEUED, problem=str(refusal))
             return False
         done = refusal.error_name in ALREADY_DONE
         _end(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))
         return False
-    signed = signer.sign(
-        call,
-        nonce=_next_nonce(client, signer),
-        gas_limit=gas_limit,
-        fees=client.estimate_fees(),
-    )
-    _store(row, signed)
+    market, cap_wei = client.estimate_fees(), _price_cap_wei(row)
+    fees = market.under(cap_wei) if cap_wei else market
+    if fees is None or gas_limit > row.arguments.get("gas_limit", gas_limit):
+        _end(row, State.FAILED, problem=FEES_ROSE)
+        return False
+    nonce = _next_nonce(client, signer)
+    _store(row, signer.sign(call, nonce=nonce, gas_limit=gas_limit, fees=fees))
     return True
+
+
+def _price_cap_wei(row: ChainTransaction) -> int:
+    """The most that a unit of gas may cost for this row; 0 when the market decides."""
+    return int(row.arguments.get("max_fee_per_gas_wei", 0))
 
 
 def _next_nonce(client: ChainClient, signer: Signer) -> int:
@@ -279,10 +301,8 @@ def _broadcast(client: ChainClient, row: ChainTransaction) -> None:
         )
 
 
-def _follow(client: ChainClient, signer: Signer) -> None:
-    rows = ChainTransaction.objects.filter(
-        chain_id=signer.chain_id, state__in=[State.SENT, State.MINED]
-    )
+def _follow(client: ChainClient, signer: Signer, mine: QuerySet[ChainTransaction]) -> None:
+    rows = mine.filter(state__in=[State.SENT, State.MINED])
     final_number = client.finalized_block().number
     final_count = client.transaction_count(signer.address, final_number)
     stuck_before = rows.filter(sent_at__lt=Now() - timedelta(seconds=STUCK_SECONDS))
@@ -309,7 +329,7 @@ def _receipt(client: ChainClient, row: ChainTransaction) -> Receipt | None:
 def _book_receipt(row: ChainTransaction, receipt: Receipt, final_number: int) -> None:
     row.transaction_hash = receipt.transaction_hash
     row.block_number, row.block_hash = receipt.block_number, receipt.block_hash
-    row.gas_used = receipt.gas_used
+    row.gas_used, row.gas_price_wei = receipt.gas_used, receipt.effective_gas_price_wei
     is_final = receipt.block_number <= final_number
     if receipt.is_success:
         _end(row, State.FINAL if is_final else State.MINED)
@@ -335,15 +355,19 @@ def _queue_again(row: ChainTransaction) -> None:
 def _replace(client: ChainClient, signer: Signer, row: ChainTransaction) -> None:
     """Raise the fees of a stuck transaction, or send the same bytes again when raised enough."""
     if len(row.earlier_hashes) < REPLACEMENTS_MAX:
-        _store(row, signer.replace(_signed(row), client.estimate_fees()))
+        replacement = signer.replace(_signed(row), client.estimate_fees())
+        cap_wei = _price_cap_wei(row)
+        if not cap_wei or replacement.fees.max_fee_per_gas_wei <= cap_wei:
+            _store(row, replacement)
     _broadcast(client, row)
 
 
-def _send_again_what_the_chain_lost(client: ChainClient, signer: Signer) -> None:
+def _send_again_what_the_chain_lost(
+    client: ChainClient, signer: Signer, mine: QuerySet[ChainTransaction]
+) -> None:
     """After a dev chain lost its last blocks, our stored bytes fit its nonces again: send them."""
     on_chain = client.transaction_count(signer.address, "latest")
-    lost = ChainTransaction.objects.filter(
-        chain_id=signer.chain_id,
+    lost = mine.filter(
         sender=signer.address,
         nonce__gte=on_chain,
         state__in=[State.MINED, State.FINAL, State.FAILED],

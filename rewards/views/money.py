@@ -36,7 +36,11 @@ def wallet_contracts() -> dict[str, Any] | None:
         return None
     # A public RPC address may carry an access key: only the local one is told.
     is_local = settings.CHAIN_ID == DEVELOPMENT_CHAIN_ID
-    return {"addresses": addresses, "rpc_url": settings.CHAIN_RPC_URL if is_local else ""}
+    return {
+        "addresses": addresses,
+        "rpc_url": settings.CHAIN_RPC_URL if is_local else "",
+        "relay_url": reverse("rewards:relay-order") if services.is_relay_offered() else "",
+    }
 
 
 @require_GET

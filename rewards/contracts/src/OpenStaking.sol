@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {AccessControlDefaultAdminRules} from "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
@@ -167,14 +169,56 @@ contract OpenStaking is AccessControlDefaultAdminRules, ReentrancyGuardTransient
 
     /// @notice Stakes `amount` wei of the caller, who has approved it before, on `target`. Adding re-locks nothing.
     function stake(bytes32 target, uint256 amount) external nonReentrant {
-        require(amount >= STAKE_MIN, StakeTooSmall(amount));
-        _refuseWhileSlashWaits(target);
-        Position storage position = _settled(target, _msgSender());
-        uint256 shares = _add(bonded[target], amount);
-        position.shares += shares;
-        totalStaked += amount;
-        emit Staked(target, _msgSender(), amount, shares);
+        _stake(target, _msgSender(), amount);
         token.safeTransferFrom(_msgSender(), address(this), amount);
+    }
+
+    /**
+     * @notice As {stake}, with an approval by signature, in one transaction.
+     * @dev Anyone can send a seen permit first; the permit then fails although the approval is there. So its
+     * failure is ignored, and the transfer decides.
+     */
+    function stakeWithPermit(
+        bytes32 target,
+        uint256 amount,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external nonReentrant {
+        _stake(target, _msgSender(), amount);
+        try IERC20Permit(address(token)).permit(_msgSender(), address(this), amount, deadline, v, r, s) {} catch {}
+        token.safeTransferFrom(_msgSender(), address(this), amount);
+    }
+
+    /**
+     * @notice Stakes `amount` wei of `account` on `target` by its signature (ERC-3009 receiveWithAuthorization to this
+     * contract, with {stakeNonce} as its nonce). Anyone may send it, and nobody can turn it to another target.
+     * @param salt 32 random bytes of the signer; a target and a salt work once
+     */
+    function stakeWithAuthorization(
+        address account,
+        bytes32 target,
+        uint256 amount,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 salt,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external nonReentrant {
+        _stake(target, account, amount);
+        IERC3009(address(token)).receiveWithAuthorization(
+            account,
+            address(this),
+            amount,
+            validAfter,
+            validBefore,
+            stakeNonce(target, salt),
+            v,
+            r,
+            s
+        );
     }
 
     /// @notice Starts to take `shares` of the caller out of `target`; returns the id to withdraw with.
@@ -266,6 +310,11 @@ contract OpenStaking is AccessControlDefaultAdminRules, ReentrancyGuardTransient
         token.safeTransfer(treasury, waiting.amount);
     }
 
+    /// @notice The nonce to sign for {stakeWithAuthorization}: it names the target, so the signature does too.
+    function stakeNonce(bytes32 target, bytes32 salt) public pure returns (bytes32) {
+        return keccak256(abi.encode(target, salt));
+    }
+
     /// @notice All stake on `target`, bonded and unbonding, in wei.
     function stakeOf(bytes32 target) public view returns (uint256) {
         return bonded[target].amount + unbonding[target].amount;
@@ -294,6 +343,17 @@ contract OpenStaking is AccessControlDefaultAdminRules, ReentrancyGuardTransient
     /// @notice Whether this contract holds all that it owes.
     function isSolvent() external view returns (bool) {
         return token.balanceOf(address(this)) >= liabilities();
+    }
+
+    /// @dev Books a stake; the caller takes the OPEN after it, or everything is undone.
+    function _stake(bytes32 target, address account, uint256 amount) private {
+        require(amount >= STAKE_MIN, StakeTooSmall(amount));
+        _refuseWhileSlashWaits(target);
+        Position storage position = _settled(target, account);
+        uint256 shares = _add(bonded[target], amount);
+        position.shares += shares;
+        totalStaked += amount;
+        emit Staked(target, account, amount, shares);
     }
 
     function _refuseWhileSlashWaits(bytes32 target) private view {

@@ -68,6 +68,20 @@ abstract contract Base {
         return _digest(keccak256(abi.encode(typeHash, holder, spender, amount, token.nonces(holder), deadline)));
     }
 
+    /// @dev What `from` signs so that the contract `to` may take `amount` (ERC-3009), valid from the beginning of time.
+    function _receiptDigest(
+        address from,
+        address to,
+        uint256 amount,
+        uint256 validBefore,
+        bytes32 nonce
+    ) internal view returns (bytes32) {
+        bytes32 typeHash = keccak256(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+        return _digest(keccak256(abi.encode(typeHash, from, to, amount, 0, validBefore, nonce)));
+    }
+
     function _bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
         return low + (value % (high - low + 1));
     }

@@ -18,6 +18,7 @@ contract Staker is Base {
     uint256 public slashed;
     uint256 public incomeIn;
     uint256 public incomeOut;
+    uint256 private signatures;
 
     constructor() {
         _setUpToken();
@@ -39,7 +40,11 @@ contract Staker is Base {
     }
 
     function person(uint256 index) public pure returns (address) {
-        return address(uint160(0xF000 + index));
+        return vm.addr(_key(index));
+    }
+
+    function _key(uint256 index) private pure returns (uint256) {
+        return 0xF000 + index;
     }
 
     function target(uint256 index) public pure returns (bytes32) {
@@ -58,6 +63,20 @@ contract Staker is Base {
         amount = _bound(amount, OPEN, balance);
         vm.prank(account);
         staking.stake(target(where), amount);
+        paidIn += amount;
+    }
+
+    function stakeBySignature(uint256 who, uint256 where, uint256 amount) external {
+        address account = person(who % PEOPLE);
+        uint256 balance = token.balanceOf(account);
+        if (balance < OPEN || _slashWaits(target(where))) return;
+        amount = _bound(amount, OPEN, balance);
+        bytes32 salt = bytes32(++signatures);
+        uint256 validBefore = block.timestamp + 1;
+        bytes32 nonce = staking.stakeNonce(target(where), salt);
+        bytes32 digest = _receiptDigest(account, address(staking), amount, validBefore, nonce);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(_key(who % PEOPLE), digest);
+        staking.stakeWithAuthorization(account, target(where), amount, 0, validBefore, salt, v, r, s);
         paidIn += amount;
     }
 

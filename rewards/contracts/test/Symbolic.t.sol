@@ -3,9 +3,11 @@ pragma solidity 0.8.37;
 
 import {CumulativeMerkleDistributor} from "../src/CumulativeMerkleDistributor.sol";
 import {DepositEscrow} from "../src/DepositEscrow.sol";
+import {OpenStaking} from "../src/OpenStaking.sol";
 import {OpenToken} from "../src/OpenToken.sol";
 import {GrantWallet} from "../src/OpenVesting.sol";
 import {Base} from "./Base.sol";
+import {Cap} from "./OpenStaking.t.sol";
 
 /// @dev Proved for all arguments by halmos (`make contracts-prove`); forge runs only what begins with `test`.
 contract Symbolic is Base {
@@ -125,6 +127,27 @@ contract Symbolic is Base {
             if (at < 1_800_000_000 + 365 days) assert(paid == 0);
             if (at >= 1_800_000_000 + 1_460 days) assert(paid == 300 * OPEN);
         }
+    }
+
+    /// @dev Whatever is said to be a permit: a stake moves exactly its amount of its caller, or nothing.
+    function check_a_stake_with_any_permit_moves_its_amount_or_nothing(
+        bytes32 target,
+        uint256 amount,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) public {
+        OpenStaking staking = new OpenStaking(ADMIN, 1 days, token, new Cap(), PERSON, 2, 1);
+        uint256 owned = token.balanceOf(holder);
+        vm.startPrank(holder);
+        token.approve(address(staking), type(uint256).max);
+        (bool done,) = address(staking).call(
+            abi.encodeCall(staking.stakeWithPermit, (target, amount, block.timestamp, v, r, s))
+        );
+        assert(done == (amount >= OPEN && amount <= owned));
+        assert(token.balanceOf(address(staking)) == (done ? amount : 0));
+        assert(staking.totalStaked() == (done ? amount : 0));
+        assert(token.balanceOf(holder) == owned - (done ? amount : 0));
     }
 
     function _claim(uint256 leaf, bytes32 root) private returns (bool, bytes memory) {

@@ -1,30 +1,13 @@
 // OPEN from the wallet into the escrow: one signature and one transaction (permit), or two transactions.
 import { ethers, signerFor } from "./chain.js";
+import { TOKEN_ABI, permit } from "./permit.js";
 import { untilCredited } from "./server.js";
 import { wasDeclined } from "./status.js";
 
-const TOKEN_ABI = [
-  "function name() view returns (string)",
-  "function nonces(address) view returns (uint256)",
-  "function balanceOf(address) view returns (uint256)",
-  "function allowance(address,address) view returns (uint256)",
-  "function approve(address,uint256) returns (bool)",
-];
 const ESCROW_ABI = [
   "function deposit(uint256 amount)",
   "function depositWithPermit(uint256 amount,uint256 deadline,uint8 v,bytes32 r,bytes32 s)",
 ];
-const PERMIT = ["owner:address", "spender:address", "value:uint256", "nonce:uint256", "deadline:uint256"];
-const PERMIT_SECONDS = 1800;
-
-async function permit(signer, token, owner, spender, value, chainId) {
-  const { Signature } = await ethers();
-  const fields = PERMIT.map((field) => ({ name: field.split(":")[0], type: field.split(":")[1] }));
-  const deadline = Math.floor(Date.now() / 1000) + PERMIT_SECONDS;
-  const domain = { name: await token.name(), version: "1", chainId, verifyingContract: token.target };
-  const message = { owner, spender, value, nonce: await token.nonces(owner), deadline };
-  return { deadline, ...Signature.from(await signer.signTypedData(domain, { Permit: fields }, message)).toJSON() };
-}
 
 async function send(root, status, signer, address, value) {
   const { Contract } = await ethers();
@@ -35,7 +18,7 @@ async function send(root, status, signer, address, value) {
   if ((await token.allowance(address, escrowAddress)) >= value) return escrow.deposit(value);
   try {
     status.step("wallet", "Sign the permit in your wallet, then confirm the deposit…");
-    const signed = await permit(signer, token, address, escrowAddress, value, Number(chainId));
+    const signed = await permit(signer, token, escrowAddress, value, Number(chainId));
     return await escrow.depositWithPermit(value, signed.deadline, signed.v, signed.r, signed.s);
   } catch (problem) {
     if (wasDeclined(problem) || problem.code === "CALL_EXCEPTION") throw problem;

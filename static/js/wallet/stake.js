@@ -1,20 +1,13 @@
-// Stakes: stake, leave, take out, collect income. The page gives target and contract, the wallet sends.
+// Stakes: leave, take out, collect income. The page gives target and contract, the wallet sends.
 import { ethers } from "./chain.js";
 import { contractFor, send } from "./govern.js";
 
-const TOKEN_ABI = [
-  "function balanceOf(address) view returns (uint256)",
-  "function allowance(address,address) view returns (uint256)",
-  "function approve(address,uint256) returns (bool)",
-];
 const STAKING_ABI = [
-  "function stake(bytes32 target,uint256 amount)",
   "function startUnbonding(bytes32 target,uint256 shares) returns (uint256)",
   "function withdraw(uint256 id)",
   "function collectIncome(bytes32 target) returns (uint256)",
   "function bonded(bytes32) view returns (uint256 amount,uint256 shares)",
   "function positions(bytes32,address) view returns (uint256 shares,uint256 incomeIndex,uint256 incomeOwed)",
-  "error StakeTooSmall(uint256 amount)",
   "error NothingToMove()",
   "error NotEnoughStake(uint256 shares)",
   "error UnbondingUnknown(uint256 id)",
@@ -24,22 +17,6 @@ const STAKING_ABI = [
 
 function staking(root, chosen, status) {
   return contractFor(root, chosen, status, root.dataset.staking, STAKING_ABI);
-}
-
-async function approved(root, status, { contract, account }, value) {
-  const { Contract } = await ethers();
-  const token = new Contract(root.dataset.token, TOKEN_ABI, contract.runner);
-  if ((await token.balanceOf(account)) < value) throw new Error("This wallet holds less OPEN than that.");
-  if ((await token.allowance(account, contract.target)) >= value) return;
-  status.step("wallet", "Approve the amount in your wallet, then confirm the stake…");
-  await (await token.approve(contract.target, value)).wait();
-}
-
-export async function stake(root, chosen, status) {
-  const { target, amountWei } = root.dataset;
-  const found = await staking(root, chosen, status);
-  await approved(root, status, found, BigInt(amountWei));
-  await send(root, status, found, "stake", [target, BigInt(amountWei)], "Staked. It earns from the next payment on.");
 }
 
 // Shares for an amount; no amount means all of them.

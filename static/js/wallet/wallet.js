@@ -18,12 +18,18 @@ class WalletAction {
       this.choose();
     };
     this.start.addEventListener("click", choose);
+    this.relay = root.querySelector("[data-relay-start]");
+    if (this.relay) {
+      this.relay.hidden = false;
+      this.relay.addEventListener("click", () => this.choose(true));
+    }
     root.querySelector("form")?.addEventListener("submit", choose);
-    onWalletsChange(() => this.list.hidden || this.choose());
+    onWalletsChange(() => this.list.hidden || this.choose(this.inOpen));
   }
 
-  choose() {
+  choose(inOpen = false) {
     if (this.busy) return;
+    this.inOpen = inOpen;
     const form = this.root.querySelector("form");
     if (form && !form.reportValidity()) return;
     const found = wallets();
@@ -45,12 +51,18 @@ class WalletAction {
     return item;
   }
 
+  // Asked for, or because the wallet has nothing to pay gas with.
+  async paysInOpen(wallet) {
+    if (!this.relay) return false;
+    return this.inOpen || (await import("./relay.js")).hasNoCoin(this.root, wallet);
+  }
+
   async run(wallet) {
     this.busy = true;
     this.list.hidden = true;
     this.start.disabled = true;
     try {
-      const action = await ACTIONS[this.root.dataset.wallet]();
+      const action = (await this.paysInOpen(wallet)) ? (await import("./relay.js")).offer : await ACTIONS[this.root.dataset.wallet]();
       await action(this.root, wallet, this.status);
     } catch (problem) {
       this.status.fail(problem);

@@ -1,0 +1,367 @@
+"""Gas paid in OPEN on a real chain: quoted before, held, taken at what it cost, never at a loss."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from eth_account import Account as KeyAccount
+from eth_account.signers.local import LocalAccount
+from pytest_django.fixtures import Settings
+
+from openledger_site.accounts.models import User
+from rewards.chain.staking import target_id
+from rewards.models import Account, ChainTransaction, Hold, Relay
+from rewards.selectors import spendable_wei
+from rewards.selectors.relays import relay_books
+from rewards.services import InsufficientFunds, reconcile, relay, send_transactions, watch_chain
+from rewards.services.chain import relay_signer
+from rewards.services.ledger import system_account
+from rewards.services.relay_checks import (
+    QuoteOver,
+    RelayAway,
+    RelayRefused,
+    RelayUnderWay,
+    TooManyRelays,
+)
+from rewards.services.relay_settlement import settle_relays
+from rewards.tests.conftest import OPEN, Wallets
+from rewards.tests.relaying import ask, order, poor_wallet, sign_quote, until_final
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+TARGET = target_id("datanet:1")
+State = Relay.State
+
+
+@pytest.fixture
+def wallet(wallets: Wallets, consumer: User) -> LocalAccount:
+    """Quinn's, with 100 OPEN and not a wei of ETH."""
+    return poor_wallet(wallets, consumer, 100 * OPEN)
+
+
+@pytest.fixture
+def funded(wallets: Wallets, consumer: User, wallet: LocalAccount) -> LocalAccount:
+    """The same, after a first deposit of 10 OPEN that paid for itself."""
+    order(consumer, wallet, "deposit", amount="10")
+    until_final(wallets)
+    return wallet
+
+
+def relayer_eth(wallets: Wallets) -> int:
+    signer = relay_signer()
+    assert signer is not None
+    return wallets.client.native_balance_of(signer.address)
+
+
+def staked(wallets: Wallets, account: str) -> int:
+    arguments: list[object] = [bytes.fromhex(TARGET[2:]), account]
+    at, signature = wallets.addresses.staking, "bondedOf(bytes32,address)"
+    return int(wallets.client.read(at, signature, arguments, ["uint256"], "latest")[0])
+
+
+def test_a_first_deposit_pays_its_own_fee_and_costs_the_relayer_nothing(
+    wallets: Wallets, consumer: User, wallet: LocalAccount
+) -> None:
+    before = relayer_eth(wallets)
+    quote = ask(consumer, wallet, "deposit", amount="10")
+    assert quote.is_from_deposit
+    sent = relay(user=consumer, quote=quote.token, signature=sign_quote(wallet, quote))
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert sent.state == State.DONE
+    assert 0 < sent.fee_wei == sent.cost_wei < quote.terms.most_wei
+    assert spendable_wei(consumer) == 10 * OPEN - sent.fee_wei
+    assert system_account(Account.Kind.RELAY).balance_wei == sent.fee_wei
+    assert sent.fee_wei == (before - relayer_eth(wallets)) * sent.open_per_eth
+    assert wallets.client.native_balance_of(wallet.address) == 0
+    assert reconcile().ok
+
+
+def test_a_stake_is_paid_from_the_balance(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    before = spendable_wei(consumer)
+    sent = order(consumer, funded, "stake", amount="7", target=TARGET)
+    assert spendable_wei(consumer) == before - sent.quoted_wei  # held until it is known
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert staked(wallets, funded.address) == 7 * OPEN
+    assert spendable_wei(consumer) == before - sent.fee_wei
+    assert relay_books().surplus_wei == 0
+    assert reconcile().ok
+
+
+def test_a_delegation_is_sent_too(wallets: Wallets, consumer: User, funded: LocalAccount) -> None:
+    order(consumer, funded, "delegate", delegatee="")
+    until_final(wallets)
+    at, signature = wallets.addresses.token, "getVotes(address)"
+    votes = wallets.client.read(at, signature, [funded.address], ["uint256"], "latest")[0]
+    assert votes == 90 * OPEN
+
+
+def test_a_quote_works_once_and_a_repeat_finds_it(
+    wallets: Wallets, consumer: User, funded: LocalAccount, settings: Settings
+) -> None:
+    quote = ask(consumer, funded, "stake", amount="7", target=TARGET)
+    signature = sign_quote(funded, quote)
+    first = relay(user=consumer, quote=quote.token, signature=signature)
+    settings.RELAY_QUOTE_SECONDS = -1
+    assert relay(user=consumer, quote=quote.token, signature=signature) == first
+    until_final(wallets)
+    assert relay(user=consumer, quote=quote.token, signature=signature) == first
+    assert staked(wallets, funded.address) == 7 * OPEN
+    assert ChainTransaction.objects.filter(purpose="relay").count() == 2
+
+
+def test_what_is_refused_costs_nothing(
+    wallets: Wallets, consumer: User, stranger: User, funded: LocalAccount, settings: Settings
+) -> None:
+    with pytest.raises(RelayRefused, match="Link this wallet"):
+        ask(stranger, funded, "stake", amount="7", target=TARGET)
+    with pytest.raises(RelayRefused, match="less OPEN"):
+        ask(consumer, funded, "stake", amount="91", target=TARGET)
+    quote = ask(consumer, funded, "stake", amount="7", target=TARGET)
+    with pytest.raises(RelayRefused, match="not by that wallet"):
+        relay(user=consumer, quote=quote.token, signature=sign_quote(KeyAccount.create(), quote))
+    with pytest.raises(RelayRefused, match="65 bytes"):
+        relay(user=consumer, quote=quote.token, signature="yes")
+    with pytest.raises(QuoteOver):
+        relay(user=stranger, quote=quote.token, signature=sign_quote(funded, quote))
+    settings.RELAY_QUOTE_SECONDS = -1
+    with pytest.raises(QuoteOver):
+        relay(user=consumer, quote=quote.token, signature=sign_quote(funded, quote))
+    assert Relay.objects.count() == 1
+    assert not Hold.objects.filter(state=Hold.State.PENDING).exists()
+
+
+def test_limits_the_switch_and_a_relayer_without_eth_refuse_in_words(
+    wallets: Wallets, consumer: User, funded: LocalAccount, settings: Settings
+) -> None:
+    quote = ask(consumer, funded, "stake", amount="7", target=TARGET)
+    signer = relay_signer()
+    assert signer is not None
+    wallets.client.request("anvil_setBalance", signer.address, "0x1")
+    with pytest.raises(RelayAway, match="at the moment"):
+        relay(user=consumer, quote=quote.token, signature=sign_quote(funded, quote))
+    wallets.client.request("anvil_setBalance", signer.address, hex(10**21))
+    for name in ("RELAY_PER_PERSON_A_DAY", "RELAY_PER_DAY"):
+        before = getattr(settings, name)
+        setattr(settings, name, 1)
+        with pytest.raises(TooManyRelays, match="tomorrow"):
+            relay(user=consumer, quote=quote.token, signature=sign_quote(funded, quote))
+        setattr(settings, name, before)
+    settings.RELAY_ENABLED = False
+    with pytest.raises(RelayAway):
+        relay(user=consumer, quote=quote.token, signature=sign_quote(funded, quote))
+
+
+def test_a_wallet_has_one_on_its_way_at_a_time(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    order(consumer, funded, "stake", amount="7", target=TARGET)
+    with pytest.raises(RelayUnderWay):
+        order(consumer, funded, "stake", amount="8", target=TARGET)
+    until_final(wallets)
+    order(consumer, funded, "stake", amount="8", target=TARGET)
+
+
+def test_a_first_deposit_is_sent_only_out_of_the_reserve(
+    wallets: Wallets, consumer: User, wallet: LocalAccount, settings: Settings
+) -> None:
+    settings.RELAY_RESERVE_WEI = 0
+    with pytest.raises(InsufficientFunds, match="pay for its own"):
+        ask(consumer, wallet, "deposit", amount="10")
+    with pytest.raises(InsufficientFunds, match="Deposit OPEN"):
+        ask(consumer, wallet, "stake", amount="10", target=TARGET)
+
+
+def test_what_is_refused_when_it_is_signed_is_dropped_and_its_hold_freed(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    """The wallet was emptied between the order and its turn."""
+    before = spendable_wei(consumer)
+    sent = order(consumer, funded, "stake", amount="90", target=TARGET)
+    empty(wallets, funded)
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert (sent.state, sent.cost_wei, sent.fee_wei) == (State.DROPPED, 0, 0)
+    assert spendable_wei(consumer) == before
+
+
+def empty(wallets: Wallets, key: LocalAccount) -> None:
+    from rewards.chain.calls import transfer_call
+    from rewards.chain.transactions import Signer
+
+    wallets.client.request("anvil_setBalance", key.address, hex(10**18))
+    signer = Signer(key.key, wallets.addresses.chain_id)
+    balance = wallets.client.balance_of(wallets.addresses.token, key.address)
+    wallets.send(signer, transfer_call(wallets.addresses.token, "0x" + "77" * 20, balance))
+
+
+def test_what_reverts_in_its_block_pays_its_gas(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    """The wallet was emptied after the transaction left: gas is spent, and paid for."""
+    before, eth = spendable_wei(consumer), relayer_eth(wallets)
+    sent = order(consumer, funded, "stake", amount="90", target=TARGET)
+    in_the_pool(wallets, funded)
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert sent.state == State.REVERTED
+    assert sent.fee_wei == sent.cost_wei == (eth - relayer_eth(wallets)) * sent.open_per_eth > 0
+    assert spendable_wei(consumer) == before - sent.fee_wei
+    assert staked(wallets, funded.address) == 0
+    assert reconcile().ok
+
+
+def in_the_pool(wallets: Wallets, key: LocalAccount) -> None:
+    """Our transaction waits for a block while a quicker one empties the wallet."""
+    from rewards.chain.calls import transfer_call
+    from rewards.chain.transactions import Fees, Signer
+
+    token = wallets.addresses.token
+    wallets.client.request("anvil_setBalance", key.address, hex(10**18))
+    wallets.client.request("evm_setAutomine", False)
+    try:
+        send_transactions()
+        quick = Signer(key.key, wallets.addresses.chain_id).sign(
+            transfer_call(token, "0x" + "77" * 20, 90 * OPEN),
+            nonce=0, gas_limit=200_000, fees=Fees(10**12, 10**11),
+        )  # fmt: skip
+        wallets.client.send_raw(quick.raw)
+        wallets.client.request("evm_mine")
+    finally:
+        wallets.client.request("evm_setAutomine", True)
+
+
+def test_a_first_deposit_that_fails_is_the_last_that_is_tried_for_its_person(
+    wallets: Wallets, consumer: User, wallet: LocalAccount, settings: Settings
+) -> None:
+    sent = order(consumer, wallet, "deposit", amount="50")
+    in_the_pool(wallets, wallet)
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert (sent.state, sent.fee_wei) == (State.REVERTED, 0)
+    assert -settings.RELAY_RESERVE_WEI < relay_books().surplus_wei < 0
+    with pytest.raises(InsufficientFunds, match="pay for its own"):
+        ask(consumer, wallet, "deposit", amount="1")
+
+
+class Killed(BaseException):
+    """As `kill -9`: nothing catches it, and what was not committed is gone."""
+
+
+CRASH_POINTS = [
+    "relays.queue_transaction",  # the fee is held, not committed
+    "relays.record_audit",  # the row is written, not committed
+    "relays.send_on_commit",  # queued, not committed
+    "sender._store",  # signed, not stored
+    "sender._broadcast",  # stored, not sent
+    "sender._book_receipt",  # mined, not noted
+    "deposits.hold_fee_of",  # credited, its fee not held, neither committed
+    "relay_settlement.place_hold",  # the same, one step later
+    "relay_settlement.post",  # final, not paid
+    "relay_settlement.Now",  # paid, not committed
+]
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_crash_anywhere_ends_in_one_deposit_and_one_fee(
+    wallets: Wallets, consumer: User, wallet: LocalAccount, point: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    quote = ask(consumer, wallet, "deposit", amount="10")
+    signature = sign_quote(wallet, quote)
+
+    def go_on() -> Relay:
+        sent = relay(user=consumer, quote=quote.token, signature=signature)
+        until_final(wallets)
+        return sent
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(f"rewards.services.{point}", die)
+        with pytest.raises(Killed):
+            go_on()
+    for _ in range(2):
+        sent = go_on()
+    sent.refresh_from_db()
+    assert (sent.state, sent.fee_wei) == (State.DONE, sent.cost_wei)
+    assert spendable_wei(consumer) == 10 * OPEN - sent.fee_wei
+    assert wallets.client.balance_of(wallets.addresses.token, wallet.address) == 90 * OPEN
+    assert relay_books().surplus_wei == 0
+    assert reconcile().ok
+
+
+def test_a_block_that_left_the_chain_is_made_again_and_paid_once(
+    wallets: Wallets, consumer: User, wallet: LocalAccount
+) -> None:
+    snapshot = wallets.client.request("evm_snapshot")
+    sent = order(consumer, wallet, "deposit", amount="10")
+    until_final(wallets)
+    sent.refresh_from_db()
+    paid = sent.fee_wei
+    wallets.client.request("evm_revert", snapshot)  # as after a kill -9: the chain is behind
+    wallets.chain.mine(4)
+    watch_chain()
+    for _ in range(2):
+        until_final(wallets)
+    assert spendable_wei(consumer) == 10 * OPEN - paid
+    assert system_account(Account.Kind.RELAY).balance_wei == paid
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert reconcile().ok
+
+
+def test_the_relayer_never_ends_below_zero_whatever_the_price_of_gas(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    """Measured: what it spent in ETH at the rate, against what it earned, at random base fees."""
+    dice, start = random.Random(41), relayer_eth(wallets)
+    earned_before = relay_books().earned_wei
+    for step in range(8):
+        base_fee = int(10 ** dice.uniform(0, 11))
+        wallets.client.request("anvil_setNextBlockBaseFeePerGas", hex(base_fee))
+        wallets.client.request("evm_mine")
+        try:
+            order(consumer, funded, "stake", amount=f"1.{step}", target=TARGET)
+        except InsufficientFunds:
+            continue
+        later = int(10 ** dice.uniform(0, 11))  # whatever it is once the order has its turn
+        wallets.client.request("anvil_setNextBlockBaseFeePerGas", hex(later))
+        wallets.client.request("evm_mine")
+        until_final(wallets)
+    books = relay_books()
+    spent = (start - relayer_eth(wallets)) * 20
+    assert books.earned_wei - earned_before >= spent > 0
+    assert books.surplus_wei == 0
+    states = set(Relay.objects.values_list("state", flat=True))
+    assert State.DONE in states
+    assert State.PENDING not in states
+    assert reconcile().ok
+
+
+def test_a_fee_that_is_not_its_posting_shows_in_the_books(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE rewards_relay DISABLE TRIGGER USER")
+        cursor.execute("UPDATE rewards_relay SET fee_wei = fee_wei - 1")
+        cursor.execute("ALTER TABLE rewards_relay ENABLE TRIGGER USER")
+    assert len(reconcile().problems["I12"]) == 2
+
+
+def test_what_has_ended_stays_as_it_ended(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    for change in ({"fee_wei": 1}, {"state": "pending"}, {"quoted_wei": 1}):
+        with pytest.raises(Exception, match=r"ended|terms|Cannot"), transaction.atomic():
+            Relay.objects.update(**change)
+    with pytest.raises(IntegrityError, match="kept"), transaction.atomic():
+        Relay.objects.get().delete()
+    assert settle_relays() == 0
