@@ -16,6 +16,9 @@ from typing import Any
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _FINAL = " .!?…:;"
+# What makes more of a text than words between single spaces; a line break separates two texts.
+_ODD_SPACES = ("  ", "\n ", " \n", *"\t\r\x0b\x0c\x1c\x1d\x1e\x1f")
+_TEXTS_AT_ONCE = 64
 LEAF_DOMAIN = b"openledger/datanets/leaf/v1\x00"
 
 
@@ -59,6 +62,23 @@ def plain_words(text: str) -> str:
 def plain_words_of_plain_text(text: str) -> str:
     """The same for ASCII without white space but single spaces between words."""
     return text.lower().rstrip(_FINAL)
+
+
+def plain_words_of_many(texts: Sequence[str]) -> list[str]:
+    """`plain_words` of each, in a quarter of the time where they are ASCII with single spaces.
+
+    Some are lowered as one text with a line each; a strange one among them costs only those.
+    """
+    made: list[str] = []
+    for at in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = texts[at : at + _TEXTS_AT_ONCE]
+        whole = "\n".join(some)
+        is_odd = whole.count("\n") >= len(some) or any(odd in f"\n{whole}\n" for odd in _ODD_SPACES)
+        if is_odd or not whole.isascii():
+            made += map(plain_words, some)
+        else:
+            made += [line.rstrip(_FINAL) for line in whole.lower().split("\n")]
+    return made
 
 
 def prompt_of(content: Content) -> str:
@@ -128,12 +148,35 @@ def leaf_hash(leaf: Leaf, salt: bytes) -> bytes:
     return hashlib.sha256(LEAF_DOMAIN + salt + canonical_json(fields)).digest()
 
 
+class LeafHasher:
+    """`leaf_hash` for rows of one contributor under one licence: what they share is encoded once.
+
+    `record`, `content_hash` and `split` are ids, digits and a word: nothing in them is escaped.
+    """
+
+    def __init__(self, contributor: str, licence: str) -> None:
+        shared = canonical_json({"contributor": contributor, "licence": licence}).decode()
+        self._shared = shared[1:-1]
+
+    def hash(self, record: str, content_hash: str, split: str, salt: bytes) -> bytes:
+        """32 bytes. Raises ValueError for a wrong salt."""
+        if len(salt) != 32:
+            raise ValueError("A leaf needs a salt of 32 bytes.")
+        fields = (
+            f'{{"content_hash":"{content_hash}",{self._shared},'
+            f'"record":"{record}","split":"{split}"}}'
+        )
+        return hashlib.sha256(LEAF_DOMAIN + salt + fields.encode()).digest()
+
+
 def assign_split(groups: Sequence[str], *, seed: str, held_out_percent: int) -> list[str]:
     """`train` or `held_out` for each prompt group, the same for the same group, whatever the order.
 
     A group falls out when SHA-256(seed ‖ group), read as a number, is among the lowest
     `held_out_percent` hundredths: rows that share a prompt are never on both sides.
     """
+    if not held_out_percent:
+        return ["train"] * len(groups)
     cut = held_out_percent * 2**256 // 100
     return ["held_out" if _position(seed, group) < cut else "train" for group in groups]
 

@@ -7,6 +7,7 @@ to train on, two held out, a salt. The cut is the service that the page calls.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -76,16 +77,28 @@ def _write_rows(rows: int) -> Any:
 def _cut(datanet: Any) -> dict[str, Any]:
     from datanets.services import cut_version
 
-    before = _peak_mb()
+    before, server = _peak_mb(), _server_seconds()
     started, used = time.perf_counter(), time.process_time()
     version = cut_version(datanet=datanet, actor=datanet.owner, held_out_percent=HELD_OUT_PERCENT)
     return {
         "rows": version.record_count,
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - used, 1),
+        "server_cpu_seconds": round(_server_seconds() - server, 1),
         "peak_mb": round(_peak_mb()),
         "peak_mb_before": round(before),
     }
+
+
+def _server_seconds() -> float:
+    """Processor seconds of the server's process for this connection; both are on this machine."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mb() -> float:

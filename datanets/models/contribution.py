@@ -260,6 +260,20 @@ class Record(models.Model):
                     + "))"
                 ),
             ),
+            # Instead of a foreign key (see `VersionRecord`); the function looks past row security.
+            pgtrigger.Trigger(
+                name="row_of_a_version_is_never_deleted",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Delete,
+                func="""
+                    PERFORM FROM datanets_datanet WHERE id = OLD.datanet_id FOR SHARE;
+                    IF datanets_row_is_in_a_version(OLD.id) THEN
+                        RAISE EXCEPTION 'A version holds this row.'
+                            USING ERRCODE = 'foreign_key_violation';
+                    END IF;
+                    RETURN OLD;
+                """,
+            ),
             pgtrigger.Trigger(
                 name="private_row_is_sealed",
                 when=pgtrigger.Before,

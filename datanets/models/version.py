@@ -88,8 +88,16 @@ class VersionRecord(models.Model):
         TRAIN = "train"
         HELD_OUT = "held_out"
 
-    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="entries")
-    record = models.ForeignKey(Record, on_delete=models.PROTECT, related_name="version_entries")
+    # That both exist is looked up for a whole statement (below) and guarded where rows are deleted:
+    # a foreign key looks up and locks a row a row, half of the server's time for a version.
+    version = models.ForeignKey(
+        Version, on_delete=models.PROTECT, related_name="entries",
+        db_constraint=False, db_index=False,
+    )  # fmt: skip
+    record = models.ForeignKey(
+        Record, on_delete=models.PROTECT, related_name="version_entries",
+        db_constraint=False, db_index=False,
+    )  # fmt: skip
     position = models.PositiveIntegerField(help_text="Leaf of the Merkle tree, counted from 0.")
     leaf_hash = models.CharField(max_length=64)
     split = models.CharField(max_length=8, choices=Split)
@@ -100,11 +108,39 @@ class VersionRecord(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [
-            models.UniqueConstraint(fields=["version", "record"], name="record_once_per_version"),
+            # Each is also the index that its first column is looked up by.
+            models.UniqueConstraint(fields=["record", "version"], name="record_once_per_version"),
             models.UniqueConstraint(fields=["version", "position"], name="leaf_place_is_unique"),
         ]
         triggers = [
             pgtrigger.Protect(name="version_entry_is_append_only", operation=pgtrigger.Delete),
+            # The lock is the one of whoever cuts, and holds back whoever deletes a record.
+            pgtrigger.Trigger(
+                name="version_entry_names_a_row_of_its_datanet",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="added"),  # type: ignore[no-untyped-call]
+                func="""
+                    PERFORM FROM datanets_datanet WHERE id IN (
+                        SELECT datanet_id FROM datanets_version
+                        WHERE id IN (SELECT version_id FROM added)
+                    ) FOR NO KEY UPDATE;
+                    IF EXISTS (
+                        SELECT FROM added WHERE (
+                            SELECT datanet_id FROM datanets_record WHERE id = added.record_id
+                        ) IS DISTINCT FROM (
+                            SELECT datanet_id FROM datanets_version WHERE id = added.version_id
+                        ) OR NOT EXISTS (
+                            SELECT FROM datanets_version WHERE id = added.version_id
+                        )
+                    ) THEN
+                        RAISE EXCEPTION 'A version holds rows of its Datanet.'
+                            USING ERRCODE = 'foreign_key_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
             # Withdrawal empties wordings; nothing else may change.
             pgtrigger.Protect(
                 name="version_entry_never_changes",

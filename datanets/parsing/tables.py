@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from datanets.parsing.marks import MARKED_COLUMNS, refuse_marked_metadata
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 RawRow = dict[str, Any] | BadValueError
 """A row by column name, or why this one row could not be taken apart."""
 
-PARQUET_BATCH_ROWS = 256
+PARQUET_BATCH_ROWS = 64
 
 
 def _too_many_columns(count: int, limits: Limits, where: str) -> UploadRejectedError:
@@ -176,14 +177,10 @@ def read_parquet(
     try:
         parquet = _open_parquet(file, limits, entry)
         unread = dict.fromkeys(parquet.schema_arrow.names)
-        for batch in parquet.iter_batches(
-            PARQUET_BATCH_ROWS,
-            columns=_wanted_columns(parquet.schema_arrow, mapping),
-            use_threads=False,
-        ):
-            charge_bytes(_unshared_bytes(batch))
-            columns = [(value.as_py() for value in column) for column in batch.columns]
-            for cells in zip(*columns, strict=True):
+        columns = _wanted_columns(parquet.schema_arrow, mapping)
+        for batch in _batches(file, parquet, columns):
+            charge_bytes(_other_bytes(batch))
+            for cells in zip(*map(_cells, batch.columns), strict=True):
                 charge_bytes(sum(len(cell) for cell in cells if isinstance(cell, str)))
                 yield unread | dict(zip(batch.schema.names, cells, strict=True))
                 done += 1
@@ -196,11 +193,45 @@ def read_parquet(
         raise _broken_parquet(reason, done, entry) from None
 
 
-def _unshared_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of the columns that are not dictionaries: those are shared by many batches."""
-    import pyarrow.types as types
+def _batches(
+    file: IO[bytes], parquet: pq.ParquetFile, columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """Texts as they are, a quarter of the time of dictionaries; those when memory does not do.
 
-    return sum(column.nbytes for column in batch.columns if not types.is_dictionary(column.type))
+    A value that a tiny file repeats is unfolded for one batch; as a dictionary it stays one value
+    with many references, however large.
+    """
+    import pyarrow as pa
+
+    done = 0
+    try:
+        for batch in parquet.iter_batches(PARQUET_BATCH_ROWS, columns=columns, use_threads=False):
+            yield batch
+            done += batch.num_rows
+        return
+    except pa.ArrowMemoryError:
+        pass
+    folded = _parquet_file(file, folded=_texts(parquet.schema_arrow))
+    for batch in folded.iter_batches(PARQUET_BATCH_ROWS, columns=columns, use_threads=False):
+        new = batch.slice(min(done, batch.num_rows))
+        done -= batch.num_rows - new.num_rows
+        if new.num_rows:
+            yield new
+
+
+def _cells(column: pa.Array) -> Iterable[Any]:
+    """Texts at once, but one after the other where that could fail: a text that is no UTF-8 is met
+    in its row, not in the first of its batch, and a dictionary may repeat a large one.
+    """
+    if _is_plain_text(column.type):
+        with suppress(UnicodeDecodeError, MemoryError):
+            return column.to_pylist()  # type: ignore[no-any-return] # untyped
+    return (value.as_py() for value in column)
+
+
+def _other_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of the columns that are not text: texts are charged row by row, as they are used."""
+    return sum(column.nbytes for column in batch.columns if not _is_string(column.type))
 
 
 def _broken_parquet(reason: str, done: int, entry: str) -> UploadRejectedError:
@@ -220,12 +251,7 @@ def _open_parquet(file: IO[bytes], limits: Limits, entry: str) -> pq.ParquetFile
     schema = pq.read_schema(file)
     refuse_marked_metadata(_said_of_itself(schema), what="the metadata of its schema", entry=entry)
     names = schema.names
-    file.seek(0)
-    # Repeated values stay one value with many references, so a tiny file cannot unfold in memory.
-    texts = [field.name for field in schema if _is_string(field.type)]
-    parquet = pq.ParquetFile(
-        file, pre_buffer=False, buffer_size=64 * 1024, read_dictionary=texts[: limits.columns]
-    )
+    parquet = _parquet_file(file)
     metadata, where = parquet.metadata, place(entry, "its directory")
     if metadata.num_columns > limits.columns:
         raise _too_many_columns(metadata.num_columns, limits, where)
@@ -243,6 +269,20 @@ def _open_parquet(file: IO[bytes], limits: Limits, entry: str) -> pq.ParquetFile
                 remedy="Split it into several uploads.",
             )
     return parquet
+
+
+def _parquet_file(file: IO[bytes], folded: Iterable[str] = ()) -> pq.ParquetFile:
+    """`folded` names the columns whose values stay in a dictionary."""
+    import pyarrow.parquet as pq
+
+    file.seek(0)
+    return pq.ParquetFile(
+        file, pre_buffer=False, buffer_size=64 * 1024, read_dictionary=list(folded)
+    )
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if _is_string(field.type)]
 
 
 def _said_of_itself(schema: pa.Schema) -> bytes:
@@ -276,7 +316,7 @@ def _check_footer(file: IO[bytes], limits: Limits, entry: str) -> None:
 def _wanted_columns(schema: pa.Schema, mapping: Mapping[str, str] | None) -> list[str]:
     shape = recognise(schema.names, mapping)
     if shape is None:  # only for the sample on the mapping page
-        return [field.name for field in schema if _is_string(field.type)][:50] or schema.names[:1]
+        return _texts(schema)[:50] or schema.names[:1]
     roles = ROLES_OF_KIND[shape.kind]
     wanted = [column for role, column in shape.columns.items() if role in roles]
     return wanted + [name for name in schema.names if name in MARKED_COLUMNS]
@@ -285,6 +325,10 @@ def _wanted_columns(schema: pa.Schema, mapping: Mapping[str, str] | None) -> lis
 def _is_string(kind: pa.DataType) -> bool:
     import pyarrow.types as types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    return _is_plain_text(kind.value_type if types.is_dictionary(kind) else kind)
+
+
+def _is_plain_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
     return bool(types.is_string(kind) or types.is_large_string(kind))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Exists, Func, IntegerField, OuterRef, QuerySet, Value
@@ -30,24 +31,38 @@ def count_rows_by_facet(rows: QuerySet[Record]) -> Counts:
         .values("contribution_id", "kind", "language", "flags", bucket=_Bucket("characters", edges))
         .annotate(rows=Count("pk"))
     )
-    counts = Counts()
-    by_contribution: dict[int, int] = {}
-    for group in groups.iterator(chunk_size=5_000):
-        number = group["rows"]
-        counts.rows += number
-        counts.by["length"][str(group["bucket"])] += number
-        counts.by["kind"][group["kind"]] += number
-        counts.by["language"][group["language"] or UNKNOWN] += number
-        for flag in group["flags"] or [UNKNOWN]:
-            counts.by["label"][flag] += number
-        pk = group["contribution_id"]
-        by_contribution[pk] = by_contribution.get(pk, 0) + number
-    count_owners(counts, by_contribution)
-    return counts
+    found = groups.values_list("contribution_id", "kind", "language", "flags", "bucket", "rows")
+    return fold_groups(Group(*group) for group in found.iterator(chunk_size=5_000))
+
+
+class Group(NamedTuple):
+    """Rows that are alike in all that is counted; `bucket` is `facets.length_bucket`."""
+
+    contribution: int
+    kind: str
+    language: str
+    flags: Sequence[str]
+    bucket: int
+    rows: int
 
 
 @all_rows("counts of a card are for whoever sees the card")
-def count_owners(counts: Counts, by_contribution: Mapping[int, int]) -> None:
+def fold_groups(groups: Iterable[Group]) -> Counts:
+    counts = Counts()
+    by_contribution: Counter[int] = Counter()
+    for group in groups:
+        counts.rows += group.rows
+        counts.by["length"][str(group.bucket)] += group.rows
+        counts.by["kind"][group.kind] += group.rows
+        counts.by["language"][group.language or UNKNOWN] += group.rows
+        for flag in group.flags or [UNKNOWN]:
+            counts.by["label"][flag] += group.rows
+        by_contribution[group.contribution] += group.rows
+    _count_owners(counts, by_contribution)
+    return counts
+
+
+def _count_owners(counts: Counts, by_contribution: Mapping[int, int]) -> None:
     """Add what is the same for all rows of a contribution; rows by the contribution's key."""
     owners = Contribution.objects.filter(pk__in=by_contribution)
     for owner in owners.values("pk", "licence", "contributor_id", *PROVENANCE):

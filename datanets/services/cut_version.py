@@ -10,15 +10,13 @@ from django.db import transaction
 from django.db.models import Max
 
 from datanets.content import Leaf
-from datanets.facets import Counts
 from datanets.inclusion import SCHEMA as PROOF_SCHEMA
 from datanets.models import Datanet, Record, Version, VersionRecord
 from datanets.provenance import summary_for_machines
 from datanets.selectors import content_of
-from datanets.selectors.counts import count_owners
 from datanets.services.errors import NothingToCut
 from datanets.services.summarise_version import make_summary
-from datanets.services.version_entries import Plan, copy_entries, plan_entries, planned
+from datanets.services.version_entries import copy_entries, listed, plan_entries, planned
 from datanets.services.version_manifest import MANIFEST_MAX_BYTES, manifest_chunks
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
@@ -44,7 +42,8 @@ def cut_version(
         limit = HELD_OUT_PERCENT_MAX
         raise DomainError("Hold out 0 to 50 percent.", where="held_out_percent", limit=limit)
     with transaction.atomic(), tempfile.TemporaryFile() as spool:
-        Datanet.objects.select_for_update().get(pk=datanet.pk)
+        # Whoever takes a row out locks it too, so the rows themselves need no lock each.
+        Datanet.objects.select_for_update(no_key=True).get(pk=datanet.pk)
         plan = plan_entries(datanet, held_out_percent, spool)
         if not plan.train_count:
             raise NothingToCut
@@ -59,7 +58,7 @@ def cut_version(
             note=note,
         )
         version.manifest_digest, _ = store_file(
-            manifest_chunks(version, planned(spool), _provenance(plan)),
+            manifest_chunks(version, listed(spool), summary_for_machines(plan.counts)),
             size_max_bytes=MANIFEST_MAX_BYTES,
         )
         version.anchor = anchor_root(
@@ -69,7 +68,7 @@ def cut_version(
         )
         version.save(force_insert=True)
         copy_entries(version, planned(spool), plan.trained)
-        make_summary(version)
+        make_summary(version, plan.counts)
         record_audit(
             "version.cut",
             actor=actor,
@@ -79,12 +78,6 @@ def cut_version(
             root=version.merkle_root,
         )
     return version
-
-
-def _provenance(plan: Plan) -> dict[str, Any]:
-    counts = Counts(len(plan.leaves))
-    count_owners(counts, plan.by_contribution)
-    return summary_for_machines(counts)
 
 
 def leaf_of(record: Record, split: str) -> Leaf:

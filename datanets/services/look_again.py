@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from datanets.models import Record, Review, SecondLook
+from datanets.models import Datanet, Record, Review, SecondLook
 from datanets.selectors.stakes import staked_by
 from datanets.services.errors import AlreadyDecided, OwnRows, OwnStake, TooManyRows
 from datanets.services.summarise_version import take_out_of_summaries
@@ -63,6 +63,8 @@ def decide_second_look(
     if not keep and reason not in Review.Reason:
         raise DomainError("Say why: choose a reason from the list.", where="reason")
     with transaction.atomic():
+        datanet = Datanet.objects.filter(records=look.record_id)
+        datanet.select_for_update(of=("self",), no_key=True).get()  # as whoever cuts
         record = Record.objects.select_for_update(of=("self",)).get(pk=look.record_id)
         open_looks = SecondLook.objects.filter(record=record, outcome="")
         if record.state != Record.State.APPROVED or not open_looks.filter(pk=look.pk).exists():

@@ -174,6 +174,7 @@ def _outcome(votes: Sequence[str], needed: int) -> Outcome:
 def undo_review(*, datanet: Datanet, reviewer: User, batch: uuid.UUID) -> Decision:
     """Take one's own press back. Raises Conflict: decided anew, undone already, or cut."""
     with transaction.atomic():
+        _lock_as_a_cut_does(datanet, batch)
         newest = Review.objects.filter(record=OuterRef("pk")).order_by("-pk")
         rows: list[Any] = list(
             Record.objects.select_for_update(of=("self",))
@@ -200,6 +201,13 @@ def undo_review(*, datanet: Datanet, reviewer: User, batch: uuid.UUID) -> Decisi
                 "Nothing to undo: a version holds these rows, or they were decided anew."
             )
         return _write(_without(reviewer, rows, datanet), datanet, reviewer, _Vote(Verdict.UNDO))
+
+
+def _lock_as_a_cut_does(datanet: Datanet, batch: uuid.UUID) -> None:
+    """Contributions first: a withdrawal locks in this order, and both will be written."""
+    pks = Record.objects.filter(reviews__batch=batch).values("contribution")
+    list(Contribution.objects.select_for_update().filter(pk__in=pks).order_by("pk").only("pk"))
+    Datanet.objects.select_for_update(no_key=True).get(pk=datanet.pk)
 
 
 def _without(reviewer: User, rows: Sequence[Any], datanet: Datanet) -> dict[Record, Outcome]:

@@ -6,20 +6,19 @@ from django.db.models import QuerySet
 
 from datanets.facets import Counts
 from datanets.models import Record, Version, VersionSummary
-from datanets.selectors.counts import count_rows_by_facet, rows_of_version
+from datanets.selectors.counts import count_rows_by_facet
 
 
-def make_summary(version: Version) -> VersionSummary:
-    """Call when its entries are stored, in the same transaction."""
-    counts = count_rows_by_facet(rows_of_version(version))
+def make_summary(version: Version, counts: Counts) -> VersionSummary:
+    """Call when its entries are stored, in the same transaction; `counts` are those of its rows."""
     return VersionSummary.objects.create(version=version, counts=counts.as_json())
 
 
 def take_out_of_summaries(records: QuerySet[Record]) -> None:
     """Take those of the rows that are still accepted out of every count.
 
-    Call before they are emptied or rejected, with the rows or their Datanet locked, so that no
-    version is cut meanwhile and counts them for ever.
+    Call before they are emptied or rejected, with their Datanet locked, so that no version is cut
+    meanwhile and counts them for ever.
     """
     own = records.filter(state=Record.State.APPROVED)
     summaries = VersionSummary.objects.filter(version__entries__record__in=own)

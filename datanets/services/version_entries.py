@@ -2,56 +2,63 @@
 
 A million rows are planned on disk: order, split, leaf and candidates for questions to measure by.
 Only what every row has to be compared with stays in memory, as numbers: the leaves, and 64 bits of
-each question that training will see.
+each question that training will see. Everything is done for some thousand rows at once: what costs
+a microsecond a row costs a second a version.
 """
 
 from __future__ import annotations
 
 import json
 import marshal
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
+from json.encoder import encode_basestring
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from datanets.content import Content, Leaf, assign_split, leaf_hash, plain_words, prompt_of
+from datanets.content import Content, LeafHasher, assign_split, plain_words_of_many, prompt_of
+from datanets.facets import LENGTH_EDGES, Counts
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
-from datanets.models.sealed import SealedJSONField, sealer_for
+from datanets.models.sealed import SealedJSONField, opened, sealer_for
+from datanets.selectors.counts import Group, fold_groups
+from openledger_site.core.ahead import one_ahead
 from openledger_site.core.sealing import TextSealer
 
 ROWS_AT_ONCE = 2_000
-ROWS_A_STATEMENT = 20_000
 # No held-out wording is as long: they are made of questions of at most half of this.
 QUESTION_CHARACTERS_MAX = 4_000
-COLUMNS = (
-    "pk", "public_id", "content_hash", "prompt_fingerprint", "salt", "kind", "instruction", "text",
-    "messages", "wordings", "contribution_id",
-)  # fmt: skip
-COPY = (
+# None of so many characters is longer, sealed or not: more is not even fetched.
+_QUESTION_BYTES_MAX = 8 * QUESTION_CHARACTERS_MAX
+_READ = """
+SELECT id, public_id::text, content_hash, prompt_fingerprint, salt, kind,
+    CASE WHEN octet_length(instruction) <= %(bytes)s THEN instruction END,
+    CASE WHEN octet_length(text) <= %(bytes)s THEN text END,
+    messages::text, wordings::text, contribution_id, language, flags::text,
+    width_bucket(characters, %(edges)s)
+FROM datanets_record WHERE datanet_id = %(datanet)s AND state = 'approved'
+ORDER BY content_hash, public_id
+"""
+_COPY = (
     "COPY datanets_versionrecord"
     " (version_id, record_id, position, leaf_hash, split, held_out_wordings) FROM STDIN"
 )
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False)
+class PlannedEntries(NamedTuple):
+    """Some leaves, column by column. `candidates` are each row's held-out wordings, `prints` the 64
+    bits of all of them (see `_prints`)."""
 
-
-class PlannedEntry(NamedTuple):
-    """One leaf. `candidates` are held-out wordings, `prints` their 64 bits (see `_print`)."""
-
-    record_pk: int
-    record: str
-    contributor: str
-    licence: str
-    split: str
-    leaf_hash: str
-    candidates: Sequence[str]
+    record_pks: Sequence[int]
+    leaf_hashes: Sequence[str]
+    splits: Sequence[str]
+    candidates: Sequence[Sequence[str]]
     prints: Sequence[int]
 
 
@@ -61,133 +68,206 @@ class Plan:
 
     leaves: list[bytes] = field(default_factory=list)
     train_count: int = 0
-    by_contribution: Counter[int] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
     trained: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
+class _Terms:
+    """Contributor and licence of a contribution, as leaves and manifest say them."""
+
+    def __init__(self, contributor: str, licence: str) -> None:
+        self.leaf = LeafHasher(contributor, licence).hash
+        self.before = f'{{"contributor":{json.dumps(contributor)},"leaf_hash":"'
+        self.between = f'","licence":{encode_basestring(licence)},"record":"'
+
+
 def plan_entries(datanet: Datanet, held_out_percent: int, spool: IO[bytes]) -> Plan:
-    """Lock the approved rows, write an entry for each to `spool`, in the order of the leaves.
+    """Write an entry for each approved row to `spool`, in the order of the leaves.
 
     By content hash, then id: the order does not depend on who uploaded first. Call in a
-    transaction.
+    transaction that has locked the Datanet: nobody takes a row out meanwhile.
     """
-    plan, trained = Plan(), array("q")
+    plan, trained, groups = Plan(), array("q"), Counter[tuple[Any, ...]]()
     seed, terms = str(datanet.public_id), _terms(datanet)
-    ordered = _approved(datanet).order_by("content_hash", "public_id").values_list("pk", flat=True)
-    pks = array("q", ordered.iterator(ROWS_AT_ONCE * 10))
-    for at in range(0, len(pks), ROWS_AT_ONCE):
-        rows = _locked_rows(datanet, pks[at : at + ROWS_AT_ONCE])
-        prompts = [row["prompt_fingerprint"] for row in rows]
-        splits = assign_split(prompts, seed=seed, held_out_percent=held_out_percent)
-        entries = []
-        for row, split in zip(rows, splits, strict=True):
-            entry = _entry(row, split, *terms[row["contribution_id"]])
-            plan.by_contribution[row["contribution_id"]] += 1
-            plan.leaves.append(bytes.fromhex(entry.leaf_hash))
-            if split == VersionRecord.Split.TRAIN:
-                plan.train_count += 1
-                trained.extend(_trained_prints(row))
-            entries.append(tuple(entry))
-        _put(spool, entries)
+    for rows in _approved(datanet):
+        splits = assign_split(rows.prompt_prints, seed=seed, held_out_percent=held_out_percent)
+        made, listed = _entries(rows, splits, terms)
+        plan.leaves += map(bytes.fromhex, made.leaf_hashes)
+        plan.train_count += splits.count(VersionRecord.Split.TRAIN)
+        trained.extend(_prints(_trained_texts(rows, splits)))
+        groups.update(zip(rows.given_by, rows.kinds, rows.languages, rows.flags, rows.buckets))  # noqa: B905 (columns of one table)
+        _put(spool, listed)
+        columns: Any = tuple(made)
+        _put(spool, marshal.dumps(columns))  # reads a whole value far faster than a file
+    plan.counts = fold_groups(
+        Group(given_by, kind, language, json.loads(flags), bucket, count)
+        for (given_by, kind, language, flags, bucket), count in groups.items()
+    )
     plan.trained = np.sort(np.frombuffer(trained, dtype=np.int64)) if trained else plan.trained
     return plan
 
 
-def _approved(datanet: Datanet) -> Any:
-    return Record.objects.filter(datanet=datanet, state=Record.State.APPROVED)
+class _Rows(NamedTuple):
+    """Some records, column by column as `_READ` names them; wordings are read already."""
+
+    pks: Sequence[int]
+    ids: Sequence[str]
+    content_hashes: Sequence[str]
+    prompt_prints: Sequence[str]
+    salts: Sequence[bytes]
+    kinds: Sequence[str]
+    instructions: Sequence[str | None]
+    texts: Sequence[str | None]
+    messages: Sequence[str]
+    wordings: Sequence[dict[str, list[str]]]
+    given_by: Sequence[int]
+    languages: Sequence[str]
+    flags: Sequence[str]
+    buckets: Sequence[int]
 
 
-def _terms(datanet: Datanet) -> dict[int, tuple[str, str]]:
+def _approved(datanet: Datanet) -> Iterator[_Rows]:
+    with connection.chunked_cursor() as cursor:
+        named: dict[str, Any] = {
+            "bytes": _QUESTION_BYTES_MAX,
+            "edges": list(LENGTH_EDGES),
+            "datanet": datanet.pk,
+        }
+        cursor.execute(_READ, named)
+        for batch in one_ahead(iter(lambda: cursor.fetchmany(ROWS_AT_ONCE), [])):
+            rows = _Rows(*zip(*batch, strict=True))
+            yield rows._replace(wordings=_read_json(rows.wordings, "wordings"))
+
+
+def _read_json(values: Sequence[Any], column: str) -> list[Any]:
+    """As the field would read them: what is sealed is a string."""
+    read = json.loads(f"[{','.join(values)}]")
+    return [json.loads(opened(one, column)) if isinstance(one, str) else one for one in read]
+
+
+def _terms(datanet: Datanet) -> dict[int, _Terms]:
     """Contributor and licence of each contribution: few of them, many rows."""
     rows = Contribution.objects.filter(datanet=datanet)
     found = rows.values_list("pk", "contributor__public_id", "licence")
-    return {pk: (str(contributor), licence) for pk, contributor, licence in found}
+    return {pk: _Terms(str(contributor), licence) for pk, contributor, licence in found}
 
 
-def _locked_rows(datanet: Datanet, pks: Sequence[int]) -> list[dict[str, Any]]:
-    """In the order of `pks`; a row that was withdrawn a moment ago is not among them."""
-    rows = _approved(datanet).filter(pk__in=list(pks)).select_for_update()
-    found = {row["pk"]: row for row in rows.values(*COLUMNS)}
-    return [found[pk] for pk in pks if pk in found]
+def _entries(
+    rows: _Rows, splits: Sequence[str], terms: dict[int, _Terms]
+) -> tuple[PlannedEntries, bytes]:
+    """The entries, and the same rows as the manifest lists them."""
+    given = [terms[pk] for pk in rows.given_by]
+    columns = zip(given, rows.ids, rows.content_hashes, splits, rows.salts, strict=True)
+    leaves = [
+        own.leaf(record, content_hash, split, salt).hex()
+        for own, record, content_hash, split, salt in columns
+    ]
+    candidates = [wordings.get("held_out", []) for wordings in rows.wordings]
+    listed = [
+        f'{own.before}{leaf}{own.between}{record}","split":"{split}"}}'
+        for own, leaf, record, split in zip(given, leaves, rows.ids, splits, strict=True)
+    ]
+    prints = _prints([*chain.from_iterable(candidates)])
+    entries = PlannedEntries(rows.pks, leaves, splits, candidates, prints)
+    return entries, ",".join(listed).encode()
 
 
-def _entry(row: dict[str, Any], split: str, contributor: str, licence: str) -> PlannedEntry:
-    record = str(row["public_id"])
-    leaf = Leaf(record, row["content_hash"], contributor, licence, split)
-    candidates = row["wordings"].get("held_out", [])
-    return PlannedEntry(
-        row["pk"],
-        record,
-        contributor,
-        licence,
-        split,
-        leaf_hash(leaf, bytes(row["salt"])).hex(),
-        candidates,
-        [_print(wording) for wording in candidates],
-    )
-
-
-def _trained_prints(row: dict[str, Any]) -> Iterator[int]:
+def _trained_texts(rows: _Rows, splits: Sequence[str]) -> list[str]:
     """Every question that training will see, so that no evaluation question is among them."""
-    content = Content(
-        kind=row["kind"],
-        instruction=row["instruction"],
-        text=row["text"],
-        messages=tuple(row["messages"]),
-    )
-    wordings = row["wordings"]
-    for text in (prompt_of(content), *wordings.get("own", ()), *wordings.get("training", ())):
-        if len(text) <= QUESTION_CHARACTERS_MAX:
-            yield _print(text)
+    asked: list[str] = []
+    columns = zip(splits, _prompts(rows), rows.wordings, strict=True)
+    for split, prompt, wordings in columns:
+        if split == VersionRecord.Split.TRAIN:
+            asked += [prompt] if prompt is not None else []
+            asked += wordings.get("own", ())
+            asked += wordings.get("training", ())
+    return [text for text in asked if len(text) <= QUESTION_CHARACTERS_MAX]
 
 
-def _print(text: str) -> int:
-    """64 bits of the plain words; two questions that differ share them once in 10^18 pairs."""
-    return hash(plain_words(text))
+def _prompts(rows: _Rows) -> Iterator[str | None]:
+    """None for one too long to be asked."""
+    columns = zip(rows.kinds, rows.instructions, rows.texts, rows.messages, strict=True)
+    for kind, instruction, text, messages in columns:
+        if kind == Record.Kind.CHAT:
+            turns = _read_json([messages], "messages")[0]
+            yield prompt_of(Content(kind, messages=tuple(turns)))
+        else:
+            own, column = (
+                (text, "text") if kind == Record.Kind.TEXT else (instruction, "instruction")
+            )
+            yield None if own is None else opened(own, column)
 
 
-def _put(spool: IO[bytes], entries: list[tuple[Any, ...]]) -> None:
-    """One batch, its length before it: marshal reads a whole value far faster than a file."""
-    data = marshal.dumps(entries)
+def _prints(texts: Sequence[str]) -> list[int]:
+    """64 bits of the plain words of each; two questions that differ share them once in 10^18
+    pairs."""
+    return [*map(hash, plain_words_of_many(texts))]
+
+
+def _put(spool: IO[bytes], data: bytes) -> None:
     spool.write(len(data).to_bytes(8) + data)
 
 
-def planned(spool: IO[bytes]) -> Iterator[PlannedEntry]:
+def listed(spool: IO[bytes]) -> Iterator[bytes]:
+    """The rows as the manifest lists them, some at once, from the first at every call."""
+    spool.seek(0)
+    while head := spool.read(8):
+        yield spool.read(int.from_bytes(head))
+        spool.seek(int.from_bytes(spool.read(8)), os.SEEK_CUR)
+
+
+def planned(spool: IO[bytes]) -> Iterator[PlannedEntries]:
     """The entries in the order of the leaves, from the first at every call."""
     spool.seek(0)
     while head := spool.read(8):
-        batch = marshal.loads(spool.read(int.from_bytes(head)))  # noqa: S302 (our own, nameless file)
-        yield from map(PlannedEntry._make, batch)
+        spool.seek(int.from_bytes(head), os.SEEK_CUR)
+        data = spool.read(int.from_bytes(spool.read(8)))
+        yield PlannedEntries(*marshal.loads(data))  # noqa: S302 (our own, nameless file)
 
 
 def copy_entries(
-    version: Version, entries: Iterable[PlannedEntry], trained: NDArray[np.int64]
+    version: Version, batches: Iterable[PlannedEntries], trained: NDArray[np.int64]
 ) -> None:
-    """Insert them by COPY, each with those held-out wordings that nothing trains on."""
-    entries, done = iter(entries), 0
-    sealer = sealer_for(version.datanet)
-    # A statement of its own every so often: each has a time limit.
-    while batch := list(islice(entries, ROWS_A_STATEMENT)):
-        prints = np.array([one for entry in batch for one in entry.prints], dtype=np.int64)
-        free = iter((~_among(prints, trained)).tolist())
-        with connection.cursor() as cursor, cursor.copy(COPY) as copy:
-            for place, entry in enumerate(batch, start=done):
-                kept = [wording for wording in entry.candidates if next(free)]
-                wordings = _JSON.encode(_stored(version, sealer, place, kept))
-                copy.write_row(
-                    (version.pk, entry.record_pk, place, entry.leaf_hash, entry.split, wordings)
-                )
-        done += len(batch)
+    """Insert them by COPY, each with those held-out wordings that nothing trains on.
+
+    A statement a batch: each has a time limit.
+    """
+    for lines in one_ahead(_lines(version, sealer_for(version.datanet), batches, trained)):
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.write(lines)
 
 
-def _stored(
-    version: Version, sealer: TextSealer | None, place: int, wordings: list[str]
-) -> str | list[str]:
-    """As the field would store them: COPY knows nothing of fields."""
+def _lines(
+    version: Version,
+    sealer: TextSealer | None,
+    batches: Iterable[PlannedEntries],
+    trained: NDArray[np.int64],
+) -> Iterator[str]:
+    done = 0
+    for batch in batches:
+        free = iter((~_among(np.array(batch.prints, dtype=np.int64), trained)).tolist())
+        lines = []
+        columns = zip(
+            batch.record_pks, batch.leaf_hashes, batch.splits, batch.candidates, strict=True
+        )
+        for place, (pk, leaf, split, candidates) in enumerate(columns, start=done):
+            kept = [wording for wording in candidates if next(free)]
+            wordings = _stored(version, sealer, place, kept)
+            lines.append(f"{version.pk}\t{pk}\t{place}\t{leaf}\t{split}\t{wordings}\n")
+        done += len(lines)
+        yield "".join(lines)
+
+
+def _stored(version: Version, sealer: TextSealer | None, place: int, wordings: list[str]) -> str:
+    """JSON as the field would store it, written as COPY wants it: that knows nothing of fields.
+
+    JSON has neither tabs nor line ends, so that only what escapes them has to be escaped itself.
+    """
     if sealer is None or not wordings:
-        return wordings
+        return f"[{','.join(map(encode_basestring, wordings))}]".replace("\\", "\\\\")
     field_of: SealedJSONField = VersionRecord._meta.get_field("held_out_wordings")
-    return field_of.sealed(wordings, sealer, VersionRecord.place_in(version.pk, place))
+    place_in = VersionRecord.place_in(version.pk, place)
+    return encode_basestring(field_of.sealed(wordings, sealer, place_in)).replace("\\", "\\\\")
 
 
 def _among(wanted: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from datanets.content import canonical_json
 from datanets.models import Version
-from datanets.services.version_entries import PlannedEntry
 
 MANIFEST_SCHEMA = "openledger/datanet-version/1"
 MANIFEST_MAX_BYTES = 8 << 30
-ENTRIES_A_CHUNK = 1_000
 
 
 def manifest_chunks(
-    version: Version, entries: Iterable[PlannedEntry], provenance: Mapping[str, Any]
+    version: Version, listed: Iterable[bytes], provenance: Mapping[str, Any]
 ) -> Iterator[bytes]:
     """Canonical JSON in pieces: owners, licences, and hashes that are salted and hold no text.
 
-    `provenance` sums up what the contributors said of their rows when the version was cut.
+    `listed` are the rows, some in each piece; `provenance` sums up what the contributors said of
+    their rows when the version was cut.
     """
     around = canonical_json(_around(version) | {"provenance": provenance})
     before, after = around.split(b'"records":[]')
     before += b'"records":'
     yield before + b"["
-    entries, mark = iter(entries), b""
-    while batch := list(islice(entries, ENTRIES_A_CHUNK)):
-        yield mark + canonical_json([_listed(entry) for entry in batch])[1:-1]
+    mark = b""
+    for rows in listed:
+        yield mark + rows
         mark = b","
     yield b"]" + after
 
@@ -45,14 +43,4 @@ def _around(version: Version) -> dict[str, Any]:
         "held_out_percent": version.held_out_percent,
         "split_seed": str(version.datanet.public_id),
         "records": [],
-    }
-
-
-def _listed(entry: PlannedEntry) -> dict[str, str]:
-    return {
-        "record": entry.record,
-        "contributor": entry.contributor,
-        "licence": entry.licence,
-        "split": entry.split,
-        "leaf_hash": entry.leaf_hash,
     }

@@ -3,15 +3,18 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datanets.content import (
     Content,
     Leaf,
+    LeafHasher,
     assign_split,
     content_hash,
     leaf_hash,
+    plain_words,
+    plain_words_of_many,
     prompt_fingerprint,
     row_fingerprint,
 )
@@ -76,9 +79,28 @@ def test_the_split_holds_out_about_as_much_as_asked():
     assert set(assign_split(groups, seed="a", held_out_percent=0)) == {"train"}
 
 
+_WORDS = st.text(st.sampled_from("aB .!?\n\t\x1f\u00a0\u2026\u00c4\u03a3\ufb01"), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_WORDS | st.text(max_size=5), max_size=6))
+def test_plain_words_of_many_are_those_of_each(texts):
+    texts = [*texts, *(["plain words"] * 62), *texts]
+    assert plain_words_of_many(texts) == [plain_words(text) for text in texts]
+
+
+@given(st.text(), st.text(), st.uuids(), st.binary(min_size=32, max_size=32))
+def test_leaves_hashed_together_are_those_of_each(contributor, licence, record, salt):
+    one = Leaf(str(record), salt.hex(), contributor, licence, "held_out")
+    made = LeafHasher(contributor, licence).hash(str(record), salt.hex(), "held_out", salt)
+    assert made == leaf_hash(one, salt)
+
+
 def test_a_leaf_refuses_a_salt_that_is_gone():
     with pytest.raises(ValueError, match="salt"):
         leaf_hash(Leaf("a", "b", "c", "d", "train"), b"")
+    with pytest.raises(ValueError, match="salt"):
+        LeafHasher("c", "d").hash("a", "b", "train", b"")
 
 
 def test_differences_name_what_was_added_and_removed():

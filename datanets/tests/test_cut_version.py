@@ -1,18 +1,36 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import nullcontext
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from datanets.content import plain_words
 from datanets.inclusion import check_inclusion
-from datanets.models import Version, VersionRecord
+from datanets.models import (
+    Contribution,
+    Datanet,
+    Record,
+    Review,
+    SecondLook,
+    Version,
+    VersionRecord,
+)
 from datanets.selectors import evaluation_rows, training_rows
-from datanets.services import NothingToCut, cut_version, inclusion_proof, withdraw_contribution
+from datanets.services import (
+    NothingToCut,
+    cut_version,
+    decide_second_look,
+    inclusion_proof,
+    undo_review,
+    withdraw_contribution,
+)
 from datanets.tests.conftest import approve_all, jsonl
 from openledger_site.core.errors import DomainError
+from openledger_site.core.row_security import Reader, reading_as
 from openledger_site.core.storage import blob_path
 from rewards.models import Anchor
 
@@ -90,6 +108,30 @@ def test_the_database_refuses_to_drop_a_row_from_a_version(version):
         VersionRecord.objects.filter(version=version)[:1].get().delete()
 
 
+def test_the_database_refuses_a_row_that_is_not_its_datanets(version, private):
+    strange = Record.objects.create(
+        contribution=Contribution.objects.get(), datanet=private, position=9, kind="text", salt=b""
+    )
+    for at, record_id in enumerate([strange.pk, 10**9], start=90):
+        with pytest.raises(IntegrityError, match="rows of its Datanet"), transaction.atomic():
+            VersionRecord.objects.create(version=version, record_id=record_id, position=at)
+    with pytest.raises(IntegrityError, match="rows of its Datanet"), transaction.atomic():
+        VersionRecord.objects.create(version_id=10**9, record_id=10**9, position=1)
+
+
+def test_the_database_refuses_to_delete_a_row_of_a_version(version, stranger):
+    row = version.entries.first().record
+    Record.objects.filter(pk=row.pk).update(state="rejected")
+    for reader in (None, Reader(named=stranger)):
+        with (
+            reading_as(reader) if reader else nullcontext(),
+            pytest.raises(IntegrityError, match="A version holds this row"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("DELETE FROM datanets_record WHERE id = %s", [row.pk])
+
+
 def test_a_proof_holds_until_anything_in_it_is_changed(version):
     proof = json.loads(json.dumps(inclusion_proof(version.entries.first())))
     assert check_inclusion(proof) == []
@@ -129,3 +171,40 @@ def test_withdrawal_destroys_text_and_leaves_later_versions(version, pending, co
         inclusion_proof(version.entries.first())
     with pytest.raises(NothingToCut):
         cut_version(datanet=version.datanet, actor=owner)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["second look", "undo", "withdrawal"])
+def test_nobody_takes_a_row_out_while_a_version_is_cut(
+    door, datanet, pending, contributor, owner, reviewer
+):
+    """The rows are not locked, so each of these has to wait for the Datanet, as a cut does."""
+    approve_all(datanet, owner)
+    row, batch = Record.objects.first(), Review.objects.first().batch
+    look = SecondLook.objects.create(record=row, source="reader", note="Odd", opened_by=reviewer)
+    doors = {
+        "second look": lambda: decide_second_look(
+            look=look, curator=owner, keep=False, reason="wrong"
+        ),
+        "undo": lambda: undo_review(datanet=datanet, reviewer=owner, batch=batch),
+        "withdrawal": lambda: withdraw_contribution(contribution=pending, actor=contributor),
+    }
+    with transaction.atomic():
+        Datanet.objects.select_for_update(no_key=True).get(pk=datanet.pk)
+        told: list[Exception] = []
+        waiting = threading.Thread(target=_impatient, args=(doors[door], told))
+        waiting.start()
+        waiting.join()
+    assert "lock timeout" in str(told[0])
+    assert not Record.objects.exclude(state="approved").exists()
+
+
+def _impatient(door, told):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '200ms'")
+        door()
+    except Exception as problem:
+        told.append(problem)
+    finally:
+        connection.close()

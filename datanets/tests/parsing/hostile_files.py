@@ -6,7 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,10 +99,14 @@ def parquet_row_bomb(row_groups: int, rows_each: int = 1_000_000) -> bytes:
     return data[: -8 - footer_bytes] + footer.getvalue()[4:]
 
 
-def parquet_cell_bomb(rows: int, cell_bytes: int) -> bytes:
-    """One long text, stored once and referred to by every row: rows x cell_bytes when unfolded."""
-    long = pa.DictionaryArray.from_arrays(
-        pa.array([0] * rows, pa.int8()), pa.array(["x" * cell_bytes], pa.large_string())
-    )
+def parquet_cell_bomb(rows: int, cell_bytes: int, other_rows: Sequence[int] = ()) -> bytes:
+    """One long text, stored once and referred to by every row: rows x cell_bytes when unfolded.
+
+    `other_rows`, counted from 0, hold a short one; the file then tells of no dictionary.
+    """
+    texts = pa.array(["x" * cell_bytes, "that"], pa.large_string())
+    places = pa.array([int(at in other_rows) for at in range(rows)], pa.int8())
+    long = pa.DictionaryArray.from_arrays(places, texts)
     short = pa.array(["what"] * rows)
-    return parquet_of({"question": short, "answer": long}, compression="zstd")
+    told = {"store_schema": not other_rows}
+    return parquet_of({"question": short, "answer": long}, compression="zstd", **told)

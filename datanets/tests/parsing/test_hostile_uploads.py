@@ -117,6 +117,16 @@ def test_a_parquet_cell_larger_than_the_memory_is_refused(parse: Parse) -> None:
     refused(result, 413, "needs_too_much_memory")
 
 
+def test_a_repeated_text_that_fits_no_memory_unfolded_costs_only_its_rows(parse: Parse) -> None:
+    """64 rows are read at once: half a gigabyte of this text, which is in the file once."""
+    bomb = hostile_files.parquet_cell_bomb(rows=150, cell_bytes=8_000_000, other_rows=[20, 140])
+    result = parse("a.parquet", bomb, memory_bytes=400_000_000)
+    assert [(row.number, row.response) for row in rows_of(result)] == [(21, "that"), (141, "that")]
+    assert [bad.row for bad in result.bad_rows] == [
+        at for at in range(1, 151) if at not in (21, 141)
+    ]
+
+
 @pytest.mark.parametrize("kept", [4, 11, 12, 300, -1, -9])
 def test_a_truncated_parquet_file_is_refused(parse: Parse, kept: int) -> None:
     whole = hostile_files.parquet_of({"question": ["what"] * 99, "answer": ["that"] * 99})
