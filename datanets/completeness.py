@@ -41,7 +41,7 @@ class Facts:
     accepted_rows: int
     contributors: int
     versions: int
-    rows_waiting: int
+    rows_wait: bool
     has_samples: bool
     rows_of_known_source: int
 
@@ -110,8 +110,7 @@ def completeness(facts: Facts) -> Completeness:
         ),
         Item("A version", 8, facts.versions > 0, "Cut the first version", "version"),
         Item(
-            "No row waits", 4, not facts.rows_waiting,
-            f"Review the {facts.rows_waiting:,} rows that wait", "review",
+            "No row waits", 4, not facts.rows_wait, "Review the rows that wait", "review",
         ),
         Item("Samples", 4, facts.has_samples, "Mark a few rows as samples", "samples"),
     ]  # fmt: skip

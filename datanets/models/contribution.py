@@ -161,6 +161,11 @@ def _viewer_indexes() -> list[models.Index]:
             fields=["datanet", "characters", "id"], include=asked, condition=accepted,
             name="record_rows_by_length",
         ),
+        # Finds out in no time that no row has a language or a shape, which the others tell last.
+        models.Index(
+            fields=["datanet", "language", "kind", "id"], condition=accepted,
+            name="record_rows_by_language",
+        ),
         GinIndex(RowWords(), condition=accepted, name="record_words"),
         models.Index(
             fields=["datanet", "id"], condition=accepted & models.Q(is_sample=True),

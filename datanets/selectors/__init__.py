@@ -42,9 +42,11 @@ from datanets.selectors.checks import (
     remarks_on,
 )
 from datanets.selectors.counts import (
+    COUNTED_MAX,
     counts_of_accepted,
     counts_of_version,
     counts_shown,
+    so_many,
 )
 from datanets.selectors.grants import (
     grant_for_asker,
@@ -101,6 +103,7 @@ from datanets.selectors.uploads import files_of, upload_for, uploads_of
 
 __all__ = [
     "APPEAL_DAYS",
+    "COUNTED_MAX",
     "PLACES_SHOWN",
     "SORTS",
     "EvaluationRow",
@@ -174,6 +177,7 @@ __all__ = [
     "sample_rows",
     "second_look_for",
     "second_looks",
+    "so_many",
     "stake_behind",
     "stake_subjects",
     "stake_targets_of",

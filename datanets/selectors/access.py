@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import (
+    Count,
+    Exists,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.functions import Coalesce, Now
 from django.http import Http404
 
@@ -26,6 +36,7 @@ from datanets.models import (
     Version,
     VersionRecord,
 )
+from datanets.selectors.counts import COUNTED_MAX
 from datanets.selectors.stakes import staked_by
 
 PUBLIC, PRIVATE = Datanet.Visibility.PUBLIC, Datanet.Visibility.PRIVATE
@@ -142,14 +153,26 @@ def first_or_404(rows: QuerySet[Any], what: str) -> Any:
 
 
 def datanet_list(user: Any, search: str = "") -> QuerySet[Datanet]:
+    """`counted_rows` are the accepted rows, no more than one above `COUNTED_MAX`: then those of the
+    newest version, `newest_rows`, say about how many there are.
+    """
     rows = visible_to(user).select_related("owner")
     if search:
         rows = rows.filter(Q(name__icontains=search) | Q(description__icontains=search))
     accepted = Record.objects.filter(datanet=OuterRef("pk"), state=Record.State.APPROVED)
     versions = Version.objects.filter(datanet=OuterRef("pk"))
+    newest = versions.order_by("-number").values("record_count")
     return rows.annotate(
-        approved_count=_how_many(accepted), version_count=_how_many(versions)
+        counted_rows=_no_more_than(COUNTED_MAX + 1, accepted),
+        newest_rows=Coalesce(Subquery(newest[:1]), 0),
+        version_count=_how_many(versions),
     ).order_by("-created_at", "-id")
+
+
+def _no_more_than(limit: int, rows: QuerySet[Any]) -> Func:
+    """Their number, or `limit`: a million rows are not counted for a line of a page."""
+    some = ArraySubquery(rows.order_by().values("pk")[:limit])
+    return Func(some, function="cardinality", output_field=IntegerField())
 
 
 def _how_many(rows: QuerySet[Any]) -> Coalesce:

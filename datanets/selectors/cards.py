@@ -23,7 +23,7 @@ def completeness_of(datanet: Datanet, card: DatanetCard | None, counts: Counts) 
             accepted_rows=counts.rows,
             contributors=len(counts.by["contributor"]),
             versions=datanet.versions.count(),
-            rows_waiting=rows.filter(state=Record.State.PENDING).count(),
+            rows_wait=rows.filter(state=Record.State.PENDING).exists(),
             rows_of_known_source=counts.rows
             - max(counts.by["source"][UNKNOWN], counts.by["method"][UNKNOWN]),
             has_samples=accepted.filter(is_sample=True).exists() or (public and counts.rows > 0),

@@ -17,6 +17,12 @@ COUNTED_MAX = 5_000
 """A page counts at most so many rows by itself."""
 
 
+def so_many(rows: QuerySet[Any]) -> str:
+    """How many they are, in digits; "5,000 or more" where counting on would make a page slow."""
+    count = rows.order_by()[: COUNTED_MAX + 1].count()
+    return f"{count:,}" if count <= COUNTED_MAX else f"{COUNTED_MAX:,} or more"
+
+
 class _Bucket(Func):
     function = "width_bucket"
     output_field = IntegerField()

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet, Value
 
 from datanets.facets import UNKNOWN, bucket_range
 from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
@@ -194,16 +194,22 @@ def _reversed(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(column[1:] if column[0] == "-" else f"-{column}" for column in columns)
 
 
-def _beyond(order: tuple[str, ...], start: tuple[int, int]) -> Q:
-    """Rows that come after `start` in this order, strictly."""
+def _beyond(order: tuple[str, ...], start: tuple[int, int]) -> Q | Func:
+    """Rows that come after `start` in this order, strictly.
+
+    Length and key are compared as one: an index of both then begins there, where two conditions
+    would walk through all rows that are as long.
+    """
     characters, pk = start
-    way = "lt" if order[0][0] == "-" else "gt"
-    beyond = Q(**{f"id__{way}": pk})
+    is_down = order[0][0] == "-"
     if len(order) == 1:
-        return beyond
-    # The first condition says nothing new; it is what the index begins at.
-    return Q(**{f"characters__{way}e": characters}) & (
-        Q(**{f"characters__{way}": characters}) | Q(characters=characters) & beyond
+        return Q(id__lt=pk) if is_down else Q(id__gt=pk)
+    return Func(
+        Func(F("characters"), F("id"), function="ROW"),
+        Func(Value(characters), Value(pk), function="ROW"),
+        template="(%(expressions)s)",
+        arg_joiner=" < " if is_down else " > ",
+        output_field=BooleanField(),
     )
 
 

@@ -113,7 +113,7 @@ def test_only_curators_write_the_card(as_user, datanet, contributor):
 
 def facts(**changed: object) -> Facts:
     full = {"card": ANSWERS, "guidelines": "word " * 10, "accepted_rows": 20, "contributors": 2,
-            "versions": 1, "rows_waiting": 0, "has_samples": True,
+            "versions": 1, "rows_wait": False, "has_samples": True,
             "rows_of_known_source": 18}  # fmt: skip
     return Facts(**full | changed)
 
@@ -126,9 +126,9 @@ def test_a_page_with_everything_scores_100_and_an_empty_one_4():
 
 
 def test_what_brings_most_points_is_to_be_done_next():
-    steps = completeness(facts(card={}, rows_waiting=7)).next_steps
+    steps = completeness(facts(card={}, rows_wait=True)).next_steps
     assert [step.points for step in steps] == sorted((s.points for s in steps), reverse=True)
-    assert "Review the 7 rows that wait" in [step.todo for step in steps]
+    assert "Review the rows that wait" in [step.todo for step in steps]
 
 
 def test_the_list_of_what_to_do_is_for_those_who_may_do_it(as_user, version, owner, stranger):

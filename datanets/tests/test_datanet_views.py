@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 
 from datanets.models import Datanet
-from datanets.tests.conftest import make_datanet
+from datanets.services import cut_version
+from datanets.tests.conftest import approve_all, make_datanet
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +36,25 @@ def test_the_list_costs_the_same_for_any_number(client, owner, django_assert_num
         make_datanet(owner, f"Topic {number}", "public")
     with django_assert_num_queries(2):
         client.get(LIST)
+
+
+def test_the_list_counts_few_rows_and_says_about_how_many_there_are_beyond(
+    client, datanet, pending, owner, monkeypatch
+):
+    approve_all(datanet, owner)
+    assert b"3 rows \xc2\xb7" in client.get(LIST).content
+    for module in ("datanets.selectors", "datanets.selectors.access"):
+        monkeypatch.setattr(f"{module}.COUNTED_MAX", 2)
+    assert b"2 rows or more \xc2\xb7" in client.get(LIST).content
+    cut_version(datanet=datanet, actor=owner)
+    assert b"about 3 rows \xc2\xb7 1 version" in client.get(LIST).content
+
+
+def test_the_page_counts_few_waiting_rows(as_user, datanet, pending, owner, monkeypatch):
+    page = url("datanet-detail", datanet)
+    assert b"Review 3 <kbd>" in as_user(owner).get(page).content
+    monkeypatch.setattr("datanets.selectors.counts.COUNTED_MAX", 2)
+    assert b"Review 2 or more <kbd>" in as_user(owner).get(page).content
 
 
 def test_a_datanet_is_made_by_its_form(as_user, owner):

@@ -6,6 +6,8 @@ import re
 from urllib.parse import parse_qs
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from datanets import selectors
@@ -68,6 +70,32 @@ def test_the_way_back_shows_the_same_page(many, sort):
 def test_rows_are_sorted_by_length(many):
     lengths = [row.characters for row in selectors.rows_page(many, RowFilter(sort="longest")).rows]
     assert lengths == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("sort", ["shortest", "longest"])
+def test_pages_of_rows_that_are_as_long_neither_repeat_nor_skip(many, sort):
+    Record.objects.filter(position__lte=40).update(characters=7)
+    seen, cursor = [], None
+    while not seen or cursor:
+        page = selectors.rows_page(many, RowFilter(sort=sort), after=cursor)
+        seen, cursor = [*seen, *page.rows], page.next
+    keys = [(row.characters, row.pk) for row in seen]
+    assert keys == sorted(set(keys), reverse=sort == "longest")
+    assert len(keys) == 60
+
+
+def test_a_page_begins_in_the_index_however_many_rows_are_as_long(many):
+    first = selectors.rows_page(many, RowFilter(sort="longest"))
+    with CaptureQueriesContext(connection) as queries:
+        selectors.rows_page(many, RowFilter(sort="longest"), after=first.next)
+    asked = next(one["sql"] for one in queries if "ROW(" in one["sql"])
+    with connection.cursor() as cursor:
+        # So few rows would rather be sorted.
+        for other in ("seqscan", "bitmapscan", "sort"):
+            cursor.execute(f"SET LOCAL enable_{other} = off")
+        cursor.execute(f"EXPLAIN {asked}")
+        plan = [line for (line,) in cursor.fetchall()]
+    assert any("Index Cond" in line and "ROW(characters, id) <" in line for line in plan), plan
 
 
 @pytest.mark.parametrize("looked_at", [500, 5], ids=["by looking", "by the index of words"])

@@ -32,7 +32,8 @@ def datanet_list(request: HttpRequest) -> HttpResponse:
     page = Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
     with all_rows("how many rows a Datanet has is on its card"):
         page.object_list = list(page.object_list)
-    return render(request, "datanets/datanet_list.html", {"page": page, "search": search})
+    context = {"page": page, "search": search, "counted_max": selectors.COUNTED_MAX}
+    return render(request, "datanets/datanet_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -75,9 +76,9 @@ def datanet_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "requests_waiting": selectors.waiting_requests(datanet) if rights.curate else 0,
         "grants": _own_grants(request, datanet, rights.role),
         "idempotency_key": uuid.uuid4(),
-        "queue_length": selectors.review_queue(request.user, datanet).count()
+        "queue_length": selectors.so_many(selectors.review_queue(request.user, datanet))
         if rights.review
-        else 0,
+        else "0",
     }
     return render(request, "datanets/datanet_detail.html", context)
 
