@@ -24,7 +24,7 @@ from bench.influence.exchange import (
     read_scores,
     write_exchange,
 )
-from bench.influence.ours import Ours
+from bench.influence.ours import Ours, index_bytes
 from bench.influence.peers_run import run_peers
 from bench.influence.tasks import Bench, second_table, table
 from bench.influence.world import WorldSize
@@ -134,6 +134,8 @@ def _cost_of_indexing(bench: Bench, ours: Ours, peers: Sequence[PeerScores]) -> 
             "calibrated": 3 * BYTES_PER_RECORD,
             **{one.method: one.about.get("bytes_per_example") for one in peers},
         },
+        # All files of this small index: curvature, words, and the wide rows of its basis.
+        "index_bytes_per_record": index_bytes(bench.folder) // len(bench.names),
     }
 
 

@@ -76,6 +76,13 @@ def prepare_ours(folder: Path, seeds: Seeds = Seeds()) -> tuple[Path, Path, dict
     return adapters, indexes, fidelity, index_seconds
 
 
+def index_bytes(folder: Path) -> int:
+    """Of all files of the index that the scores are of."""
+    indexes = folder / Seeds().place / "indexes"
+    index = next(path for path in indexes.iterdir() if "." not in path.name)
+    return sum(path.stat().st_size for path in index.iterdir())
+
+
 def _build(folder: Path, job: Path, final: Path, trail: list[Path], sketch_seed: int) -> Path:
     """The index of an adapter, by the build that the site runs."""
     from modelfactory.attribution.build import IndexSettings

@@ -4,6 +4,7 @@ Torch-free (a web process and an offline verifier may import them):
 
 * ``shares.py``      the integer payout rule: scores in, parts per billion out
 * ``sketch.py``      seeded, structured random projection of gradients; int8 rows
+* ``basis.py``       rows of a small index as points in the span of its own records
 * ``index.py``       the index folder of one adapter: rows, norms, curvature, manifest, digest
 * ``index_writing.py``     write one, from gradients or from another with more records
 * ``index_withdrawal.py``  leave withdrawn records out of it and of its calibration

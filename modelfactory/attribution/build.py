@@ -10,6 +10,7 @@ import numpy as np
 from peft import PeftModel
 from torch import nn
 
+from modelfactory.attribution.basis import WIDENING, room, widened
 from modelfactory.attribution.duplicates import cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
 from modelfactory.attribution.index import IndexIdentity, IndexRecord, Texts
@@ -28,6 +29,8 @@ class IndexSettings:
     curvature: CurvatureKind = "efim"
     damping: float = DEFAULT_DAMPING
     batch_size: int = 16
+    widening: int = WIDENING
+    """An index with room for all records in a basis keeps so many times wider sketches; 0: none."""
     wordings: int = 2
     """Of each record at most so many are indexed: more predict no better and cost as much each."""
 
@@ -105,6 +108,7 @@ def build_index(
     sizes = {module.name: module.size for module in lora_modules(model)}
     dimensions = min(settings.dimensions, sum(sizes.values()))
     sketch = plan_sketch(sizes, dimensions=dimensions, seed=settings.seed)
+    wide = _wide(sketch, settings.widening, len(records))
     groups = [*(record.examples for record in records), *((one.example,) for one in phantoms)]
     total = len(tracks) * sum(len(group) for group in groups)
     found = []
@@ -117,7 +121,7 @@ def build_index(
         model.set_adapter(name)
         rows = sketch_gradients(
             model,
-            sketch,
+            wide or sketch,
             groups,
             batch_size=settings.batch_size,
             adapter=name,
@@ -147,4 +151,11 @@ def build_index(
         texts=[record.texts for record in records],
         phantom_texts=[phantom.texts for phantom in phantoms],
         follows=follows,
+        wide=wide,
     )
+
+
+def _wide(sketch: Sketch, widening: int, records: int) -> Sketch | None:
+    """The wide sketch of a small index; None where its records do not fit a basis."""
+    wide = widened(sketch, widening)
+    return wide if records <= room(sketch, wide) else None

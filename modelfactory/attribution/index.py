@@ -9,6 +9,8 @@
     0-multipliers.npy          [n] uint32: 2^24 · smallest row norm / row norm, in the metric P
     0-phantom_multipliers.npy  [m]
     0-curvature-000.npy …      P of each module [k_l, k_l] float64
+    0-wide.int8                of a small index: wide sketches of records, then phantoms (``basis``)
+    0-wide-scales.npy, 0-basis.npy
     1-rows-00000.int8 …        the same at an earlier moment of training, and so on
     records.json               record ids and the canonical record of each one's duplicate cluster
     prompts-words.npy, prompts-ends.npy, prompts-vocabulary.json, and the same of responses
@@ -36,6 +38,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from modelfactory.attribution.basis import Basis
 from modelfactory.attribution.index_files import MANIFEST, sha256_of
 from modelfactory.attribution.influence import Curvature, CurvatureKind
 from modelfactory.attribution.lexical import LexicalIndex
@@ -52,7 +55,9 @@ from modelfactory.attribution.sketch import (
 )
 from modelfactory.attribution.word_lists import Words
 
-SCHEMA = 3
+SCHEMA = 4
+READABLE = (3, SCHEMA)
+"""Schema 3 has no wide rows and is otherwise the same."""
 COSINE_BITS = 20
 """A score of 2^20 is a cosine of one."""
 UNIT_BITS = 40
@@ -118,12 +123,13 @@ class Track:
         folder: Path,
         number: int,
         sketch: Sketch,
+        wide: Sketch | None,
         curved: bool,
         figures: dict[str, Any],
         dots: Dots,
     ) -> None:
         self._folder, self._number, self._sketch, self._curved = folder, number, sketch, curved
-        self._dots = dots
+        self._wide, self._dots = wide, dots
         self.balance: Float64 = np.array(figures["balance"])
         self._smallest_norm: float = figures["smallest_norm"]
 
@@ -137,6 +143,13 @@ class Track:
             return Curvature(slices, None)
         paths = [self._path(f"curvature-{at:03d}.npy") for at in range(len(slices))]
         return Curvature(slices, tuple(np.load(path, allow_pickle=False) for path in paths))
+
+    @cached_property
+    def basis(self) -> Basis | None:
+        """Of a small index; its wide rows stay on disk."""
+        if self._wide is None:
+            return None
+        return Basis.read(self._sketch, self._wide, self._folder, self._number)
 
     @cached_property
     def _shards(self) -> tuple[Int8, ...]:
@@ -160,6 +173,12 @@ class Track:
     def phantom_rows(self) -> Int8:
         values = np.fromfile(self._path("phantoms.int8"), dtype=np.int8)
         return values.reshape(-1, self._sketch.dimensions)
+
+    def ask(self, gradient: Float32) -> QuantisedQuery:
+        """A gradient as the index's ``gradient_sketch`` gives it, ready to be scanned with."""
+        if self.basis is not None:
+            gradient = self.basis.coordinates(gradient, self._dots)
+        return self.quantise_query(gradient)
 
     def quantise_query(self, query: Float32) -> QuantisedQuery:
         """Balance, fold by P, scale to unit length and round a raw sketched gradient [k]."""
@@ -198,7 +217,7 @@ class AttributionIndex:
             self.manifest: dict[str, Any] = json.loads(content)
         except (OSError, ValueError) as error:
             raise IndexDamagedError(f"{folder.name}: no readable manifest") from error
-        if self.manifest.get("schema") != SCHEMA:
+        if self.manifest.get("schema") not in READABLE:
             raise IndexDamagedError(
                 f"{folder.name}: schema {self.manifest.get('schema')} is not known"
             )
@@ -207,11 +226,15 @@ class AttributionIndex:
         identity = dict(self.manifest["identity"])
         self.identity = IndexIdentity(**{**identity, "tracks": tuple(identity["tracks"])})
         self.sketch = Sketch(tuple(ModuleSketch(**item) for item in self.manifest["modules"]))
+        wide = tuple(ModuleSketch(**item) for item in self.manifest.get("wide", ()))
+        self.wide = Sketch(wide) if wide else None
+        """What a small index also keeps of each row (``basis.py``)."""
         self.tracks = tuple(
             Track(
                 folder,
                 number,
                 self.sketch,
+                self.wide,
                 self.identity.curvature != "identity",
                 figures,
                 dots or exact_dots,
@@ -233,6 +256,11 @@ class AttributionIndex:
     @property
     def phantom_count(self) -> int:
         return int(self.manifest["phantoms"])
+
+    @property
+    def gradient_sketch(self) -> Sketch:
+        """What gradients are sketched with before an index takes them."""
+        return self.wide or self.sketch
 
     @property
     def seed(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from modelfactory.attribution.basis import Basis
 from modelfactory.attribution.calibration import (
     Calibration,
     CalibrationIdentity,
@@ -21,7 +22,7 @@ from modelfactory.attribution.calibration import (
     write_calibration,
 )
 from modelfactory.attribution.index import HALVES, AttributionIndex, IndexRecord, Track
-from modelfactory.attribution.index_writing import Blocks, StoredTrack, write_stored
+from modelfactory.attribution.index_writing import Blocks, StoredTrack, spanned, write_stored
 from modelfactory.attribution.method import signal_names
 
 WITHDRAWAL = "withdrawal"
@@ -45,13 +46,22 @@ def delete_records(index: AttributionIndex, gone: Collection[str], folder: Path)
         identity=index.identity,
         sketch=index.sketch,
         records=_reclustered(index.records, gone),
-        tracks=[
-            StoredTrack(_kept(track, keep), track.phantom_rows(), track.balance)
-            for track in index.tracks
-        ],
+        tracks=[_without(track, keep, with_phantoms) for track in index.tracks],
         words={half: index.words(half).kept(with_phantoms) for half in HALVES},
         follows={**index.follows, index.digest: WITHDRAWAL},
+        wide=index.wide,
     )
+
+
+def _without(
+    track: Track, keep: npt.NDArray[np.bool_], with_phantoms: npt.NDArray[np.bool_]
+) -> StoredTrack:
+    """Where rows stand in the span of the records that span is made anew, without the gone ones."""
+    if track.basis is None:
+        return StoredTrack(_kept(track, keep), track.phantom_rows(), track.balance)
+    rows = track.basis.rows.kept(with_phantoms)
+    basis = Basis(track.basis.sketch, track.basis.wide, rows, int(keep.sum()))
+    return spanned(basis, track.balance)
 
 
 def _kept(track: Track, keep: npt.NDArray[np.bool_]) -> Blocks:

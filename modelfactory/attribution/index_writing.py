@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from modelfactory.attribution.basis import Basis, WideRows, room
 from modelfactory.attribution.index import (
     HALVES,
     MAXIMUM_DIMENSIONS,
@@ -27,6 +28,7 @@ from modelfactory.attribution.index import (
     IndexIdentity,
     IndexRecord,
     Texts,
+    Track,
     UInt32,
     balanced,
     salt_of,
@@ -51,7 +53,10 @@ Blocks = Iterable[tuple[Int8, Float32]]
 
 @dataclass(frozen=True)
 class TrackRows:
-    """Float gradients of one moment of training: records [n, k] and phantoms [m, k]."""
+    """Float gradients of one moment of training: records [n, k] and phantoms [m, k].
+
+    In a small index they are wide sketches (``basis.py``).
+    """
 
     rows: Float32
     phantoms: Float32
@@ -64,6 +69,7 @@ class StoredTrack:
     blocks: Blocks
     phantoms: Int8
     balance: Float64
+    basis: Basis | None = None
 
 
 def write_index(
@@ -76,10 +82,12 @@ def write_index(
     texts: Sequence[Texts],
     phantom_texts: Sequence[Texts],
     follows: Mapping[str, str] | None = None,
+    wide: Sketch | None = None,
 ) -> str:
     """Write the index of ``tracks`` to ``folder``; returns its digest.
 
-    ``records`` and ``texts`` are in row order; ``follows`` as in ``AttributionIndex``. Raises
+    ``records`` and ``texts`` are in row order; ``follows`` as in ``AttributionIndex``; with
+    ``wide`` the gradients are sketched by that, and no more records than ``room``. Raises
     ``ValueError`` for shapes that do not fit, values that are not finite, no phantoms, or repeated
     record ids.
     """
@@ -89,17 +97,19 @@ def write_index(
         raise ValueError("an index needs a named track for each set of rows")
     if len(texts) != len(records) or not len(records) or not len(phantom_texts):
         raise ValueError("an index needs records, a text for each, and phantoms")
+    width = (wide or sketch).dimensions
     for track in tracks:
-        _check_rows(track.rows, (len(records), sketch.dimensions))
-        _check_rows(track.phantoms, (len(phantom_texts), sketch.dimensions))
+        _check_rows(track.rows, (len(records), width))
+        _check_rows(track.phantoms, (len(phantom_texts), width))
     return write_stored(
         folder,
         identity=identity,
         sketch=sketch,
         records=records,
-        tracks=[_stored(track, sketch.slices) for track in tracks],
+        tracks=[_stored(track, sketch, wide) for track in tracks],
         words=_words(identity, texts, phantom_texts),
         follows=follows or {},
+        wide=wide,
     )
 
 
@@ -119,8 +129,7 @@ def append_records(
     if len(texts) != len(records) or not len(records) or len(rows) != len(index.tracks):
         raise ValueError("each new record needs a text and a row in every track")
     for values in rows:
-        _check_rows(values, (len(records), index.sketch.dimensions))
-    slices = index.sketch.slices
+        _check_rows(values, (len(records), index.gradient_sketch.dimensions))
     more = _words(index.identity, texts)
     return write_stored(
         folder,
@@ -128,16 +137,23 @@ def append_records(
         sketch=index.sketch,
         records=[*index.records, *records],
         tracks=[
-            StoredTrack(
-                chain(track.blocks(), quantised(values, slices, track.balance)),
-                track.phantom_rows(),
-                track.balance,
-            )
+            _with_more(track, values, index)
             for track, values in zip(index.tracks, rows, strict=True)
         ],
         words={half: index.words(half).with_more(more[half], at=len(index)) for half in HALVES},
         follows={**index.follows, index.digest: "append"},
+        wide=index.wide,
     )
+
+
+def _with_more(track: Track, values: Float32, index: AttributionIndex) -> StoredTrack:
+    if track.basis is None:
+        more = quantised(values, index.sketch.slices, track.balance)
+        return StoredTrack(chain(track.blocks(), more), track.phantom_rows(), track.balance)
+    added = WideRows.of(values, track.basis.wide.slices)
+    rows = track.basis.rows.with_more(added, at=len(index))
+    basis = Basis(track.basis.sketch, track.basis.wide, rows, len(index) + len(values))
+    return spanned(basis, track.balance)
 
 
 def write_stored(
@@ -149,6 +165,7 @@ def write_stored(
     tracks: Sequence[StoredTrack],
     words: Mapping[str, Words],
     follows: Mapping[str, str],
+    wide: Sketch | None = None,
 ) -> str:
     """Write rows that are int8 already; returns the digest. Raises ``ValueError`` for a record id
     that occurs twice."""
@@ -173,6 +190,7 @@ def write_stored(
             "schema": SCHEMA,
             "identity": asdict(identity),
             "modules": [asdict(module) for module in sketch.modules],
+            "wide": [asdict(module) for module in wide.modules] if wide else [],
             "tracks": figures,
             "records": len(records),
             "phantoms": len(words[HALVES[0]]) - len(records),
@@ -202,10 +220,31 @@ def _words(identity: IndexIdentity, *parts: Iterable[Texts]) -> dict[str, Words]
     }
 
 
-def _stored(track: TrackRows, slices: tuple[slice, ...]) -> StoredTrack:
+def _stored(track: TrackRows, sketch: Sketch, wide: Sketch | None) -> StoredTrack:
+    if wide is not None:
+        rows = WideRows.of(np.concatenate([track.rows, track.phantoms]), wide.slices)
+        return spanned(Basis(sketch, wide, rows, len(track.rows)))
+    slices = sketch.slices
     balance = _balance(track.rows, slices)
     phantoms, _ = quantise_rows(balanced(track.phantoms, slices, balance))
     return StoredTrack(quantised(track.rows, slices, balance), phantoms, balance)
+
+
+def spanned(basis: Basis, balance: Float64 | None = None) -> StoredTrack:
+    """A track of a small index from its wide rows; its balance is kept where there was one.
+
+    Raises ``ValueError`` where the basis has no room for so many records.
+    """
+    space = room(basis.sketch, basis.wide)
+    if basis.count > space:
+        raise ValueError(
+            f"a small index has room for {space} records, not {basis.count}: build it anew"
+        )
+    slices, values = basis.sketch.slices, basis.stored()
+    rows = values[: basis.count]
+    balance = _balance(rows, slices) if balance is None else balance
+    phantoms, _ = quantise_rows(balanced(values[basis.count :], slices, balance))
+    return StoredTrack(quantised(rows, slices, balance), phantoms, balance, basis)
 
 
 def _balance(rows: Float32, slices: tuple[slice, ...]) -> Float64:
@@ -249,6 +288,8 @@ def _write_track(
     write_array(
         building / f"{number}-phantom_multipliers.npy", _multipliers(phantom_norms, smallest)
     )
+    if track.basis is not None:
+        track.basis.write(building, number)
     for at, inverse in enumerate(curvature.inverses or ()):
         write_array(building / f"{number}-curvature-{at:03d}.npy", inverse)
     return {"balance": track.balance.tolist(), "smallest_norm": smallest}

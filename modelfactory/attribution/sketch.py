@@ -84,7 +84,15 @@ class ModuleSketch:
 
     @cached_property
     def coordinates(self) -> npt.NDArray[np.intp]:
-        raw = _random_bytes(self.seed, self.name, "coordinates", 8 * self.width)
+        return self._drawn("coordinates", self.width)
+
+    @cached_property
+    def sample(self) -> npt.NDArray[np.intp]:
+        """``dimensions`` of ``size`` numbers that are mixed already and need no transform."""
+        return self._drawn("sample", self.size)
+
+    def _drawn(self, purpose: str, count: int) -> npt.NDArray[np.intp]:
+        raw = _random_bytes(self.seed, self.name, purpose, 8 * count)
         keys = np.frombuffer(raw, dtype="<u8")
         return np.sort(np.argsort(keys, kind="stable")[: self.dimensions])
 

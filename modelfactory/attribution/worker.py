@@ -112,7 +112,9 @@ def run_append(job: Job, index: AttributionIndex, folder: Path) -> str:
         groups = [record.examples for record in records]
         batch_size = IndexSettings(**spec.settings).batch_size
         rows.append(
-            sketch_gradients(model, index.sketch, groups, batch_size=batch_size, adapter=name)
+            sketch_gradients(
+                model, index.gradient_sketch, groups, batch_size=batch_size, adapter=name
+            )
         )
     return append_records(
         index,

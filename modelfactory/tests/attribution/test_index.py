@@ -97,8 +97,9 @@ def test_a_record_scores_highest_on_its_own_gradient(index, track, model, record
 
     for at, record in enumerate(records):
         gradients = record_gradients(model, record.examples).modules
-        sketched = index.sketch.project({name: g.numpy() for name, g in gradients.items()})[0]
-        assert track.scan(track.quantise_query(sketched)).argmax() == at
+        named = {name: g.numpy() for name, g in gradients.items()}
+        sketched = index.gradient_sketch.project(named)[0]
+        assert track.scan(track.ask(sketched)).argmax() == at
 
 
 def test_a_zero_gradient_scores_nothing(index, track):
