@@ -1,6 +1,6 @@
 # The command contract. Each target does its own set-up; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-journeys test-slow check format base-model contracts-tools contracts contracts-check contracts-prove bench screenshots clean
+.PHONY: help setup setup-dev run demo test test-journeys test-slow check format base-model contracts-tools contracts contracts-check contracts-prove contracts-slither bench screenshots clean
 
 SHELL := /bin/bash
 VENV := .venv
@@ -101,6 +101,11 @@ contracts-prove: contracts-tools ## halmos on every check_, each invariant by 12
 	test -d .local/halmos || python3 -m venv .local/halmos
 	.local/halmos/bin/pip install --quiet --disable-pip-version-check -r rewards/contracts/requirements-halmos.txt
 	HALMOS=$(abspath .local/halmos) rewards/contracts/prove.sh
+
+contracts-slither: contracts-tools ## static analysis of the contracts; fails on medium and high (two minutes)
+	test -d .local/slither || python3 -m venv .local/slither
+	.local/slither/bin/pip install --quiet --disable-pip-version-check -r rewards/contracts/requirements-slither.txt
+	SLITHER=$(abspath .local/slither) rewards/contracts/slither.sh
 
 bench: setup ## measure the base model; others: python -m bench NAME --json OUT
 	$(PYTHON) -m bench base --json docs/benchmarks/base.json

@@ -233,6 +233,8 @@ contract CumulativeMerkleDistributor is AccessControlDefaultAdminRules, Reentran
 
     function _waiting(bytes32 root) private view returns (Proposal memory waiting) {
         waiting = proposal;
+        // 0 says that none waits, and a root is equal or another; no time is compared.
+        // slither-disable-next-line incorrect-equality
         require(waiting.activatableAt != 0 && waiting.root == root, ProposalUnknown(root));
     }
 }

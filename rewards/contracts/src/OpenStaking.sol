@@ -357,6 +357,8 @@ contract OpenStaking is AccessControlDefaultAdminRules, ReentrancyGuardTransient
     }
 
     function _refuseWhileSlashWaits(bytes32 target) private view {
+        // 0 says that none waits; no time is compared.
+        // slither-disable-next-line incorrect-equality
         require(slashes[target].executableAt == 0, SlashWaits(target));
     }
 
