@@ -32,7 +32,7 @@ class MasterOptimizer:
         for live, master, velocity in self.matrices:
             gradient = _gradient(live)
             velocity.lerp_(gradient, 1 - momentum)
-            update = orthogonalised(gradient.lerp(velocity, momentum))
+            update = orthogonalised(gradient.lerp(velocity, momentum), live.dtype)
             scale = max(1.0, master.size(0) / master.size(1)) ** 0.5
             master.mul_(1 - matrix_rate * 0.05).add_(update, alpha=-matrix_rate * scale)
             live.copy_(master)
@@ -45,10 +45,13 @@ class MasterOptimizer:
             live.copy_(master)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values of the result lie near 1."""
+def orthogonalised(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly, multiplied in `dtype`: that of the model.
+
+    Singular values of the result lie near 1.
+    """
     tall = matrix.size(0) > matrix.size(1)
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = (matrix.T if tall else matrix).to(dtype)
     x = x / (x.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T
