@@ -6,74 +6,23 @@ here asks a node. Amounts are wei, times seconds since 1970, nonces and salts `0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from eth_abi.abi import encode
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 from web3 import Web3
 
-from rewards.chain.authorizations import TOKEN_DOMAIN, Signature, SignatureInvalid
+from rewards.chain.authorizations import TransferAuthorization, token_domain
 from rewards.chain.calls import ContractCall, encode_call
+from rewards.chain.signatures import Signature, TypedMessage
 
 # Its name and version in the EIP-712 domain; OpenGovernor is built with them.
 GOVERNOR_DOMAIN = {"name": "OpenLedger Governor", "version": "1"}
-_AUTHORIZATION = (
-    "address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce"
-)
-
-
-@dataclass(frozen=True)
-class TypedMessage:
-    """An EIP-712 message. `fields` is its type's text as in the standard: `kind name` by commas."""
-
-    domain: dict[str, Any]
-    kind: str
-    fields: str
-    values: dict[str, Any]
-
-    @property
-    def _types(self) -> list[dict[str, str]]:
-        pairs = (field.split(" ") for field in self.fields.split(","))
-        return [{"name": name, "type": kind} for kind, name in pairs]
-
-    def for_wallet(self) -> dict[str, Any]:
-        """As JSON for `eth_signTypedData_v4`: numbers as text, because JavaScript rounds."""
-        return {
-            "domain": self.domain,
-            "types": {self.kind: self._types},
-            "message": {name: _as_text(value) for name, value in self.values.items()},
-        }
-
-    def signer(self, signature: Signature) -> str:
-        """The address whose key signed; raises `SignatureInvalid` when there is none."""
-        message = encode_typed_data(
-            domain_data=self.domain, message_types={self.kind: self._types},
-            message_data={name: _as_bytes(value) for name, value in self.values.items()},
-        )  # fmt: skip
-        try:
-            return str(Account.recover_message(message, signature=signature.hex))
-        except Exception as problem:  # the library raises several kinds for one fact
-            raise SignatureInvalid("The signature cannot be read.") from problem
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) else value
-
-
-def _as_bytes(value: Any) -> Any:
-    is_word = isinstance(value, str) and len(value) == 66
-    return bytes.fromhex(value[2:]) if is_word else value
 
 
 def deposit_message(
     chain_id: int, token: str, escrow: str, *, payer: str, amount_wei: int, until: int, nonce: str
 ) -> TypedMessage:
     """Lets anyone move `amount_wei` of the payer into custody, once, before `until`."""
-    return _authorization(
-        "TransferWithAuthorization", chain_id, token, payer, escrow, amount_wei, until, nonce
-    )
+    authorization = TransferAuthorization(payer, escrow, amount_wei, 0, until, nonce)
+    return authorization.message(chain_id, token)
 
 
 def stake_message(
@@ -82,28 +31,8 @@ def stake_message(
 ) -> TypedMessage:  # fmt: skip
     """Lets anyone stake `amount_wei` of the staker on this target and no other, once."""
     nonce = Web3.to_hex(stake_nonce(target, salt))
-    return _authorization(
-        "ReceiveWithAuthorization", chain_id, token, staker, staking, amount_wei, until, nonce
-    )
-
-
-def _authorization(
-    kind: str, chain_id: int, token: str, payer: str, to: str, amount_wei: int, until: int,
-    nonce: str,
-) -> TypedMessage:  # fmt: skip
-    values = {
-        "from": payer,
-        "to": to,
-        "value": amount_wei,
-        "validAfter": 0,
-        "validBefore": until,
-        "nonce": nonce,
-    }
-    return TypedMessage(_token_domain(chain_id, token), kind, _AUTHORIZATION, values)
-
-
-def _token_domain(chain_id: int, token: str) -> dict[str, Any]:
-    return TOKEN_DOMAIN | {"chainId": chain_id, "verifyingContract": token}
+    authorization = TransferAuthorization(staker, staking, amount_wei, 0, until, nonce)
+    return authorization.message(chain_id, token, kind="ReceiveWithAuthorization")
 
 
 def delegation_message(
@@ -112,7 +41,7 @@ def delegation_message(
     """Delegates the signer's votes (ERC-5805). `nonce` is the token's next for the signer."""
     values = {"delegatee": delegatee, "nonce": nonce, "expiry": until}
     fields = "address delegatee,uint256 nonce,uint256 expiry"
-    return TypedMessage(_token_domain(chain_id, token), "Delegation", fields, values)
+    return TypedMessage(token_domain(chain_id, token), "Delegation", fields, values)
 
 
 def ballot_message(

@@ -13,7 +13,8 @@ from eth_abi.abi import encode
 from web3 import Web3
 
 from rewards.chain.artifacts import artifact
-from rewards.chain.authorizations import Signature, TransferAuthorization
+from rewards.chain.authorizations import TransferAuthorization
+from rewards.chain.signatures import Signature
 
 
 @dataclass(frozen=True)

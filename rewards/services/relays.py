@@ -17,10 +17,9 @@ from django.db import IntegrityError, transaction
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.outbox import send_on_commit
-from rewards.chain.authorizations import Signature, SignatureInvalid
-from rewards.chain.by_signature import TypedMessage
 from rewards.chain.calls import ContractCall
 from rewards.chain.errors import CallReverted, ChainError
+from rewards.chain.signatures import Signature, SignatureInvalid, TypedMessage
 from rewards.models import Hold, Relay
 from rewards.relay_fees import FeeTerms, terms_for
 from rewards.services.chain import RELAY_LOCK, chain_client, contract_addresses, stand_in_line

@@ -23,13 +23,12 @@ from openledger_site.core.money import format_open
 from openledger_site.core.outbox import send_on_commit
 from rewards.chain.authorizations import (
     TOKEN_DOMAIN,
-    Signature,
-    SignatureInvalid,
     TransferAuthorization,
     recover_payer,
 )
 from rewards.chain.calls import authorized_transfer_call
 from rewards.chain.errors import CallReverted, ChainError
+from rewards.chain.signatures import Signature, SignatureInvalid
 from rewards.models import ChainCursor, ChainTransaction, SignedPayment
 from rewards.services.chain import chain_client, contract_addresses, operator_signer
 from rewards.services.sender import queue_transaction

@@ -9,7 +9,8 @@ from typing import Any
 from eth_account import Account as KeyAccount
 from eth_account.signers.local import LocalAccount
 
-from rewards.chain.authorizations import Signature, TransferAuthorization
+from rewards.chain.authorizations import TransferAuthorization
+from rewards.chain.signatures import Signature
 from rewards.services.dev_chain import give_test_open
 from rewards.services.signed_payments import PaymentTerms
 

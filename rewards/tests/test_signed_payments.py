@@ -14,8 +14,8 @@ from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import WalletClosed
-from rewards.chain.authorizations import Signature
 from rewards.chain.calls import authorized_transfer_call, encode_call
+from rewards.chain.signatures import Signature
 from rewards.models import Account, ChainTransaction, Deposit, SignedPayment
 from rewards.selectors import spendable_wei
 from rewards.services import reconcile, send_transactions, watch_chain

@@ -10,9 +10,8 @@ from eth_account import Account as KeyAccount
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewards.chain.authorizations import Signature, TransferAuthorization
+from rewards.chain.authorizations import TransferAuthorization
 from rewards.chain.by_signature import (
-    TypedMessage,
     delegation_message,
     deposit_message,
     signed_delegation_call,
@@ -22,6 +21,7 @@ from rewards.chain.by_signature import (
     stake_with_permit_call,
 )
 from rewards.chain.errors import CallReverted
+from rewards.chain.signatures import Signature, TypedMessage
 from rewards.chain.staking import target_id
 from rewards.chain.transactions import Signer
 from rewards.tests.conftest import OPEN, Wallets
