@@ -23,6 +23,7 @@ from rewards.models import (
     PayoutFreeze,
     ReconcileRun,
 )
+from rewards.selectors.money import payout_freeze
 from rewards.services.chain import (
     WATCHER_LOCK,
     ContractsMissing,
@@ -101,7 +102,7 @@ def _keep(report: Report) -> None:
     failed = [name for name, found in report.problems.items() if found]
     if report.reason or report.ok:
         return
-    if not PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if not payout_freeze():
         PayoutFreeze.objects.create(
             reason=f"Reconcile: {', '.join(failed)}; {report.unexplained_wei} wei unexplained."[
                 :300
@@ -226,7 +227,7 @@ def _network_fees_are_paid() -> list[str]:
     """)
     problems = [f"relay {public_id}: its fee differs" for (public_id,) in rows]
     income = system_account(Account.Kind.RELAY).balance_wei
-    earned = sum(int(fee) for (fee,) in _rows("SELECT coalesce(fee_wei, 0) FROM rewards_relay"))
+    earned = int(_rows("SELECT coalesce(sum(fee_wei), 0) FROM rewards_relay")[0][0])
     if income != earned:
         problems.append(f"Network fees are {earned} wei, their account has {income} wei.")
     return problems

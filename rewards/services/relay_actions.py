@@ -17,9 +17,8 @@ from eth_utils.address import is_address, to_checksum_address
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from openledger_site.core.money import WEI_MAX, parse_open
-from rewards.chain.authorizations import Signature, TransferAuthorization
+from rewards.chain.authorizations import TransferAuthorization
 from rewards.chain.by_signature import (
-    TypedMessage,
     ballot_message,
     delegation_message,
     deposit_message,
@@ -34,9 +33,9 @@ from rewards.chain.calls import (
     claim_call,
     transfer_call,
 )
-from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
 from rewards.chain.governance import Support, cast_vote_call, delegate_call
+from rewards.chain.signatures import Signature, TypedMessage
 from rewards.selectors import claims_open_for
 from rewards.services.chain import chain_client
 
@@ -68,11 +67,6 @@ def _until() -> int:
 
 def _word() -> str:
     return "0x" + secrets.token_hex(32)
-
-
-def _next_nonce(client: ChainClient, contract: str, account: str) -> int:
-    """The next of the contract for what `account` signs; also the governor counts them."""
-    return client.nonces(contract, account)
 
 
 # Deposits
@@ -166,7 +160,7 @@ def _prepare_delegation(user: User, account: str, at: Addresses, given: Given) -
     delegatee = given.get("delegatee", "").strip() or account
     if not is_address(delegatee):
         raise _refused("delegatee", "Write an address such as 0x… with 40 digits, or nothing.")
-    nonce = _next_nonce(chain_client(), at.token, account)
+    nonce = chain_client().nonces(at.token, account)
     return {"delegatee": to_checksum_address(delegatee), "nonce": nonce, "until": _until()}
 
 
@@ -193,7 +187,7 @@ def _prepare_vote(user: User, account: str, at: Addresses, given: Given) -> Para
         raise _refused("proposal", "Name a proposal.")
     if support not in {str(int(choice)) for choice in Support}:
         raise _refused("support", "Choose for, against or abstain.")
-    nonce = _next_nonce(chain_client(), at.governor, account)
+    nonce = chain_client().nonces(at.governor, account)
     return {"proposal": proposal, "support": int(support), "nonce": nonce}
 
 

@@ -20,16 +20,18 @@ from eth_utils.crypto import keccak
 
 from rewards.chain import calls, staking
 from rewards.chain.assets import register_asset_call
-from rewards.chain.authorizations import Signature, TransferAuthorization
+from rewards.chain.authorizations import TransferAuthorization
 from rewards.chain.calls import ContractCall
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses
 from rewards.chain.errors import CallReverted, RejectionReason, TransactionRejected
 from rewards.chain.records import Receipt
 from rewards.chain.reputation import Measure, burn_reputation_call, write_reputation_call
+from rewards.chain.signatures import Signature
 from rewards.chain.transactions import Fees, SignedTransaction, Signer
 from rewards.chain.vesting import grant_call, release_call
-from rewards.models import ChainTransaction, PayoutFreeze
+from rewards.models import ChainTransaction
+from rewards.selectors.money import payout_freeze
 from rewards.services.chain import (
     SENDER_LOCK,
     chain_client,
@@ -203,10 +205,10 @@ def _send_queued(
 ) -> None:
     """Oldest first, so many a round. What has to wait keeps nothing behind it waiting."""
     resting: set[str] = set()
-    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if payout_freeze():
         resting.add(HELD_WHILE_FROZEN)
     signed = 0
-    for row in mine.filter(state=State.QUEUED).order_by("pk"):
+    for row in mine.filter(state=State.QUEUED).order_by("pk").iterator(SIGNED_AT_ONCE):
         if row.purpose in resting:
             continue
         if _sign(client, signer, addresses, row):
