@@ -17,7 +17,8 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 from rewards.chain.contracts import Addresses
-from rewards.models import ChainTransaction, Epoch, PayoutFreeze
+from rewards.models import ChainTransaction, Epoch
+from rewards.selectors.money import payout_freeze
 from rewards.services.chain import chain_client, contract_addresses, stand_in_line
 from rewards.services.epoch_books import (
     LeafFile,
@@ -74,7 +75,7 @@ def close_epoch(*, actor: User | None) -> Epoch:
 
 
 def _refuse_unless_ready() -> None:
-    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if payout_freeze():
         raise PayoutsFrozen()
     if Epoch.objects.exclude(state__in=[State.ACTIVE, State.FAILED]).exists():
         raise EpochUnderWay()
@@ -100,7 +101,7 @@ def _write_epoch(number: int, amount_wei: int, addresses: Addresses) -> Epoch:
 
 def advance_epochs() -> None:
     """Take the epoch under way to its next step, if the chain is ready for it."""
-    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if payout_freeze():
         return
     for epoch in Epoch.objects.exclude(state__in=[State.ACTIVE, State.FAILED]).order_by("number"):
         with transaction.atomic():

@@ -25,10 +25,10 @@ from rewards.models import (
     ChainTransaction,
     IncomePayment,
     IncomeRound,
-    PayoutFreeze,
     StakerShare,
     StakeTarget,
 )
+from rewards.selectors.money import payout_freeze
 from rewards.services.batches import post_many, raise_refusals
 from rewards.services.chain import contract_addresses, operator_signer, stand_in_line
 from rewards.services.income_books import FLOAT, TREASURY
@@ -74,7 +74,7 @@ def plan_income_round() -> IncomeRound | None:
 
 def _must_wait() -> bool:
     return (
-        PayoutFreeze.objects.filter(lifted_at__isnull=True).exists()
+        payout_freeze() is not None
         or IncomeRound.objects.exclude(state=State.DONE).exists()
         # A block that left the chain took a payment with it: its bytes are on their way again.
         or IncomePayment.objects.filter(state=IncomePayment.State.DUE).exists()
@@ -172,7 +172,7 @@ def float_wei(chain_id: int) -> int:
 
 def advance_income() -> None:
     """Take the open round to its next step, if the chain is ready for it."""
-    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if payout_freeze():
         return
     for round_ in IncomeRound.objects.exclude(state=State.DONE):
         with transaction.atomic():

@@ -20,8 +20,8 @@ from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.money import format_open
 from openledger_site.core.outbox import send_on_commit
-from rewards.models import Account, ChainTransaction, PayoutFreeze, Withdrawal
-from rewards.selectors.money import wallet_addresses_of
+from rewards.models import Account, ChainTransaction, Withdrawal
+from rewards.selectors.money import payout_freeze, wallet_addresses_of
 from rewards.selectors.withdrawals import withdrawable_wei
 from rewards.services.chain import chain_client, contract_addresses
 from rewards.services.ledger import InsufficientFunds, post, system_account, user_account
@@ -108,7 +108,7 @@ def _linked(user: User, address: str) -> str:
 
 
 def _check_limits(user: User, amount_wei: int) -> None:
-    if PayoutFreeze.objects.filter(lifted_at__isnull=True).exists():
+    if payout_freeze():
         raise PayoutsFrozen()
     least = settings.WITHDRAWAL_MINIMUM_WEI
     if amount_wei < least:
