@@ -31,7 +31,7 @@ from openledger_site.accounts.authentication import HasScope
 from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError, NotAllowed
-from openledger_site.core.form_fields import first_mistake
+from openledger_site.core.form_fields import require_valid
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.row_security import all_rows
 
@@ -52,8 +52,7 @@ def body_of(request: Request) -> Mapping[str, Any]:
 
 def _valid(form: forms.BaseForm) -> dict[str, Any]:
     """The clean fields. Raises `DomainError` (422) naming the first field that is wrong."""
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     return form.cleaned_data
 
 

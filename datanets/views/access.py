@@ -15,7 +15,7 @@ from datanets import selectors, services
 from datanets.forms import AccessQuestionsForm, AccessRequestForm, GrantDecisionForm
 from datanets.models import AccessGrant
 from openledger_site.accounts.requests import signed_in_user
-from openledger_site.core.form_fields import first_mistake
+from openledger_site.core.form_fields import require_valid
 
 PAGE_ROWS, LOG_ROWS = 20, 50
 
@@ -67,8 +67,7 @@ def request_list(request: HttpRequest, slug: str) -> HttpResponse:
 def grant_decide(request: HttpRequest, grant_id: UUID) -> HttpResponse:
     grant = selectors.grant_for_decider(request.user, grant_id)
     form = GrantDecisionForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     decided = _decide(grant, form, request)
     messages.success(request, f"{decided.user.name}: {decided.state}.")
     return redirect("datanets:request-list", grant.datanet.slug)
@@ -89,8 +88,7 @@ def _decide(grant: AccessGrant, form: GrantDecisionForm, request: HttpRequest) -
 def access_questions(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for_owner(request.user, slug)
     form = AccessQuestionsForm(request.POST, instance=datanet)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     services.set_access_questions(datanet, form.cleaned_data["access_questions"])
     messages.success(request, "Whoever asks from now on answers these questions.")
     return redirect("datanets:request-list", slug)

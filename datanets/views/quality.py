@@ -20,7 +20,7 @@ from datanets.forms import (
 )
 from datanets.models import SecondLook
 from openledger_site.accounts.requests import signed_in_user
-from openledger_site.core.form_fields import first_mistake
+from openledger_site.core.form_fields import require_valid
 
 LOOKS_A_PAGE = 20
 
@@ -43,8 +43,7 @@ def review_quality(request: HttpRequest, slug: str) -> HttpResponse:
 def review_rules(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for_owner(request.user, slug)
     form = ReviewRulesForm(request.POST, instance=datanet)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     services.set_review_rules(datanet=datanet, actor=signed_in_user(request), **form.cleaned_data)
     messages.success(request, "Saved. It holds for votes from now on.")
     return redirect("datanets:review-quality", slug)
@@ -54,8 +53,7 @@ def review_rules(request: HttpRequest, slug: str) -> HttpResponse:
 def gold_make(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for_curator(request.user, record_id)
     form = GoldForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     services.make_gold(record=record, actor=signed_in_user(request), **form.cleaned_data)
     messages.success(request, "Reviewers will meet this row as a test.")
     return redirect("datanets:review-quality", record.datanet.slug)
@@ -73,8 +71,7 @@ def gold_retire(request: HttpRequest, record_id: UUID) -> HttpResponse:
 def record_appeal(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for_contributor(request.user, record_id)
     form = AppealForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     services.appeal_rejection(
         record=record, contributor=signed_in_user(request), **form.cleaned_data
     )
@@ -97,8 +94,7 @@ def second_look_list(request: HttpRequest, slug: str) -> HttpResponse:
 def second_look_decide(request: HttpRequest, look_id: UUID) -> HttpResponse:
     look = selectors.second_look_for(request.user, look_id)
     form = SecondLookForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     keep = form.cleaned_data["decision"] == "keep"
     services.decide_second_look(
         look=look, curator=signed_in_user(request), keep=keep, reason=form.cleaned_data["reason"]
@@ -112,8 +108,7 @@ def second_look_decide(request: HttpRequest, look_id: UUID) -> HttpResponse:
 def record_doubt(request: HttpRequest, record_id: UUID) -> HttpResponse:
     record = selectors.record_for(request.user, record_id)
     form = DoubtForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     services.ask_to_look_again(
         record_ids=[record.public_id],
         source=SecondLook.Source.READER,

@@ -15,7 +15,7 @@ from marketplace.forms import SpendingCapForm
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.accounts.selectors import api_key_for
 from openledger_site.core.csv_export import csv_response
-from openledger_site.core.form_fields import first_mistake
+from openledger_site.core.form_fields import require_valid
 from openledger_site.core.money import WEI_PER_OPEN
 
 
@@ -69,6 +69,5 @@ def key_cap_set(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 def _checked(form: SpendingCapForm) -> dict[str, Any]:
     """Raises `DomainError` (422) with the first wrong field."""
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     return form.as_arguments()

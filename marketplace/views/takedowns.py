@@ -10,7 +10,7 @@ from marketplace import selectors
 from marketplace.agent_forms import TakedownAnswerForm, TakedownAppealForm, TakedownForm
 from marketplace.services import answer_takedown, appeal_takedown, take_down_agent
 from openledger_site.accounts.requests import signed_in_user
-from openledger_site.core.form_fields import first_mistake
+from openledger_site.core.form_fields import require_valid
 from openledger_site.core.idempotency import idempotent
 
 
@@ -19,8 +19,7 @@ from openledger_site.core.idempotency import idempotent
 def take_down(request: HttpRequest, slug: str) -> HttpResponse:
     agent = selectors.agent_for_staff(request.user, slug)
     form = TakedownForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     take_down_agent(agent=agent, by=signed_in_user(request), **form.cleaned_data)
     return redirect(agent)
 
@@ -30,8 +29,7 @@ def take_down(request: HttpRequest, slug: str) -> HttpResponse:
 def appeal(request: HttpRequest, slug: str) -> HttpResponse:
     agent = selectors.agent_owned_by(request.user, slug)
     form = TakedownAppealForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     appeal_takedown(agent=agent, by=signed_in_user(request), **form.cleaned_data)
     return redirect(agent)
 
@@ -41,7 +39,6 @@ def appeal(request: HttpRequest, slug: str) -> HttpResponse:
 def answer(request: HttpRequest, slug: str) -> HttpResponse:
     agent = selectors.agent_for_staff(request.user, slug)
     form = TakedownAnswerForm(request.POST)
-    if not form.is_valid():
-        raise first_mistake(form)
+    require_valid(form)
     answer_takedown(agent=agent, by=signed_in_user(request), **form.as_arguments())
     return redirect(agent)

@@ -24,6 +24,12 @@ class OpenField(forms.CharField):
             raise ValidationError(str(problem)) from None
 
 
+def require_valid(form: forms.BaseForm) -> None:
+    """Raises `first_mistake` of an invalid form."""
+    if not form.is_valid():
+        raise first_mistake(form)
+
+
 def first_mistake(form: forms.BaseForm) -> DomainError:
     """What a program is told about an invalid form: its first wrong field, as a 422."""
     field, problems = next(iter(form.errors.items()))
