@@ -19,19 +19,7 @@ from datanets.models import (
     Version,
 )
 from openledger_site.accounts.requests import signed_in_user
-
-
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Rows are made by services, never by hand."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from openledger_site.core.admin import ReadOnlyAdmin
 
 
 class MembershipInline(admin.TabularInline[Membership, Datanet]):

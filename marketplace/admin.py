@@ -13,10 +13,11 @@ from django.utils.html import format_html
 from marketplace.models import Agent, AgentTakedown, Dispute
 from marketplace.services import answer_takedown, take_down_agent
 from openledger_site.accounts.models import User
+from openledger_site.core.admin import ReadOnlyAdmin
 
 
 @admin.register(Dispute)
-class DisputeAdmin(admin.ModelAdmin[Dispute]):
+class DisputeAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "state", "model_name", "raised_by", "finding_words", "decided_at"]
     list_select_related = ["inference__model", "raised_by"]
     list_filter = ["state"]
@@ -38,15 +39,6 @@ class DisputeAdmin(admin.ModelAdmin[Dispute]):
     @admin.display(description="Page")
     def page(self, dispute: Dispute) -> str:
         return format_html('<a href="{}">{}</a>', dispute.get_absolute_url(), dispute.public_id)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Dispute | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Dispute | None = None) -> bool:
-        return False
 
 
 def _take_down(reason: AgentTakedown.Reason) -> Any:
@@ -91,16 +83,7 @@ class AgentAdmin(admin.ModelAdmin[Agent]):
 
 
 @admin.register(AgentTakedown)
-class AgentTakedownAdmin(admin.ModelAdmin[AgentTakedown]):
+class AgentTakedownAdmin(ReadOnlyAdmin):
     list_display = ["taken_at", "agent", "reason", "taken_by", "appealed_at", "answered_at"]
     list_select_related = ["agent", "taken_by"]
     list_filter = ["reason", ("ended_at", admin.EmptyFieldListFilter)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AgentTakedown | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AgentTakedown | None = None) -> bool:
-        return False

@@ -13,6 +13,7 @@ from modelfactory.models import (
     Run,
     Valuation,
 )
+from openledger_site.core.admin import ReadOnlyAdmin
 
 
 @admin.register(BaseModel)
@@ -23,20 +24,11 @@ class BaseModelAdmin(admin.ModelAdmin[BaseModel]):
 
 
 @admin.register(Run)
-class RunAdmin(admin.ModelAdmin[Run]):
+class RunAdmin(ReadOnlyAdmin):
     list_display = ["name", "builder", "version", "base", "effort", "state", "created_at"]
     list_select_related = ["builder", "version", "base", "job"]
     list_filter = ["effort", "base"]
     search_fields = ["name", "public_id"]
-
-    def has_add_permission(self, request: object) -> bool:
-        return False
-
-    def has_change_permission(self, request: object, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: object, obj: object = None) -> bool:
-        return False
 
 
 @admin.register(Model)

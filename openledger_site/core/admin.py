@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
 from django.http import HttpRequest
 
 from openledger_site.core.models import AuditEntry, Job
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[models.Model]):
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     """Rows that only services write."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
