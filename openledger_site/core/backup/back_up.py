@@ -16,6 +16,7 @@ from openledger_site.core.backup.manifest import (
     applied_migrations,
     digest_of,
     files_in,
+    kept_folders,
     key_fingerprints,
 )
 
@@ -46,8 +47,8 @@ def _write(folder: Path) -> Manifest:
     migrations = applied_migrations()
     file = str(folder / "database.dump")
     tools.run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--file", file)
-    for name, source in (("media", settings.MEDIA_ROOT), ("chain", _chain_folder())):
-        _copy_tree(Path(source), folder / name)
+    for name, source in kept_folders().items():
+        _copy_tree(source, folder / name)
     manifest = Manifest(
         made_at=timezone.now().isoformat(timespec="seconds"),
         software=settings.VERSION,
@@ -58,10 +59,6 @@ def _write(folder: Path) -> Manifest:
     )
     manifest.write(folder)
     return manifest
-
-
-def _chain_folder() -> Path:
-    return Path(settings.CHAIN_ADDRESSES_FILE).parent
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -46,6 +46,14 @@ class Manifest:
             raise BackupRefused(f"{folder} is no whole backup: {problem}") from problem
 
 
+def kept_folders() -> dict[str, Path]:
+    """What is copied beside the database, by its name in a backup."""
+    return {
+        "media": Path(settings.MEDIA_ROOT),
+        "chain": Path(settings.CHAIN_ADDRESSES_FILE).parent,
+    }
+
+
 def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
@@ -16,6 +15,7 @@ from openledger_site.core.backup.manifest import (
     Manifest,
     digest_of,
     files_in,
+    kept_folders,
     key_fingerprints,
 )
 from openledger_site.core.row_security import make_role
@@ -36,7 +36,7 @@ def restore(folder: Path) -> Manifest:
     _check_keys(manifest)
     _check_files(manifest, folder)
     _check_place()
-    for name, target in _places():
+    for name, target in kept_folders().items():
         shutil.copytree(folder / name, target, dirs_exist_ok=True)
     make_role(using="default")  # policies name it
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
@@ -45,17 +45,10 @@ def restore(folder: Path) -> Manifest:
     return manifest
 
 
-def _places() -> list[tuple[str, Path]]:
-    return [
-        ("media", Path(settings.MEDIA_ROOT)),
-        ("chain", Path(settings.CHAIN_ADDRESSES_FILE).parent),
-    ]
-
-
 def _check_place() -> None:
     if connection.introspection.table_names():
         raise BackupRefused("The database has tables. Name an empty one in DATABASE_URL.")
-    for _, folder in _places():
+    for folder in kept_folders().values():
         if files_in(folder):
             raise BackupRefused(
                 f"{folder} has files. Move them away, or name another OPENLEDGER_LOCAL_DIR."
