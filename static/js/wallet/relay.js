@@ -67,7 +67,7 @@ async function followOrder(root, status, url) {
     if (now.state === "dropped" || now.state === "reverted") throw new Error(now.words);
     if (now.transaction) {
       status.step("confirmed", "Confirmed on chain. Waiting until the site has read it…");
-      if (await untilCredited(root, now.transaction, now.block)) return status.finish("Done. The fee is what it really cost, and stands in your statement.");
+      if (await untilCredited(root, now.transaction, now.block)) return status.finish("Done. The fee is on hold; once the transaction is final, what it really cost stands in your statement.");
       break;
     }
     await new Promise((resolve) => setTimeout(resolve, 1500));
