@@ -81,7 +81,7 @@ def _check(task: dict[str, Any], rows: IO[bytes]) -> dict[str, Any]:
     _rehearse(rows, judge_language)
     with os.fdopen(task["scratch"], "rb", closefd=False) as decided:
         decisions = json.loads(decided.read() or b"{}")
-    # Only now: spaCy asks for its working folder when it is imported. It is our root from here on.
+    # Only now: some libraries ask for their working folder when imported. It is our root from here.
     os.rmdir(os.getcwd())
 
     def lock(parent: int) -> None:

@@ -4,7 +4,7 @@ They find what has a form: addresses, numbers with a check digit, phone numbers.
 what only a reader understands; `NOT_CHECKED` says so and the pages repeat it.
 
 Presidio imports spaCy, and both import torch when it is there: seven seconds and 800 MB for
-nothing we use. `load` hides torch first, so call it only in a process that does not need torch.
+nothing we use. `load` hides both first, so call it only in a process that needs neither.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from datanets.checks.findings import PERSONAL_DATA_KINDS, Finding
@@ -34,6 +35,7 @@ _RESERVED_MAIL = re.compile(
     r"@(?:[\w-]+\.)*(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$"
 )
 _HIDDEN = ("torch", "tensorflow", "cupy", "mxnet", "transformers", "stanza", "gliner")
+_LANGUAGE_MODELS = "presidio_analyzer.nlp_engine"
 
 Recogniser = Callable[[str], list[Any]]
 
@@ -103,11 +105,22 @@ PLACEHOLDERS = {
 }
 
 
+class _Unused(ModuleType):
+    """Has an empty class for every name: what its importers annotate with and never make."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
 @cache
 def load() -> tuple[Recogniser, ...]:
     """Import the recognisers and use each once: nothing may be opened after the child is locked."""
     for name in _HIDDEN:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # None hides a module
+    # The part that wraps language models; more than half of the time to load was spaCy's.
+    sys.modules.setdefault(_LANGUAGE_MODELS, _Unused(_LANGUAGE_MODELS))
     import tldextract
     from presidio_analyzer.predefined_recognizers import (
         CreditCardRecognizer,
