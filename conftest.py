@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(_group(item), len(rank)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without their groups the tests still pass, and each process makes everything dear anew."""
+    is_grouped = getattr(session.config.option, "loadgroup", False)
+    if is_grouped and any(not one.nodeid.endswith(f"@{_group(one)}") for one in session.items):
+        raise pytest.UsageError("pytest-xdist lost the groups of conftest.py: pin what it needs.")
+
+
 def _group(item: pytest.Item) -> str:
     marker = item.get_closest_marker("xdist_group")
     return str(marker.args[0]) if marker else ""
