@@ -342,6 +342,7 @@ def make_agent(walk: Walk) -> None:
     page.get_by_label("What it is for").fill("Says what an error message means.")
     page.locator("[name=instructions]").fill("Every error has a name and a meaning.")
     page.get_by_label("Answer only from rows").check()
+    page.get_by_label("Your part").fill("10")
     page.get_by_label("Opening message").fill("Which error did you meet?")
     walk.look("Emil", "new agent")
     page.get_by_role("button", name="Make it").click()

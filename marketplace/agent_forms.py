@@ -10,6 +10,7 @@ from django.utils.text import slugify
 
 from marketplace.agent_models import INSTRUCTIONS_MAX
 from marketplace.agent_words import ROWS_CHOICES
+from marketplace.maker_part import MAKER_PPM_MAX, WHOLE, with_maker_part
 from marketplace.models import Agent, AgentTakedown, AgentVersion
 from marketplace.services import Answering
 from marketplace.services.reserve_answer import MESSAGE_BYTES_MAX, highest_prompt
@@ -18,6 +19,7 @@ from modelfactory.services import price_wei
 from openledger_site.core.form_fields import OpenField
 from openledger_site.core.money import exact_open, format_open
 
+PPM_PER_PERCENT = WHOLE // 100
 LENGTHS = {64: "Short", 256: "Medium", 1024: "Long"}
 READ_TOKENS = 200
 """What a short question with rows looked up comes to, for the price preview."""
@@ -57,6 +59,16 @@ class AgentForm(forms.Form):
     )
     length = forms.TypedChoiceField(
         coerce=int, initial=64, label="Length of an answer", widget=forms.RadioSelect
+    )
+    maker_percent = forms.DecimalField(
+        required=False,
+        min_value=0,
+        max_value=MAKER_PPM_MAX // PPM_PER_PERCENT,
+        decimal_places=2,
+        initial=0,
+        label="Your part, in per cent of the model's price",
+        help_text="On top of it: whoever asks sees it before and pays it. What the model's"
+        " contributors, builder and stakers get stays the same. From 0 to 100.",
     )
     answer_cap = OpenField(
         required=False,
@@ -103,7 +115,7 @@ class AgentForm(forms.Form):
         price = format_open(price_wei(self.model, READ_TOKENS, tokens))
         return (
             f"{word}: up to {tokens:,} tokens, about {tokens * 7 // 10} words."
-            f" Up to {price} OPEN when {READ_TOKENS} tokens are read."
+            f" Its model takes up to {price} OPEN when {READ_TOKENS} tokens are read."
         )
 
     def clean_slug(self) -> str:
@@ -114,7 +126,7 @@ class AgentForm(forms.Form):
 
     def clean_answer_cap(self) -> int | None:
         cap: int | None = self.cleaned_data["answer_cap"]
-        least = max(1, price_wei(self.model, self._read_at_most(), 1))
+        least = max(1, self._most_paid(1))
         if cap is not None and cap < least:
             raise ValidationError(
                 f"Reading a long question and its rows can cost {exact_open(least)} OPEN with one"
@@ -126,7 +138,7 @@ class AgentForm(forms.Form):
         data = super().clean() or {}
         day, cap = data.get("caller_day"), data.get("answer_cap")
         if day is not None and "length" in data:
-            most = price_wei(self.model, self._read_at_most(), data["length"])
+            most = self._most_paid(data["length"])
             most = max(1, most if cap is None else min(cap, most))
             if day < most:
                 self.add_error(
@@ -135,10 +147,17 @@ class AgentForm(forms.Form):
                 )
         return data
 
-    def _read_at_most(self) -> int:
-        """Tokens of the longest question, with instructions and rows, as far as the base reads."""
+    def _most_paid(self, tokens: int) -> int:
+        """Wei for `tokens` written after the longest question, with instructions and rows, as far
+        as the base reads; the part on top included.
+        """
         longest = "x" * (MESSAGE_BYTES_MAX + INSTRUCTIONS_MAX)
-        return highest_prompt(self.model, [{"role": "user", "content": longest}])
+        prompt = highest_prompt(self.model, [{"role": "user", "content": longest}])
+        return with_maker_part(price_wei(self.model, prompt, tokens), self._maker_ppm)
+
+    @property
+    def _maker_ppm(self) -> int:
+        return int((self.cleaned_data.get("maker_percent") or 0) * PPM_PER_PERCENT)
 
     def as_arguments(self) -> dict[str, Any]:
         """As `make_agent` takes them; `change_agent` without the address."""
@@ -147,7 +166,9 @@ class AgentForm(forms.Form):
         return {name: data[name] for name in names if name in self.fields} | {
             "answer_cap_wei": data["answer_cap"],
             "caller_day_wei": data["caller_day"],
-            "answering": Answering(data["instructions"], data["rows"], data["length"]),
+            "answering": Answering(
+                data["instructions"], data["rows"], data["length"], self._maker_ppm
+            ),
         }
 
 
@@ -163,6 +184,7 @@ def _as_it_is(agent: Agent) -> dict[str, Any]:
         "instructions": version.instructions,
         "rows": version.rows,
         "length": version.max_tokens,
+        "maker_percent": version.maker_percent,
         **{name: None if wei is None else exact_open(wei) for name, wei in caps.items()},
     }
 

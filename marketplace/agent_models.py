@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from marketplace.maker_part import MAKER_PPM_MAX, WHOLE
 from openledger_site.core.money import WeiField
 
 INSTRUCTIONS_MAX = 1_500
@@ -104,7 +105,9 @@ class Agent(models.Model):
 
 
 class AgentVersion(models.Model):
-    """What answers depend on, as it was: written once, so that a receipt can name it by digest."""
+    """What answers depend on and what its maker asks for them, as it was: written once, so that a
+    receipt can name it by digest, and a program that pins the digest never pays another price.
+    """
 
     class Rows(models.TextChoices):
         LOOK_UP = "look_up", "Look rows up"
@@ -116,7 +119,14 @@ class AgentVersion(models.Model):
     instructions = models.TextField(blank=True, max_length=INSTRUCTIONS_MAX)
     rows = models.CharField(max_length=7, choices=Rows, default=Rows.LOOK_UP)
     max_tokens = models.PositiveSmallIntegerField()
-    digest = models.CharField(max_length=64, help_text="SHA-256 of what answers depend on.")
+    maker_ppm = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="What its maker asks on top, in parts per million of the model's price.",
+    )
+    digest = models.CharField(
+        max_length=64, help_text="SHA-256 of what answers depend on and of what is asked for them."
+    )
     made_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -126,6 +136,10 @@ class AgentVersion(models.Model):
             models.CheckConstraint(
                 condition=models.Q(max_tokens__range=(1, TOKENS_MAX)),
                 name="agent_version_writes_within_the_limit",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(maker_ppm__lte=MAKER_PPM_MAX),
+                name="agent_version_asks_at_most_the_price",
             ),
         ]
         triggers = [
@@ -142,18 +156,26 @@ class AgentVersion(models.Model):
         """A setting and its number, for a list."""
         return f"{self.get_rows_display()}, up to {self.max_tokens} tokens"
 
+    @property
+    def maker_percent(self) -> str:
+        """What its maker asks on top, in per cent of the model's price."""
+        return f"{self.maker_ppm * 100 / WHOLE:g}"
+
     def before(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         """`messages` as the model reads them: the instructions first."""
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         return [*system, *(dict(message) for message in messages)]
 
     def digest_over(self, adapter_digest: str) -> str:
-        """SHA-256 of everything that an answer depends on besides the question, as sorted JSON."""
+        """SHA-256 of everything that an answer and its price depend on besides the question and the
+        model's price, as sorted JSON. Agents whose maker asks nothing have the digests of before.
+        """
         document = {
             "adapter": adapter_digest,
             "instructions": self.instructions,
             "max_tokens": self.max_tokens,
             "rows": str(self.rows),
+            **({"maker_ppm": self.maker_ppm} if self.maker_ppm else {}),
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -32,6 +32,8 @@ class ChatForm(forms.Form):
         label="Your question",
         widget=forms.Textarea(attrs={"rows": 2, "placeholder": "Ask a question…"}),
     )
+    # What the page said that an agent's maker asks on top; it may have changed since.
+    maker_ppm = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
 
 class SpendingCapForm(forms.Form):

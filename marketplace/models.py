@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from marketplace.agent_models import Agent, AgentVersion
+from marketplace.maker_part import fee_within, with_maker_part
 from marketplace.takedown_models import AgentTakedown, AgentTakenDown
 from openledger_site.core.models import Job
 from openledger_site.core.money import WeiField
@@ -164,6 +165,21 @@ class Inference(models.Model):
     def asked_name(self) -> str:
         """What programs send as `model`."""
         return self.agent_version.agent.api_name if self.agent_version else self.model.slug
+
+    @property
+    def maker_ppm(self) -> int:
+        """What the agent's maker asked on top when it was asked; 0 where a model was."""
+        return self.agent_version.maker_ppm if self.agent_version else 0
+
+    def paid_for(self, fee_wei: int) -> int:
+        """What is paid where the model's own fee is `fee_wei`."""
+        return with_maker_part(fee_wei, self.maker_ppm)
+
+    @property
+    def maker_wei(self) -> int:
+        """The maker's part of `fee_wei`."""
+        paid = int(self.fee_wei)
+        return paid - fee_within(paid, self.maker_ppm)
 
     @property
     def chat_url(self) -> str:

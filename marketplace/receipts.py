@@ -17,6 +17,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from marketplace.maker_part import with_maker_part
 from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.attribution.index import IndexDamagedError
 from modelfactory.attribution.record import (
@@ -28,15 +29,25 @@ from modelfactory.attribution.record import (
 from modelfactory.attribution.shares import compute_shares
 from modelfactory.services.pricing import fee_wei
 from rewards.models import SplitParameters
-from rewards.services import split_fee
+from rewards.services import MakerPart, split_fee
 
-SCHEMA = 2
-# Schema 1 told which passages were read, and neither what they did nor verbatim spans.
-SCHEMAS_READ = (1, 2)
+SCHEMA = 3
+# Schema 1 told which passages were read, and neither what they did nor verbatim spans; up to 2 the
+# maker of an agent had no part.
+SCHEMAS_READ = (1, 2, 3)
+PARTS = (
+    "contributors_wei",
+    "reserve_wei",
+    "builder_wei",
+    "stakers_wei",
+    "platform_wei",
+    "dust_wei",
+    "maker_wei",
+)
 # Why an answer has no influence; receipts from before this was told have none of these.
 NO_INDEX, INDEX_LATE, FAILED = "no_index", "index_late", "failed"
 # `split_fee` names people by number; on a receipt they are numbered in the order they are listed.
-BUILDER = -1
+BUILDER, MAKER = -1, -2
 
 MOVED_ON = {
     "withdrawal": "not replayed, since rows were withdrawn from the index after this answer",
@@ -147,7 +158,9 @@ def _check_fee(body: Mapping[str, Any], result: Verification) -> None:
         price_completion_wei=int(price["completion_wei_per_1000"]),
         platform_fee_wei=int(price["platform_fee_wei"]),
     )
-    result.expect("fee", int(body["fee_wei"]), fee)
+    paid = with_maker_part(fee, price.get("maker_ppm", 0))
+    result.expect("fee", int(body["fee_wei"]), paid)
+    result.expect("maker's part", int(body["split"].get("maker_wei", 0)), paid - fee)
 
 
 def _check_shares(body: Mapping[str, Any], result: Verification) -> dict[str, int]:
@@ -171,17 +184,20 @@ def _check_split(body: Mapping[str, Any], weights: dict[str, int], result: Verif
     result.expect(
         "contributors", {p["user"]: p["weight"] for p in people}, {p: weights[p] for p in weights}
     )
+    stated = {name: int(wei) for name, wei in body["split"].items()}
+    maker_wei = stated.get("maker_wei", 0)
+    result.expect("maker", maker_wei > 0, "maker" in body)
     parameters = {name: value for name, value in body["parameters"].items() if name != "version"}
     split = split_fee(
         int(body["fee_wei"]),
         SplitParameters(**parameters),
         BUILDER if body["builder"] else None,
         [(number, person["weight"]) for number, person in enumerate(people)],
+        MakerPart(MAKER, maker_wei),
     )
     for number, person in enumerate(people):
         paid = split.earnings.get((number, "contributor"), 0)
         result.expect(f"pay of {person['user']}", int(person["wei"]), paid)
-    stated = {name: int(wei) for name, wei in body["split"].items()}
     result.expect("contributors' part", stated["contributors_wei"], split.earned_wei("contributor"))
     result.expect("builder's part", stated["builder_wei"], split.earned_wei("builder"))
     for name in ("reserve_wei", "stakers_wei", "platform_wei", "dust_wei"):

@@ -98,14 +98,22 @@ def asked_by_name(user: Any, name: str) -> tuple[Model, Agent | None]:
 
 
 def agent_income(agent: Agent) -> dict[str, int]:
-    """Settled answers given through it that were not refunded: how many, and their fees in wei."""
+    """Settled answers given through it that were not refunded: how many, and in wei their fees and
+    what of them its maker got.
+    """
     kept = Inference.objects.filter(
         agent_version__agent=agent,
         state=Inference.State.SETTLED,
         hold__settlement__refund__isnull=True,
     )
-    totals = kept.aggregate(answers=Count("pk"), fees=Sum("fee_wei"))
-    return {"answers": totals["answers"], "fees_wei": int(totals["fees"] or 0)}
+    totals = kept.aggregate(
+        answers=Count("pk"), fees=Sum("fee_wei"), maker=Sum("hold__settlement__maker_wei")
+    )
+    return {
+        "answers": totals["answers"],
+        "fees_wei": int(totals["fees"] or 0),
+        "maker_wei": int(totals["maker"] or 0),
+    }
 
 
 def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, str, int]]:

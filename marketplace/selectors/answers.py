@@ -160,10 +160,11 @@ def _split_lines(body: dict[str, Any], names: dict[str, str]) -> list[dict[str, 
         "stakers_wei": "Stakers",
         "platform_wei": "Platform",
         "dust_wei": "Rounding",
+        "maker_wei": "Maker of the agent",
     }
     lines += [
         {"label": label, "wei": int(body["split"][name])}
         for name, label in labels.items()
-        if int(body["split"][name])
+        if int(body["split"].get(name, 0))
     ]
     return lines

@@ -12,15 +12,6 @@ from marketplace import receipts
 from marketplace.models import Inference, Receipt
 from rewards.models import Settlement
 
-PARTS = (
-    "contributors_wei",
-    "reserve_wei",
-    "builder_wei",
-    "stakers_wei",
-    "platform_wei",
-    "dust_wei",
-)
-
 
 def check_receipts() -> list[str]:
     """Problems, empty when each settled answer has a receipt that says what the ledger says."""
@@ -55,12 +46,13 @@ def _agent_digest(inference: Inference) -> str | None:
 
 
 def _stated(body: dict[str, Any]) -> dict[str, int]:
-    split = {name: int(body["split"][name]) for name in PARTS}
+    # Receipts from before makers had a part say nothing of one.
+    split = {name: int(body["split"].get(name, 0)) for name in receipts.PARTS}
     return {"answer_wei": int(body["fee_wei"]), "fee_wei": int(body["fee_wei"]), **split}
 
 
 def _posted(inference: Inference, settlement: Settlement) -> dict[str, int]:
-    split = {name: int(getattr(settlement, name)) for name in PARTS}
+    split = {name: int(getattr(settlement, name)) for name in receipts.PARTS}
     return {"answer_wei": inference.fee_wei, "fee_wei": settlement.fee_wei, **split}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils import timezone
 
 from marketplace.agent_models import TOKENS_MAX
+from marketplace.maker_part import fee_within
 from marketplace.models import Agent, AgentVersion, Inference
 from marketplace.selectors.spending import SPENT
 from modelfactory.models import Model
@@ -37,7 +38,8 @@ def tokens_allowed(version: AgentVersion, prompt_tokens: int, asked: int) -> int
     cap = agent.answer_cap_wei
     if cap is None:
         return tokens
-    tokens = min(tokens, tokens_within(agent.model, prompt_tokens, cap))
+    of_model = fee_within(cap, version.maker_ppm)
+    tokens = min(tokens, tokens_within(agent.model, prompt_tokens, of_model))
     if tokens < 1:
         raise AgentBudgetReached(
             f"Reading this could cost more than the {format_open(cap)} OPEN that one answer of"

@@ -22,11 +22,12 @@ class AgentSlugTaken(Conflict):
 
 @dataclass(frozen=True)
 class Answering:
-    """What answers depend on; a change of it is a new version."""
+    """What answers depend on, and what is asked for them; a change of it is a new version."""
 
     instructions: str
     rows: str
     max_tokens: int
+    maker_ppm: int = 0
 
 
 def make_agent(
@@ -63,7 +64,7 @@ def change_agent(*, agent: Agent, answering: Answering, **shown: Any) -> Agent:
             setattr(agent, name, value)
         agent.save(update_fields=list(shown))
         version = agent.newest
-        if answering != Answering(version.instructions, version.rows, version.max_tokens):
+        if answering != _answering(version):
             version = _keep_version(agent, version.number + 1, answering)
         record_audit(
             "agent.changed", actor=agent.owner, subject=agent.subject, digest=version.digest
@@ -84,6 +85,10 @@ def retire_agent(*, agent: Agent, back: bool = False) -> Agent:
     return agent
 
 
+def _answering(version: AgentVersion) -> Answering:
+    return Answering(version.instructions, version.rows, version.max_tokens, version.maker_ppm)
+
+
 def _keep_version(agent: Agent, number: int, answering: Answering) -> AgentVersion:
     version = AgentVersion(
         agent=agent,
@@ -91,6 +96,7 @@ def _keep_version(agent: Agent, number: int, answering: Answering) -> AgentVersi
         instructions=answering.instructions,
         rows=answering.rows,
         max_tokens=answering.max_tokens,
+        maker_ppm=answering.maker_ppm,
     )
     version.digest = version.digest_over(agent.model.adapter_digest)
     version.save()

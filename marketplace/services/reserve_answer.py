@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from django.db import IntegrityError, transaction
 
+from marketplace.maker_part import with_maker_part
 from marketplace.models import Agent, AgentVersion, Inference
 from marketplace.services.limit_agent import check_caller_day, tokens_allowed
 from marketplace.services.limit_spending import check_spending_caps
@@ -59,6 +60,10 @@ class StillAnswering(Conflict):
     message = "The first request with this Idempotency-Key is still being answered."
 
 
+class AgentPriceChanged(Conflict):
+    code = "agent_price_changed"
+
+
 class KeyReusedForAnother(DomainError):
     code = "idempotency_key_reused"
     message = "This Idempotency-Key was used for another question. Send a new key."
@@ -72,6 +77,7 @@ def reserve_answer(
     sampling: Sampling,
     channel: str,
     agent: Agent | None = None,
+    maker_ppm: int | None = None,
     key: str = "",
     api_key: ApiKey | None = None,
     payment: SignedPayment | None = None,
@@ -79,8 +85,9 @@ def reserve_answer(
     """Hold the highest possible fee and open the answer; `(inference, is_new)`.
 
     With an `agent`, whose model is `model`, its newest version says what is read and how much is
-    written. The same `key` gives the first answer again. Raises `InsufficientFunds`,
-    `SpendingCapReached` and `AgentBudgetReached` (402), `AgentRetired`, `ModelNotReady`,
+    written; `maker_ppm` is what its maker asked on top when the person saw it. The same `key` gives
+    the first answer again. Raises `InsufficientFunds`, `SpendingCapReached` and
+    `AgentBudgetReached` (402), `AgentRetired`, `AgentPriceChanged`, `ModelNotReady`,
     `RightToServeEnded` (403), `MessagesInvalid`, `KeyTooLong`, `KeyReusedForAnother`,
     `StillAnswering`.
     """
@@ -95,6 +102,11 @@ def reserve_answer(
         return existing, False
     _check_model(model)
     version = agent.newest if agent else None
+    if version is not None and maker_ppm not in (None, version.maker_ppm):
+        raise AgentPriceChanged(
+            f"Its maker asks {version.maker_percent} % on top of the model's price now. You were"
+            " not charged: load this page again and ask if that suits you."
+        )
     fee_wei, sampling = priced(model, version, messages, sampling)
     public_id = uuid.uuid4()
     try:
@@ -152,14 +164,15 @@ def priced(
     sampling: Sampling,
 ) -> tuple[int, Sampling]:
     """The most that an answer can cost, in wei, and how it is generated: an agent writes no more
-    than its settings and its budget allow. Raises `AgentBudgetReached` and `AgentRetired`.
+    than its settings and its budget allow, and its maker's part comes on top.
+    Raises `AgentBudgetReached` and `AgentRetired`.
     """
-    if version is not None:
-        messages = version.before(messages)
-        prompt = highest_prompt(model, messages)
-        allowed = tokens_allowed(version, prompt, sampling.max_tokens)
-        sampling = replace(sampling, max_tokens=allowed)
-    return highest_fee_wei(model, messages, sampling.max_tokens), sampling
+    if version is None:
+        return highest_fee_wei(model, messages, sampling.max_tokens), sampling
+    messages = version.before(messages)
+    allowed = tokens_allowed(version, highest_prompt(model, messages), sampling.max_tokens)
+    fee_wei = highest_fee_wei(model, messages, allowed)
+    return with_maker_part(fee_wei, version.maker_ppm), replace(sampling, max_tokens=allowed)
 
 
 def highest_fee_wei(model: Model, messages: Sequence[dict[str, str]], max_tokens: int) -> int:

@@ -34,7 +34,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobPostponed, Lease
 from rewards.models import Settlement
-from rewards.services import has_stakers, income_owner, settle_answer
+from rewards.services import MakerPart, has_stakers, income_owner, settle_answer
 
 Found = TypeVar("Found")
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def settle_inference(lease: Lease) -> None:
         if inference.state != Inference.State.ANSWERED:
             return
         _check_nothing_was_withdrawn(attributed)
-        weights = _weights(attributed)
+        weights, maker = _weights(attributed), _maker(inference)
         owner = income_owner(f"model:{inference.model.public_id}", inference.model.owner)
         settlement = settle_answer(
             hold=inference.hold,
@@ -79,11 +79,12 @@ def settle_inference(lease: Lease) -> None:
             reason=f"Answer by {inference.asked_name}",
             source_url=reverse("marketplace:receipt", args=[inference.public_id]),
             stake_targets=_stake_targets(inference, attributed),
+            maker=MakerPart(maker.pk, inference.maker_wei) if maker else None,
         )
         inference.state, inference.settled_at = Inference.State.SETTLED, Now()
         inference.save(update_fields=["state", "settled_at"])
         _write_shares(inference, settlement, attributed)
-        _issue_receipt(inference, settlement, owner, weights, evidence)
+        _issue_receipt(inference, settlement, owner, maker, weights, evidence)
 
 
 def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | None, str]:
@@ -175,6 +176,14 @@ def _weights(attributed: AttributedAnswer | None) -> list[tuple[User, int]]:
     return [(person, parts[str(person.public_id)]) for person in people]
 
 
+def _maker(inference: Inference) -> User | None:
+    """Who is paid what the agent's maker asked on top; nobody where nothing was asked."""
+    version = inference.agent_version
+    if version is None or not inference.maker_wei:
+        return None
+    return income_owner(version.agent.subject, version.agent.owner)
+
+
 def _stake_targets(
     inference: Inference, attributed: AttributedAnswer | None
 ) -> list[tuple[str, int]]:
@@ -218,10 +227,11 @@ def _issue_receipt(
     inference: Inference,
     settlement: Settlement,
     owner: User,
+    maker: User | None,
     weights: list[tuple[User, int]],
     evidence: dict[str, Any],
 ) -> Receipt:
-    body = _body(inference, settlement, owner, weights, evidence)
+    body = _body(inference, settlement, owner, weights, evidence) | _maker_entry(maker)
     digest = receipts.digest_of(body)
     receipt = Receipt.objects.create(
         inference=inference,
@@ -266,20 +276,11 @@ def _body(
             "prompt_wei_per_1000": str(model.price_prompt_wei),
             "completion_wei_per_1000": str(model.price_completion_wei),
             "platform_fee_wei": str(model.platform_fee_wei),
+            "maker_ppm": inference.maker_ppm,
         },
         "fee_wei": str(settlement.fee_wei),
         "parameters": settlement.parameters.as_dict(),
-        "split": {
-            name: str(getattr(settlement, name))
-            for name in (
-                "contributors_wei",
-                "reserve_wei",
-                "builder_wei",
-                "stakers_wei",
-                "platform_wei",
-                "dust_wei",
-            )
-        },
+        "split": {name: str(getattr(settlement, name)) for name in receipts.PARTS},
         "builder": str(owner.public_id),
         "contributors": [
             {
@@ -291,6 +292,10 @@ def _body(
         ],
         "evidence": evidence,
     }
+
+
+def _maker_entry(maker: User | None) -> dict[str, str]:
+    return {"maker": str(maker.public_id)} if maker else {}
 
 
 def _agent_entry(inference: Inference) -> dict[str, Any]:

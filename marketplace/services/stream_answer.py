@@ -235,7 +235,7 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
     with transaction.atomic():
         inference = (
             Inference.objects.select_for_update(of=("self",))
-            .select_related("model__run", "hold", "consumer")
+            .select_related("model__run", "hold", "consumer", "agent_version")
             .get(pk=inference_id)
         )
         if inference.state != Inference.State.ANSWERING:
@@ -261,7 +261,7 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
             inference.state = Inference.State.ANSWERED
             # Never above what the consumer agreed to, whatever the meter says.
             fee = price_wei(inference.model, inference.prompt_tokens, inference.completion_tokens)
-            inference.fee_wei = min(fee, inference.hold.amount_wei)
+            inference.fee_wei = min(inference.paid_for(fee), inference.hold.amount_wei)
             inference.job = start_job(
                 "marketplace.settle_answer",
                 queue="attribution",

@@ -11,7 +11,7 @@ from marketplace.models import Agent
 from marketplace.services import Sampling, reserve_answer
 from marketplace.tests.conftest import OPEN, World, delivered, run_attempt
 from openledger_site.accounts.models import User
-from rewards.models import Asset, IncomePayment, StakerShare
+from rewards.models import Asset, AssetTransfer, IncomePayment, StakerShare
 from rewards.selectors.assets import income_owner
 from rewards.selectors.stakes import subject_for
 from rewards.services import (
@@ -52,7 +52,7 @@ def test_those_who_stake_on_an_agent_are_paid_from_answers_given_through_it(
     assert reconcile().ok
 
 
-def test_an_agent_becomes_an_asset_and_nothing_moves_with_it(
+def test_whoever_holds_the_token_of_an_agent_is_paid_what_its_maker_asks(
     bot: Agent, wallets: Wallets, stranger: User, builder: User
 ) -> None:
     signer = wallets.new(1)
@@ -64,6 +64,12 @@ def test_an_agent_becomes_an_asset_and_nothing_moves_with_it(
     asset = Asset.objects.get()
     assert asset.holder == signer.address
     document = json.loads(asset.metadata)
-    assert document["description"].startswith("An agent of OpenLedger. Fees have no part")
-    # The owner's part is the model's, whoever holds the agent's token.
-    assert income_owner(f"model:{bot.model.public_id}", builder) == builder
+    assert "paid what its maker asks" in document["description"]
+    other = wallets.new(1)
+    wallets.link(builder, other)
+    assert income_owner(bot.subject, stranger) == stranger
+    Asset.objects.update(holder=other.address)
+    AssetTransfer.objects.update(receiver=other.address)
+    assert income_owner(bot.subject, stranger) == builder
+    # The owner's part of the model's price is the model's, whoever holds the agent's token.
+    assert income_owner(f"model:{bot.model.public_id}", stranger) == stranger

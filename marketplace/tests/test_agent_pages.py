@@ -40,7 +40,7 @@ def test_anybody_signed_in_makes_an_agent_of_a_model_that_they_do_not_own(
 ) -> None:
     browser = as_user(consumer)
     assert "birds" in shown(browser, NEW)
-    assert "Up to 0." in shown(browser, NEW, model="birds")
+    assert "takes up to 0." in shown(browser, NEW, model="birds")
     assert browser.post(NEW, FORM)["Location"] == PAGE
     agent, version = Agent.objects.get(), Agent.objects.get().newest
     assert (agent.owner, agent.model, agent.caller_day_wei) == (consumer, model, 5 * 10**18)
@@ -221,8 +221,7 @@ def test_it_can_be_staked_on_and_owned_and_both_pages_say_what_that_means(
     browser, kind = as_user(stranger), f"agent/{bot.public_id}"
     assert "the agent takes half" in shown(browser, f"/rewards/stakes/{kind}/")
     page = shown(browser, f"/rewards/assets/{kind}/")
-    assert "Nothing yet." in page
-    assert "Fees of an agent" in page
+    assert "What its maker asks on top" in page
     preview = browser.post(f"/rewards/stakes/{kind}/preview/", {"amount": "1"})
     assert preview.status_code == 200
     assert StakeTarget.objects.get().subject == bot.subject

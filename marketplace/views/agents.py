@@ -21,6 +21,7 @@ from marketplace.agent_forms import (
     TakedownForm,
 )
 from marketplace.agent_words import abilities
+from marketplace.maker_part import with_maker_part
 from marketplace.models import Agent
 from marketplace.services import change_agent, make_agent, retire_agent
 from modelfactory.selectors import model_for
@@ -118,7 +119,9 @@ def agent_context(request: HttpRequest, agent: Agent) -> dict[str, Any]:
         "reads_instructions": owns or agent.shows_instructions,
         "versions": agent.versions.all()[:AGENTS_PER_PAGE] if owns else [],
         "read_tokens": READ_TOKENS,
-        "example_wei": price_wei(agent.model, READ_TOKENS, version.max_tokens),
+        "example_wei": with_maker_part(
+            price_wei(agent.model, READ_TOKENS, version.max_tokens), version.maker_ppm
+        ),
         **selectors.agent_income(agent),
     }
 

@@ -135,6 +135,7 @@ async def _chat(request: HttpRequest, model: Model, agent: Agent | None) -> Http
         consumer=user,
         model=model,
         agent=agent,
+        maker_ppm=form.cleaned_data["maker_ppm"],
         messages=[{"role": "user", "content": form.cleaned_data["prompt"]}],
         sampling=Sampling(max_tokens=TOKENS_MAX) if agent else Sampling(),
         channel=Inference.Channel.CHAT,
@@ -154,6 +155,7 @@ def _chat_page(
     context = {
         "model": model,
         "agent": agent,
+        "version": agent.newest if agent else None,
         "asked": agent or model,
         "form": form,
         "conversation": selectors.conversation(user, model, agent),

@@ -126,6 +126,9 @@ class Settlement(models.Model):
     stakers_wei = WeiField()
     platform_wei = WeiField()
     dust_wei = WeiField()
+    maker_wei = WeiField(
+        default=0, db_default=0, help_text="What the agent's maker asked on top; it is not split."
+    )
     reason = models.CharField(max_length=200)
     source_url = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -141,6 +144,7 @@ class Settlement(models.Model):
                     + F("stakers_wei")
                     + F("platform_wei")
                     + F("dust_wei")
+                    + F("maker_wei")
                 ),
                 name="settlement_parts_sum_to_the_fee",
             ),
@@ -161,6 +165,7 @@ class EarningLine(models.Model):
     class Role(models.TextChoices):
         CONTRIBUTOR = "contributor"
         BUILDER = "builder"
+        MAKER = "maker"
 
     class State(models.TextChoices):
         HOLDING = "holding"

@@ -32,7 +32,7 @@ from rewards.selectors.money import claimed_wei_at
 from rewards.selectors.vesting import grants
 
 _HASH, _ADDRESS = re.compile(r"0x[0-9a-f]{64}"), re.compile(r"0x[0-9a-fA-F]{40}")
-_PARTS = ("fee_wei", "contributors_wei", "builder_wei", "stakers_wei")
+_PARTS = ("fee_wei", "contributors_wei", "builder_wei", "stakers_wei", "maker_wei")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,12 @@ class Flow:
     contributors_wei: int
     builder_wei: int
     stakers_wei: int
+    maker_wei: int
     month: datetime | None = None
 
     @property
     def rest_wei(self) -> int:
-        parts = self.contributors_wei + self.builder_wei + self.stakers_wei
+        parts = self.contributors_wei + self.builder_wei + self.stakers_wei + self.maker_wei
         return self.fee_wei - parts
 
     @property
@@ -58,6 +59,7 @@ class Flow:
             {"label": "Contributors", "value": self.contributors_wei},
             {"label": "Builders", "value": self.builder_wei},
             {"label": "Stakers", "value": self.stakers_wei},
+            {"label": "Makers of agents", "value": self.maker_wei},
             {"label": "Platform and reserve", "value": self.rest_wei},
         ]
 
@@ -83,6 +85,7 @@ class Network:
             contributors_wei=sum(month.contributors_wei for month in months),
             builder_wei=sum(month.builder_wei for month in months),
             stakers_wei=sum(month.stakers_wei for month in months),
+            maker_wei=sum(month.maker_wei for month in months),
         )
 
 
@@ -132,8 +135,8 @@ def _months() -> list[Flow]:
         .order_by("-month")
     )
     return [
-        Flow(answers, int(fee), int(contributors), int(builder), int(stakers), month)
-        for month, answers, fee, contributors, builder, stakers in rows
+        Flow(answers, int(fee), int(contributors), int(builder), int(stakers), int(makers), month)
+        for month, answers, fee, contributors, builder, stakers, makers in rows
     ]
 
 

@@ -20,7 +20,15 @@ from rewards.models import EarningLine, Settlement
 from rewards.models.settlements import PARTS_PER_MILLION
 
 DAYS = 30
-NAMES = ("Contributors", "Contributors' reserve", "Builders", "Stakers", "Platform", "Rounding")
+NAMES = (
+    "Contributors",
+    "Contributors' reserve",
+    "Builders",
+    "Stakers",
+    "Platform",
+    "Rounding",
+    "Makers of agents",
+)
 
 
 @dataclass(frozen=True)
@@ -59,25 +67,25 @@ class HoldingSimulation:
 
 _SPLIT = """
     WITH month AS (
-        SELECT fee_wei, contributors_wei, reserve_wei, builder_wei, stakers_wei, platform_wei,
-               dust_wei, div(fee_wei * %(contributors)s, %(whole)s) AS contributors,
-               div(fee_wei * %(builder)s, %(whole)s) AS builder,
-               div(fee_wei * %(stakers)s, %(whole)s) AS stakers,
-               div(fee_wei * %(platform)s, %(whole)s) AS platform
-          FROM rewards_settlement
+        SELECT *, div(shared_wei * %(contributors)s, %(whole)s) AS contributors,
+               div(shared_wei * %(builder)s, %(whole)s) AS builder,
+               div(shared_wei * %(stakers)s, %(whole)s) AS stakers,
+               div(shared_wei * %(platform)s, %(whole)s) AS platform
+          FROM rewards_settlement CROSS JOIN LATERAL (SELECT fee_wei - maker_wei AS shared_wei) s
          WHERE refund_id IS NULL AND fee_wei > 0
            AND created_at > now() - %(days)s * interval '1 day'
     )
     SELECT count(*), coalesce(sum(fee_wei), 0), coalesce(sum(contributors_wei), 0),
            coalesce(sum(reserve_wei), 0), coalesce(sum(builder_wei), 0),
            coalesce(sum(stakers_wei), 0), coalesce(sum(platform_wei), 0),
-           coalesce(sum(dust_wei), 0),
+           coalesce(sum(dust_wei), 0), coalesce(sum(maker_wei), 0),
            coalesce(sum(contributors) FILTER (WHERE contributors_wei > 0), 0),
            coalesce(sum(contributors) FILTER (WHERE contributors_wei = 0), 0),
            coalesce(sum(builder) FILTER (WHERE builder_wei > 0), 0),
            coalesce(sum(stakers), 0),
            coalesce(sum(platform), 0) + coalesce(sum(builder) FILTER (WHERE builder_wei = 0), 0),
-           coalesce(sum(fee_wei - contributors - builder - stakers - platform), 0)
+           coalesce(sum(shared_wei - contributors - builder - stakers - platform), 0),
+           coalesce(sum(maker_wei), 0)
       FROM month
 """
 
@@ -90,7 +98,7 @@ def simulate_split(shares_bps: Sequence[int], reader: User | None) -> SplitSimul
     """Last month's fees cut by other shares (contributors, builder, stakers, platform).
 
     An answer without attributable sources pays the reserve, one by a base model pays its builder's
-    part to the platform, as they did.
+    part to the platform, and the maker of an agent keeps what was asked on top, as they did.
     """
     ppm = [share * 100 for share in shares_bps]
     names = ("contributors", "builder", "stakers", "platform")
@@ -115,10 +123,10 @@ def _own(reader: User, *, contributors_ppm: int, builder_ppm: int) -> SplitLine:
     )
     before = after = 0
     for role, old_contributors, old_builder, wei in sums.annotate(wei=Sum("amount_wei")):
-        is_builder = role == EarningLine.Role.BUILDER
-        new, old = (
-            (builder_ppm, old_builder) if is_builder else (contributors_ppm, old_contributors)
-        )
+        new, old = {
+            EarningLine.Role.BUILDER: (builder_ppm, old_builder),
+            EarningLine.Role.MAKER: (1, 1),  # not cut, so no vote changes it
+        }.get(role, (contributors_ppm, old_contributors))
         before += int(wei)
         after += int(wei) * new // old
     return SplitLine("You", before, after)

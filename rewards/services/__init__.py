@@ -38,6 +38,7 @@ from rewards.services.relays import quote_relay, relay
 from rewards.services.reputation import issue_reputation, measure_reputations, take_back_reputations
 from rewards.services.sender import send_transactions
 from rewards.services.settlements import (
+    MakerPart,
     RefundTooLate,
     refund_answer,
     refund_window_ends,
@@ -72,6 +73,7 @@ __all__ = [
     "ContractsMissing",
     "HoldResolved",
     "InsufficientFunds",
+    "MakerPart",
     "PaymentFailed",
     "PaymentRefused",
     "PaymentTerms",

@@ -27,7 +27,9 @@ from rewards.services.sender import on_chain_id, queue_transaction
 KINDS = {"agent": "An agent", "datanet": "A Datanet", "model": "A model"}
 MOVES = {
     "model": "Whoever holds this token is paid its owner's part of later fees; nothing else moves"
-    " with it."
+    " with it.",
+    "agent": "Whoever holds this token is paid what its maker asks on top of its model's price;"
+    " nothing else moves with it.",
 }
 MOVES_NOTHING = "Fees have no part of its owner, so nothing but the token itself moves with it yet."
 

@@ -191,8 +191,8 @@ def _each_answer_is_shared_out() -> list[str]:
           LEFT JOIN (SELECT transaction_id, sum(amount_wei) AS moved FROM rewards_entry
                       WHERE amount_wei > 0 GROUP BY 1) e ON e.transaction_id = s.transaction_id
          WHERE s.fee_wei <> s.contributors_wei + s.reserve_wei + s.builder_wei + s.stakers_wei
-                            + s.platform_wei + s.dust_wei
-            OR coalesce(l.earned, 0) <> s.contributors_wei + s.builder_wei
+                            + s.platform_wei + s.dust_wei + s.maker_wei
+            OR coalesce(l.earned, 0) <> s.contributors_wei + s.builder_wei + s.maker_wei
             OR coalesce(e.moved, 0) <> s.fee_wei
     """)
     problems = [f"settlement {key}: its parts are not its fee" for (key,) in rows]

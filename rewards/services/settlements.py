@@ -58,6 +58,14 @@ class FeeOutsideHold(DomainError):
 
 
 @dataclass(frozen=True)
+class MakerPart:
+    """What the maker of an agent asked on top of its model's price, within the fee."""
+
+    user_id: int
+    amount_wei: int
+
+
+@dataclass(frozen=True)
 class FeeSplit:
     """A fee in wei, cut. `earnings` has one amount a (user id, role), none of them zero."""
 
@@ -66,12 +74,13 @@ class FeeSplit:
     stakers_wei: int
     platform_wei: int
     dust_wei: int
+    maker_wei: int = 0
 
     def earned_wei(self, role: str) -> int:
         return sum(amount for (_, earner), amount in self.earnings.items() if earner == role)
 
     def parts(self) -> dict[str, int]:
-        """The six parts of a settlement; they sum to the fee."""
+        """The seven parts of a settlement; they sum to the fee."""
         return {
             "contributors_wei": self.earned_wei(Role.CONTRIBUTOR),
             "reserve_wei": self.reserve_wei,
@@ -79,20 +88,29 @@ class FeeSplit:
             "stakers_wei": self.stakers_wei,
             "platform_wei": self.platform_wei,
             "dust_wei": self.dust_wei,
+            "maker_wei": self.maker_wei,
         }
 
 
 def split_fee(
-    fee_wei: int, parameters: SplitParameters, builder_id: int | None, shares: Shares
+    fee_wei: int,
+    parameters: SplitParameters,
+    builder_id: int | None,
+    shares: Shares,
+    maker: MakerPart | None = None,
 ) -> FeeSplit:
     """Cut a fee by the parameters; what the parts per million leave over (≤ 3 wei) is dust.
+
+    What the `maker` of an agent asked on top is theirs whole: the rest is cut as without an agent.
 
     The contributors' part goes by largest remainder over the weights, in order of user id; without
     any weight it goes to the contributors' reserve. Without a builder (a base model) the builder's
     part stays with the platform.
     """
+    maker_wei = maker.amount_wei if maker else 0
+    shared_wei = fee_wei - maker_wei
     contributors_wei, builder_wei, stakers_wei, platform_wei = (
-        fee_wei * ppm // PARTS_PER_MILLION
+        shared_wei * ppm // PARTS_PER_MILLION
         for ppm in (
             parameters.contributors_ppm,
             parameters.builder_ppm,
@@ -100,7 +118,7 @@ def split_fee(
             parameters.platform_ppm,
         )
     )
-    dust_wei = fee_wei - contributors_wei - builder_wei - stakers_wei - platform_wei
+    dust_wei = shared_wei - contributors_wei - builder_wei - stakers_wei - platform_wei
     weights: dict[int, int] = defaultdict(int)
     for user_id, weight in shares:
         weights[user_id] += weight
@@ -115,12 +133,15 @@ def split_fee(
         platform_wei += builder_wei
     elif builder_wei:
         earnings[builder_id, str(Role.BUILDER)] = builder_wei
+    if maker and maker_wei:
+        earnings[maker.user_id, str(Role.MAKER)] = maker_wei
     return FeeSplit(
         earnings=earnings,
         reserve_wei=contributors_wei - sum(parts),
         stakers_wei=stakers_wei,
         platform_wei=platform_wei,
         dust_wei=dust_wei,
+        maker_wei=maker_wei,
     )
 
 
@@ -134,14 +155,15 @@ def settle_answer(
     reason: str,
     source_url: str,
     stake_targets: Targets = (),
+    maker: MakerPart | None = None,
 ) -> Settlement:
     """Charge `fee_wei` of a pending hold and free the rest; earnings wait in *holding*.
 
     `contributor_shares` are (user id, integer weight ≥ 0); `stake_targets` say whose stakers get
     the stakers' part, by largest remainder in order of the subject; without any weight it is the
-    treasury's (docs/decisions/0024). Exactly once per `key`: a repeat returns
-    the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key, other fee or hold), and
-    `FeeOutsideHold`.
+    treasury's (docs/decisions/0024). `maker` is paid out of the fee first (0045). Exactly once per
+    `key`: a repeat returns the first settlement. Raises `HoldResolved`, `PostingDiffers` (same key,
+    other fee or hold), and `FeeOutsideHold`.
     """
     with transaction.atomic():
         # Only the hold is locked here; accounts are locked by the posting, in id order.
@@ -160,8 +182,11 @@ def settle_answer(
             raise HoldResolved()
         if not 0 <= fee_wei <= held.amount_wei:
             raise FeeOutsideHold(where="fee_wei", limit=held.amount_wei)
+        if maker is not None and not 0 <= maker.amount_wei <= fee_wei:
+            raise FeeOutsideHold(where="maker", limit=fee_wei)
         parameters = split_parameters()
-        split = split_fee(fee_wei, parameters, builder.pk if builder else None, contributor_shares)
+        builder_id = builder.pk if builder else None
+        split = split_fee(fee_wei, parameters, builder_id, contributor_shares, maker)
         posted = _charge(held, key, fee_wei, split, reason, source_url)
         settlement = Settlement.objects.create(
             key=key,

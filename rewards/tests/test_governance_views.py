@@ -321,7 +321,7 @@ def test_the_simulation_cuts_every_answer_to_the_wei(
     pay(consumer, builder, contributor, "refunded")
     refund_answer("refunded")
     same = simulate_split([7_000, 2_000, 500, 500], contributor)
-    assert [line.change_wei for line in same.lines] == [0] * 6
+    assert [line.change_wei for line in same.lines] == [0] * 7
     other = simulate_split([6_000, 3_000, 500, 500], contributor)
     assert (other.answers, other.fee_wei) == (2, 2 * OPEN)
     after = {line.label: line.after_wei for line in other.lines}

@@ -23,6 +23,7 @@ from rewards.models import (
 from rewards.selectors import earnings_summary, spendable_wei
 from rewards.services import (
     HoldResolved,
+    MakerPart,
     PostingDiffers,
     RefundTooLate,
     place_hold,
@@ -106,6 +107,24 @@ def test_every_part_is_exact_and_the_rest_of_the_hold_is_free(
     held = [earnings_summary(user).holding_wei for user in (builder, contributor, owner)]
     assert held == [200_000, 466_668, 233_334]
     assert spendable_wei(consumer) == 1_000_000
+
+
+def test_what_a_maker_asked_is_paid_first_and_the_rest_is_cut_as_without(
+    settle: Settle, stranger: User
+) -> None:
+    settlement = settle(fee_wei=1_400_003, maker=MakerPart(stranger.pk, 400_000))
+    assert (settlement.contributors_wei, settlement.builder_wei) == (700_002, 200_000)
+    assert (settlement.maker_wei, settlement.dust_wei) == (400_000, 1)
+    assert earnings_summary(stranger).holding_wei == 400_000
+
+
+@pytest.mark.parametrize("amount", [-1, 1_000_004])
+def test_a_makers_part_outside_the_fee_is_refused(
+    settle: Settle, stranger: User, amount: int
+) -> None:
+    with pytest.raises(DomainError):
+        settle(maker=MakerPart(stranger.pk, amount))
+    assert not Settlement.objects.exists()
 
 
 def test_the_same_key_settles_once(settle: Settle, consumer: User) -> None:
