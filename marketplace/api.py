@@ -16,7 +16,7 @@ from marketplace import openai_format, openai_stream
 from marketplace.agent_api import answer_for_signature, is_offered
 from marketplace.forms import parse_chat_request
 from marketplace.models import Inference
-from marketplace.selectors import asked_by_name, listed_agents, listed_models
+from marketplace.selectors import asked_by_name, listed_agents, listed_models, newest_versions
 from marketplace.services import reserve_answer, stream_answer
 from openledger_site.accounts.models import ApiKey
 from openledger_site.accounts.services import authenticate_api_key
@@ -74,8 +74,9 @@ def _authenticate(request: HttpRequest) -> ApiKey:
 async def model_list(request: HttpRequest, key: ApiKey) -> HttpResponseBase:
     models = await sync_to_async(lambda: list(listed_models(key.user)[:LISTED_MAX]))()
     agents = await sync_to_async(lambda: list(listed_agents(key.user)[:LISTED_MAX]))()
+    newest = await sync_to_async(newest_versions)(agents)
     data = [openai_format.model_object(model) for model in models]
-    data += [openai_format.agent_object(agent) for agent in agents]
+    data += [openai_format.agent_object(agent, newest[agent.pk]) for agent in agents]
     return JsonResponse({"object": "list", "data": data})
 
 
@@ -83,8 +84,10 @@ async def model_list(request: HttpRequest, key: ApiKey) -> HttpResponseBase:
 @api_view
 async def model_detail(request: HttpRequest, key: ApiKey, name: str) -> HttpResponseBase:
     model, agent = await sync_to_async(asked_by_name)(key.user, name)
-    found = openai_format.agent_object(agent) if agent else openai_format.model_object(model)
-    return JsonResponse(found)
+    if agent is None:
+        return JsonResponse(openai_format.model_object(model))
+    newest = await sync_to_async(newest_versions)([agent])
+    return JsonResponse(openai_format.agent_object(agent, newest[agent.pk]))
 
 
 async def _answer_for_key(request: HttpRequest, key: ApiKey) -> HttpResponseBase:

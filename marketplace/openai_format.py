@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import JsonResponse
 
-from marketplace.models import Agent, Inference
+from marketplace.models import Agent, AgentVersion, Inference
 from modelfactory.models import Model
 from openledger_site.core.errors import DomainError
 
@@ -37,7 +37,8 @@ def resolved_name_of(inference: Inference) -> str:
     return f"{version.agent.api_name}@{version.digest[:12]}"
 
 
-def agent_object(agent: Agent) -> dict[str, Any]:
+def agent_object(agent: Agent, version: AgentVersion) -> dict[str, Any]:
+    """`version` is its newest; `pinned` names it, for programs that want no other price."""
     return {
         "id": agent.api_name,
         "object": "model",
@@ -45,6 +46,8 @@ def agent_object(agent: Agent) -> dict[str, Any]:
         "owned_by": agent.owner.name,
         "root": resolved_name(agent.model),
         "parent": agent.model.slug,
+        "pinned": f"{agent.api_name}@{version.digest[:12]}",
+        "pricing": _pricing(agent.model, version.maker_ppm),
     }
 
 
@@ -56,6 +59,17 @@ def model_object(model: Model) -> dict[str, Any]:
         "owned_by": model.owner.name,
         "root": resolved_name(model),
         "parent": model.base.slug,
+        "pricing": _pricing(model, 0),
+    }
+
+
+def _pricing(model: Model, maker_ppm: int) -> dict[str, Any]:
+    """Beyond OpenAI's shape: wei of OPEN as text, and what an agent's maker asks of them on top."""
+    return {
+        "prompt_wei_per_1000": str(model.price_prompt_wei),
+        "completion_wei_per_1000": str(model.price_completion_wei),
+        "answer_wei": str(model.platform_fee_wei),
+        "maker_ppm": maker_ppm,
     }
 
 

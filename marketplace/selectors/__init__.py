@@ -9,6 +9,7 @@ from marketplace.selectors.agents import (
     agent_owned_by,
     asked_by_name,
     listed_agents,
+    newest_versions,
     retired_agents_of,
     taken_down_agents_of,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "listed_agents",
     "listed_models",
     "model_named",
+    "newest_versions",
     "others_of",
     "own_records",
     "receipt_for",

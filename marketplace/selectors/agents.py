@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404
 
-from marketplace.models import Agent, Inference
+from marketplace.models import Agent, AgentVersion, Inference
 from marketplace.selectors.answers import model_named
 from modelfactory.models import Model
 from modelfactory.selectors import models_visible_to
@@ -62,6 +62,12 @@ def retired_agents_of(user: Any) -> QuerySet[Agent]:
 def _counted(agents: QuerySet[Agent]) -> QuerySet[Any]:
     settled = Q(versions__inferences__state=Inference.State.SETTLED)
     return agents.annotate(answers=Count("versions__inferences", filter=settled))
+
+
+def newest_versions(agents: Collection[Agent]) -> dict[int, AgentVersion]:
+    """What each of them answers with now, by the agent's key; one query for all."""
+    versions = AgentVersion.objects.filter(agent__in=agents).order_by("agent_id", "-number")
+    return {version.agent_id: version for version in versions.distinct("agent_id")}
 
 
 def agent_for(user: Any, slug: str) -> Agent:

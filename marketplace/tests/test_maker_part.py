@@ -157,6 +157,15 @@ def test_another_price_is_another_version_and_a_pinned_one_is_not_asked_any_more
 
 
 @pytest.mark.django_db
+def test_programs_read_the_price_and_the_name_that_pins_it(dear: Agent, secret: str) -> None:
+    api = Client(headers={"authorization": f"Bearer {secret}"})
+    listed = {one["id"]: one for one in api.get("/v1/models").json()["data"]}
+    assert listed["agent/guide"]["pinned"] == f"agent/guide@{dear.newest.digest[:12]}"
+    assert listed["agent/guide"]["pricing"] == listed["birds"]["pricing"] | {"maker_ppm": QUARTER}
+    assert int(listed["birds"]["pricing"]["prompt_wei_per_1000"]) == dear.model.price_prompt_wei
+
+
+@pytest.mark.django_db
 def test_the_database_refuses_more_than_the_price_itself(dear: Agent) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         change_agent(agent=dear, answering=dear_answers(MAKER_PPM_MAX + 1))
