@@ -154,7 +154,8 @@ class AgentVersion(models.Model):
     @property
     def words(self) -> str:
         """A setting and its number, for a list."""
-        return f"{self.get_rows_display()}, up to {self.max_tokens} tokens"
+        asked = f", {self.maker_percent} % on top" if self.maker_ppm else ""
+        return f"{self.get_rows_display()}, up to {self.max_tokens} tokens{asked}"
 
     @property
     def maker_percent(self) -> str:
