@@ -122,8 +122,8 @@ def book_assets(events: Iterable[TokenTransfer], addresses: Addresses) -> None:
         _follow(addresses.chain_id, event.token_id)
 
 
-def void_assets(client: ChainClient, chain_id: int) -> int:
-    """Void what stands in blocks that left the chain; return how many rows."""
+def void_assets(client: ChainClient, chain_id: int) -> list[int]:
+    """Void what stands in blocks that left the chain; return the block of each row."""
     return void_left(client, AssetTransfer, chain_id, _void)
 
 

@@ -55,13 +55,13 @@ def keep_event(
 
 def void_left(
     client: ChainClient, model: type[Row], chain_id: int, void: Callable[[Row], None]
-) -> int:
-    """Void the standing rows whose block is no longer on the chain, newest first; how many."""
-    voided = 0
+) -> list[int]:
+    """Void the standing rows whose block is no longer on the chain, newest first; their blocks."""
+    voided: list[int] = []
     standing = model._default_manager.filter(chain_id=chain_id).exclude(state="voided")
     for row in standing.order_by("-block_number", "-log_index"):
         if client.block_hash(row.block_number) == row.block_hash:
             break
         void(row)
-        voided += 1
+        voided.append(row.block_number)
     return voided

@@ -145,8 +145,13 @@ def _stands(client: ChainClient, cursor: ChainCursor) -> bool:
 
 
 def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, start: int) -> int:
-    """Void what stands in blocks that left the chain; read on after the newest one that stayed."""
-    kept_number, kept_hash, voided = start, "", 0
+    """Void what stands in blocks that left the chain; read on after the newest one that stayed.
+
+    A node that contradicts itself, or several behind one address, can take an old block away and
+    leave a later one. So reading goes on before the oldest voided row, or what came back is missed.
+    """
+    kept_number, kept_hash = start, ""
+    voided: list[int] = []
     for model in (Deposit, Claim):
         standing = model.objects.filter(chain_id=cursor.chain_id).exclude(state="voided")
         for event in standing.order_by("-block_number", "-log_index"):
@@ -155,9 +160,11 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
                     kept_number, kept_hash = event.block_number, event.block_hash
                 break
             _void(event)
-            voided += 1
+            voided.append(event.block_number)
     voided += void_governance(client, cursor.chain_id) + void_stakes(client, cursor.chain_id)
     voided += void_assets(client, cursor.chain_id) + void_vesting(client, cursor.chain_id)
+    if voided and min(voided) <= kept_number:
+        kept_number, kept_hash = min(voided) - 1, ""
     cursor.block_number, cursor.block_hash = kept_number, kept_hash
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()
@@ -165,10 +172,10 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
         "chain.rewind",
         actor="watcher",
         subject=f"chain:{cursor.chain_id}",
-        voided=voided,
+        voided=len(voided),
         newest_kept_block=kept_number,
     )
-    return voided
+    return len(voided)
 
 
 def _void(event: Deposit | Claim) -> None:

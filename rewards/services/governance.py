@@ -76,8 +76,8 @@ def book_governance(events: GovernanceEvents, addresses: Addresses) -> None:
         _book_curator(decision, addresses.chain_id)
 
 
-def void_governance(client: ChainClient, chain_id: int) -> int:
-    """Void what stands in blocks that left the chain; return how many rows.
+def void_governance(client: ChainClient, chain_id: int) -> list[int]:
+    """Void what stands in blocks that left the chain; return the block of each row.
 
     A change of parameters is out of force by that; receipts that used it keep it.
     """

@@ -133,8 +133,8 @@ def _touch(event: StakeEvent) -> None:
         leaving.filter(number=event.unbonding_number).update(is_stale=True)
 
 
-def void_stakes(client: ChainClient, chain_id: int) -> int:
-    """Void what stands in blocks that left the chain; return how many rows."""
+def void_stakes(client: ChainClient, chain_id: int) -> list[int]:
+    """Void what stands in blocks that left the chain; return the block of each row."""
     voided = void_left(client, StakeEvent, chain_id, _void)
     voided += void_left(client, EscrowWithdrawal, chain_id, void_withdrawal)
     if voided:  # a reading of a later block may have counted what is gone

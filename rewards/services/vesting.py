@@ -93,8 +93,8 @@ def book_vesting(events: VestingEvents, addresses: Addresses) -> None:
     _standing(addresses.chain_id).filter(wallet__in=touched).update(is_stale=True)
 
 
-def void_vesting(client: ChainClient, chain_id: int) -> int:
-    """Void what stands in blocks that left the chain; return how many rows."""
+def void_vesting(client: ChainClient, chain_id: int) -> list[int]:
+    """Void what stands in blocks that left the chain; return the block of each row."""
     voided = void_left(client, VestingEvent, chain_id, _void)
     voided += void_left(client, VestingGrant, chain_id, _void)
     if voided:  # a reading of a later block may have counted what is gone

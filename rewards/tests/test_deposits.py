@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from openledger_site.accounts.models import User
+from rewards.chain.client import ChainClient
 from rewards.chain.transactions import Signer
-from rewards.models import Account, ChainCursor, Deposit
+from rewards.models import Account, ChainCursor, Claim, Deposit
 from rewards.selectors import spendable_wei
 from rewards.services import place_hold, settle_answer, watch_chain
 from rewards.services.ledger import system_account
@@ -84,6 +85,37 @@ def test_a_reorganisation_voids_and_credits_again(wallets: Wallets, consumer: Us
     credit(wallets, signer, OPEN)
     assert spendable_wei(consumer) == OPEN
     assert set(Deposit.objects.values_list("state", flat=True)) == {"voided", "credited"}
+
+
+def test_a_node_that_takes_an_older_block_away_and_leaves_a_later_one_loses_no_deposit(
+    wallets: Wallets, consumer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `bench faults` found: reading went on after the later event, and the older was missed."""
+    signer = wallets.new(5)
+    wallets.link(consumer, signer)
+    credit(wallets, signer, OPEN)
+    wallets.finalize()
+    watch_chain()
+    later = ChainCursor.objects.get()
+    assert later.block_number > Deposit.objects.get().block_number
+    Claim.objects.create(
+        chain_id=later.chain_id, transaction_hash="0x" + "2" * 64, log_index=0,
+        block_number=later.block_number, block_hash=later.block_hash, address=signer.address,
+        amount_wei=1, state=Claim.State.UNKNOWN, cumulative_wei=1, root="0x" + "3" * 64,
+    )  # fmt: skip
+    asked: list[int] = []
+    honest = ChainClient.block_hash
+
+    def of_two_nodes(client: ChainClient, number: int) -> str | None:
+        """The first two questions, of the cursor and of the deposit, meet a node that is wrong."""
+        asked.append(number)
+        return "0x" + "0" * 64 if len(asked) <= 2 else honest(client, number)
+
+    monkeypatch.setattr(ChainClient, "block_hash", of_two_nodes)
+    watch_chain()
+    deposit = Deposit.objects.get()
+    assert (deposit.state, deposit.applications) == (Deposit.State.CREDITED, 2)
+    assert (spendable_wei(consumer), custody_wei()) == (OPEN, -OPEN)
 
 
 def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
