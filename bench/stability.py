@@ -20,7 +20,7 @@ TRAININGS = 3
 
 
 def measure(folder: Path | None = None) -> dict[str, Any]:
-    """Figures for `docs/benchmarks/stability.json`."""
+    """Pay between training seeds and between sketch seeds, and what calibration says of itself."""
     import torch
 
     from bench.influence.ours import our_scores

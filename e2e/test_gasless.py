@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from e2e.browser import PHONE, Visitor, chromium, overflow_pixels, violations
+from e2e.browser import PHONE, Visitor, chromium, overflow_pixels, until, violations
 from e2e.site import Site, make_site
 from e2e.test_stakes import SOON_MS, begin_datanet, sign_up
 from e2e.wallet import Wallet
-from openledger_site.core.waiting import rounds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -42,15 +41,6 @@ def pay_in_open(page: Page, kind: str) -> None:
     expect(status).to_contain_text("Done.", timeout=SOON_MS)
 
 
-def until_listed(visitor: Visitor, reason: str) -> Locator:
-    """The statement's row of a fee, which is on hold until its transaction is final."""
-    for _ in rounds(SOON_MS / 1000, pause_seconds=1):
-        row = visitor.visit("/rewards/").get_by_text(reason).first
-        if row.count():
-            break
-    return row
-
-
 def test_a_wallet_without_eth_deposits_and_stakes(site: Site) -> None:
     with chromium() as browser:
         visitor = Visitor(browser, site.url, viewport=PHONE)
@@ -67,7 +57,8 @@ def test_a_wallet_without_eth_deposits_and_stakes(site: Site) -> None:
         found["deposit"] = violations(page)
         assert overflow_pixels(page) == 0
         pay_in_open(page, "deposit")
-        expect(until_listed(visitor, "Network fee of a deposit")).to_be_visible()
+        fee = "Network fee of a deposit"  # on hold until its transaction is final
+        until(lambda: visitor.visit("/rewards/").get_by_text(fee).count() > 0, SOON_MS / 1000)
 
         begin_datanet(visitor, "Errors")
         page = visitor.page

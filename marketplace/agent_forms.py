@@ -124,6 +124,10 @@ class AgentForm(forms.Form):
             raise ValidationError("Write an address of at least three letters or digits.")
         return str(slug)
 
+    def clean_maker_percent(self) -> int:
+        """In parts per million."""
+        return int((self.cleaned_data["maker_percent"] or 0) * PPM_PER_PERCENT)
+
     def clean_answer_cap(self) -> int | None:
         cap: int | None = self.cleaned_data["answer_cap"]
         least = max(1, self._most_paid(1))
@@ -153,11 +157,9 @@ class AgentForm(forms.Form):
         """
         longest = "x" * (MESSAGE_BYTES_MAX + INSTRUCTIONS_MAX)
         prompt = highest_prompt(self.model, [{"role": "user", "content": longest}])
-        return with_maker_part(price_wei(self.model, prompt, tokens), self._maker_ppm)
-
-    @property
-    def _maker_ppm(self) -> int:
-        return int((self.cleaned_data.get("maker_percent") or 0) * PPM_PER_PERCENT)
+        return with_maker_part(
+            price_wei(self.model, prompt, tokens), self.cleaned_data.get("maker_percent", 0)
+        )
 
     def as_arguments(self) -> dict[str, Any]:
         """As `make_agent` takes them; `change_agent` without the address."""
@@ -167,7 +169,7 @@ class AgentForm(forms.Form):
             "answer_cap_wei": data["answer_cap"],
             "caller_day_wei": data["caller_day"],
             "answering": Answering(
-                data["instructions"], data["rows"], data["length"], self._maker_ppm
+                data["instructions"], data["rows"], data["length"], data["maker_percent"]
             ),
         }
 

@@ -94,19 +94,14 @@ def reserve_answer(
     _check_messages(messages)
     check_key(key)
     name = agent.api_name if agent else model.slug
-    fingerprint = hashlib.sha256(
-        json.dumps([name, list(messages), asdict(sampling)], sort_keys=True).encode()
-    ).hexdigest()
+    fingerprint = _fingerprint(name, messages, sampling)
     existing = _existing(consumer, key, fingerprint)
     if existing is not None:
         return existing, False
     _check_model(model)
     version = agent.newest if agent else None
-    if version is not None and maker_ppm not in (None, version.maker_ppm):
-        raise AgentPriceChanged(
-            f"Its maker asks {version.maker_percent} % on top of the model's price now. You were"
-            " not charged: load this page again and ask if that suits you."
-        )
+    if version is not None:
+        _check_price_seen(version, maker_ppm)
     fee_wei, sampling = priced(model, version, messages, sampling)
     public_id = uuid.uuid4()
     try:
@@ -143,6 +138,20 @@ def reserve_answer(
             raise
         return first, False
     return inference, True
+
+
+def _fingerprint(name: str, messages: Sequence[dict[str, str]], sampling: Sampling) -> str:
+    """SHA-256 of what is asked."""
+    asked = json.dumps([name, list(messages), asdict(sampling)], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
+
+
+def _check_price_seen(version: AgentVersion, maker_ppm: int | None) -> None:
+    if maker_ppm not in (None, version.maker_ppm):
+        raise AgentPriceChanged(
+            f"Its maker asks {version.maker_percent} % on top of the model's price now. You were"
+            " not charged: load this page again and ask if that suits you."
+        )
 
 
 def check_can_ask(model: Model, messages: Sequence[dict[str, str]]) -> None:

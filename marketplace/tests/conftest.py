@@ -294,10 +294,14 @@ def make_bot(model: Model, stranger: User) -> Callable[..., Agent]:
     """An agent over Bo's model, made by Sam, who owns neither the model nor its rows."""
 
     def make(
-        instructions: str = "", rows: str = "look_up", max_tokens: int = 64, **shown: Any
+        instructions: str = "",
+        rows: str = "look_up",
+        max_tokens: int = 64,
+        maker_ppm: int = 0,
+        **shown: Any,
     ) -> Agent:
         said = {"name": "Bird guide", "slug": "guide", "summary": "Tells of birds."}
-        answering = Answering(instructions, rows, max_tokens)
+        answering = Answering(instructions, rows, max_tokens, maker_ppm)
         return make_agent(owner=stranger, model=model, answering=answering, **said | shown)
 
     return make

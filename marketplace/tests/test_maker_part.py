@@ -47,11 +47,9 @@ def test_no_higher_fee_stays_within_what_may_be_paid(most: int, part: int) -> No
 
 
 @pytest.fixture
-def dear(model: Model, stranger: User) -> Agent:
+def dear(make_bot: Callable[..., Agent]) -> Agent:
     """Sam's agent over Bo's model; Sam asks a quarter of the model's price on top."""
-    said = {"name": "Bird guide", "slug": "guide", "summary": "Tells of birds."}
-    answering = Answering("", "look_up", 64, QUARTER)
-    return make_agent(owner=stranger, model=model, answering=answering, **said)
+    return make_bot(maker_ppm=QUARTER)
 
 
 @pytest.fixture

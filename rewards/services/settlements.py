@@ -74,7 +74,6 @@ class FeeSplit:
     stakers_wei: int
     platform_wei: int
     dust_wei: int
-    maker_wei: int = 0
 
     def earned_wei(self, role: str) -> int:
         return sum(amount for (_, earner), amount in self.earnings.items() if earner == role)
@@ -88,7 +87,7 @@ class FeeSplit:
             "stakers_wei": self.stakers_wei,
             "platform_wei": self.platform_wei,
             "dust_wei": self.dust_wei,
-            "maker_wei": self.maker_wei,
+            "maker_wei": self.earned_wei(Role.MAKER),
         }
 
 
@@ -141,7 +140,6 @@ def split_fee(
         stakers_wei=stakers_wei,
         platform_wei=platform_wei,
         dust_wei=dust_wei,
-        maker_wei=maker_wei,
     )
 
 
