@@ -9,7 +9,9 @@ from rewards.chain.client import ChainClient
 from rewards.chain.records import LogPlace
 from rewards.models import (
     AssetTransfer,
+    Claim,
     CuratorDecision,
+    Deposit,
     EscrowWithdrawal,
     ParameterChange,
     Proposal,
@@ -22,6 +24,19 @@ Row = TypeVar(
     "Row",
     AssetTransfer,
     CuratorDecision,
+    EscrowWithdrawal,
+    ParameterChange,
+    Proposal,
+    StakeEvent,
+    VestingEvent,
+    VestingGrant,
+)
+Voidable = TypeVar(
+    "Voidable",
+    AssetTransfer,
+    Claim,
+    CuratorDecision,
+    Deposit,
     EscrowWithdrawal,
     ParameterChange,
     Proposal,
@@ -54,7 +69,7 @@ def keep_event(
 
 
 def void_left(
-    client: ChainClient, model: type[Row], chain_id: int, void: Callable[[Row], None]
+    client: ChainClient, model: type[Voidable], chain_id: int, void: Callable[[Voidable], None]
 ) -> list[int]:
     """Void the standing rows whose block is no longer on the chain, newest first; their blocks."""
     voided: list[int] = []

@@ -7,6 +7,7 @@ repeats a range and finds its rows already there.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from rewards.chain.records import BlockReference, DepositEvent
 from rewards.models import Account, ChainCursor, Claim, Deposit, SignedPayment
 from rewards.services.assets import asset_events, book_assets, void_assets
 from rewards.services.chain import WATCHER_LOCK, chain_client, contract_addresses, only_runner
+from rewards.services.chain_events import void_left
 from rewards.services.claims import book_claim, void_claim
 from rewards.services.governance import (
     book_governance,
@@ -150,22 +152,14 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
     A node that contradicts itself, or several behind one address, can take an old block away and
     leave a later one. So reading goes on before the oldest voided row, or what came back is missed.
     """
-    kept_number, kept_hash = start, ""
-    voided: list[int] = []
-    for model in (Deposit, Claim):
-        standing = model.objects.filter(chain_id=cursor.chain_id).exclude(state="voided")
-        for event in standing.order_by("-block_number", "-log_index"):
-            if client.block_hash(event.block_number) == event.block_hash:
-                if event.block_number > kept_number and cursor.escrow == addresses.escrow:
-                    kept_number, kept_hash = event.block_number, event.block_hash
-                break
-            _void(event)
-            voided.append(event.block_number)
+    voided = void_left(client, Deposit, cursor.chain_id, void_deposit)
+    voided += void_left(client, Claim, cursor.chain_id, void_claim)
     voided += void_governance(client, cursor.chain_id) + void_stakes(client, cursor.chain_id)
     voided += void_assets(client, cursor.chain_id) + void_vesting(client, cursor.chain_id)
-    if voided and min(voided) <= kept_number:
-        kept_number, kept_hash = min(voided) - 1, ""
-    cursor.block_number, cursor.block_hash = kept_number, kept_hash
+    kept = (start, "")
+    if cursor.escrow == addresses.escrow:
+        kept = max([kept, *_newest_standing(cursor.chain_id, min(voided, default=None))])
+    cursor.block_number, cursor.block_hash = kept
     cursor.escrow, cursor.rewinds = addresses.escrow, cursor.rewinds + 1
     cursor.save()
     record_audit(
@@ -173,13 +167,19 @@ def _rewind(client: ChainClient, cursor: ChainCursor, addresses: Addresses, star
         actor="watcher",
         subject=f"chain:{cursor.chain_id}",
         voided=len(voided),
-        newest_kept_block=kept_number,
+        newest_kept_block=cursor.block_number,
     )
     return len(voided)
 
 
-def _void(event: Deposit | Claim) -> None:
-    void_deposit(event) if isinstance(event, Deposit) else void_claim(event)
+def _newest_standing(chain_id: int, before: int | None) -> Iterator[tuple[int, str]]:
+    """Number and hash of the block of the newest deposit and the newest claim that stand."""
+    for model in (Deposit, Claim):
+        standing = model.objects.filter(chain_id=chain_id).exclude(state="voided")
+        if before is not None:
+            standing = standing.filter(block_number__lt=before)
+        newest = standing.order_by("-block_number", "-log_index")
+        yield from newest.values_list("block_number", "block_hash")[:1]
 
 
 def _owner_of(address: str, chain_id: int) -> User | None:
