@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+from pytest_django.fixtures import Settings
+
+from bench.nemesis.proxy import LyingNode
 from openledger_site.accounts.models import User
-from rewards.chain.client import ChainClient
 from rewards.chain.transactions import Signer
 from rewards.models import Account, ChainCursor, Claim, Deposit
 from rewards.selectors import spendable_wei
@@ -88,7 +92,7 @@ def test_a_reorganisation_voids_and_credits_again(wallets: Wallets, consumer: Us
 
 
 def test_a_node_that_takes_an_older_block_away_and_leaves_a_later_one_loses_no_deposit(
-    wallets: Wallets, consumer: User, monkeypatch: pytest.MonkeyPatch
+    wallets: Wallets, consumer: User, settings: Settings
 ) -> None:
     """As `bench faults` found: reading went on after the later event, and the older was missed."""
     signer = wallets.new(5)
@@ -103,16 +107,22 @@ def test_a_node_that_takes_an_older_block_away_and_leaves_a_later_one_loses_no_d
         block_number=later.block_number, block_hash=later.block_hash, address=signer.address,
         amount_wei=1, state=Claim.State.UNKNOWN, cumulative_wei=1, root="0x" + "3" * 64,
     )  # fmt: skip
-    asked: list[int] = []
-    honest = ChainClient.block_hash
+    wrong = iter(range(2))  # of the cursor's block and of the deposit's
 
-    def of_two_nodes(client: ChainClient, number: int) -> str | None:
-        """The first two questions, of the cursor and of the deposit, meet a node that is wrong."""
-        asked.append(number)
-        return "0x" + "0" * 64 if len(asked) <= 2 else honest(client, number)
+    def of_two_nodes(asked: dict[str, Any], honest: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        found = honest()
+        by_number = asked["method"] == "eth_getBlockByNumber" and asked["params"][0] != "finalized"
+        if by_number and next(wrong, None) is not None:
+            found["result"]["hash"] = "0x" + "0" * 64
+        return found
 
-    monkeypatch.setattr(ChainClient, "block_hash", of_two_nodes)
-    watch_chain()
+    node = LyingNode(settings.CHAIN_RPC_URL)
+    node.lie, settings.CHAIN_RPC_URL = of_two_nodes, node.url
+    try:
+        watch_chain()
+    finally:
+        node.stop()
+    assert next(wrong, None) is None
     deposit = Deposit.objects.get()
     assert (deposit.state, deposit.applications) == (Deposit.State.CREDITED, 2)
     assert (spendable_wei(consumer), custody_wei()) == (OPEN, -OPEN)
