@@ -10,7 +10,7 @@ from django.utils.text import slugify
 
 from marketplace.agent_models import INSTRUCTIONS_MAX
 from marketplace.agent_words import ROWS_CHOICES
-from marketplace.maker_part import MAKER_PPM_MAX, WHOLE, with_maker_part
+from marketplace.maker_part import MAKER_PPM_MAX, with_maker_part
 from marketplace.models import Agent, AgentTakedown, AgentVersion
 from marketplace.services import Answering
 from marketplace.services.reserve_answer import MESSAGE_BYTES_MAX, highest_prompt
@@ -18,8 +18,9 @@ from modelfactory.models import Model
 from modelfactory.services import price_wei
 from openledger_site.core.form_fields import OpenField
 from openledger_site.core.money import exact_open, format_open
+from rewards.models.settlements import PARTS_PER_MILLION
 
-PPM_PER_PERCENT = WHOLE // 100
+PPM_PER_PERCENT = PARTS_PER_MILLION // 100
 LENGTHS = {64: "Short", 256: "Medium", 1024: "Long"}
 READ_TOKENS = 200
 """What a short question with rows looked up comes to, for the price preview."""

@@ -14,8 +14,9 @@ from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from marketplace.maker_part import MAKER_PPM_MAX, WHOLE
+from marketplace.maker_part import MAKER_PPM_MAX
 from openledger_site.core.money import WeiField
+from rewards.models.settlements import PARTS_PER_MILLION
 
 INSTRUCTIONS_MAX = 1_500
 """Characters: about half of what the embedded base can read at once."""
@@ -160,7 +161,7 @@ class AgentVersion(models.Model):
     @property
     def maker_percent(self) -> str:
         """What its maker asks on top, in per cent of the model's price."""
-        return f"{self.maker_ppm * 100 / WHOLE:g}"
+        return f"{self.maker_ppm * 100 / PARTS_PER_MILLION:g}"
 
     def before(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         """`messages` as the model reads them: the instructions first."""
