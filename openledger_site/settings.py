@@ -183,6 +183,8 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="optional")
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+# allauth mails about a changed password, email address, passkey and so on.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_RATE_LIMITS = {"signup": env.str("SIGNUP_RATE_LIMIT", default="20/m/ip")}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
@@ -329,6 +331,8 @@ X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
 # Taking a balance back to a wallet: the least at once, in wei, and how often a day. We pay the gas.
 WITHDRAWAL_MINIMUM_WEI = env.int("WITHDRAWAL_MINIMUM_WEI", default=10**18)
 WITHDRAWALS_PER_DAY = env.int("WITHDRAWALS_PER_DAY", default=3)
+# How long no money goes to a wallet that was added to an account: time to notice a stolen session.
+WALLET_WAIT_SECONDS = env.int("WALLET_WAIT_SECONDS", default=0 if CHAIN_ID == 31337 else 86_400)
 # Gas paid in OPEN: a key of its own sends for people without ETH. Empty: as above.
 CHAIN_RELAY_KEY = env.str("CHAIN_RELAY_KEY", default="")
 RELAY_ENABLED = env.bool("RELAY_ENABLED", default=True)

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower, Now
+from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -62,6 +63,12 @@ class Wallet(models.Model):
     address = models.CharField(max_length=42, unique=True, help_text="EIP-55 checksummed.")
     chain_id = models.BigIntegerField()
     linked_at = models.DateTimeField(db_default=Now())
+    paid_from = models.DateTimeField(
+        db_default=Now(),
+        help_text=(
+            "No money goes to it before; later than the link where it was added to an account."
+        ),
+    )
     unlinked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -71,6 +78,11 @@ class Wallet(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+    @property
+    def waits(self) -> bool:
+        """Whether no money goes to it yet."""
+        return self.unlinked_at is None and self.paid_from > timezone.now()
 
 
 class SignInNonce(models.Model):

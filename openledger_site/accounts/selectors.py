@@ -11,7 +11,7 @@ from openledger_site.accounts.models import ApiKey, User, Wallet
 
 
 def wallets_of(user: User) -> QuerySet[Wallet]:
-    return Wallet.objects.filter(user=user, unlinked_at__isnull=True).order_by("linked_at")
+    return Wallet.objects.filter(user=user, unlinked_at__isnull=True).order_by("linked_at", "pk")
 
 
 def wallet_for(user: User, wallet_id: int) -> Wallet:

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone
 from eth_utils.address import is_address, to_checksum_address
 
@@ -25,6 +27,7 @@ from openledger_site.accounts.eip4361 import (
 from openledger_site.accounts.models import ApiKey, SignInNonce, User, Wallet
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError
+from openledger_site.core.outbox import send_on_commit
 
 NONCE_LIFETIME = timedelta(minutes=5)
 NONCES_PER_SESSION_MAX = 20
@@ -42,6 +45,7 @@ API_KEY_SCOPES = {
 API_KEYS_PER_USER_MAX = 20
 # "Last used" is for people: once a minute is as exact as it needs to be.
 LAST_USED_GRANULARITY = timedelta(minutes=1)
+MAIL_TASK = "accounts.mail_about_wallet"
 
 
 class SignInRefused(DomainError):
@@ -162,7 +166,9 @@ def user_for_wallet(message: SignInMessage) -> User:
         )
         if wallet is not None:
             return wallet.user
-        return link_wallet(User.objects.create_user(email=None), message=message).user
+        user = User.objects.create_user(email=None)
+        # It is the account's only way in, so waiting would guard nothing.
+        return link_wallet(user, message=message, wait_seconds=0).user
 
 
 class WalletClosed(DomainError):
@@ -201,22 +207,35 @@ def _owner_of(address: str) -> User | None:
     return wallet.user
 
 
-def link_wallet(user: User, *, message: SignInMessage) -> Wallet:
-    """Tie a verified address to `user`; an address belongs to one account only."""
+def link_wallet(user: User, *, message: SignInMessage, wait_seconds: int | None = None) -> Wallet:
+    """Tie a verified address to `user`; an address belongs to one account only.
+
+    No money goes to it for `WALLET_WAIT_SECONDS`, or as many as are given, and the person is told
+    by mail: a stolen session could link a wallet too (decision 0046).
+    """
+    wait = timedelta(seconds=settings.WALLET_WAIT_SECONDS if wait_seconds is None else wait_seconds)
     with transaction.atomic():
         try:
             with transaction.atomic():
-                wallet, _ = Wallet.objects.get_or_create(
+                wallet, is_new = Wallet.objects.get_or_create(
                     address=message.address,
-                    defaults={"user": user, "chain_id": message.chain_id},
+                    defaults={
+                        "user": user,
+                        "chain_id": message.chain_id,
+                        "paid_from": Now() + wait,
+                    },
                 )
         except IntegrityError:
             raise WalletTaken from None
         if wallet.user_id != user.pk:
             raise WalletTaken
-        Wallet.objects.filter(pk=wallet.pk).update(unlinked_at=None)
+        back = Wallet.objects.filter(pk=wallet.pk, unlinked_at__isnull=False).update(
+            unlinked_at=None, linked_at=Now(), paid_from=Now() + wait
+        )
         wallet.refresh_from_db()
-        record_audit("wallet.linked", actor=user, subject=f"wallet:{wallet.address}")
+        if is_new or back:
+            record_audit("wallet.linked", actor=user, subject=f"wallet:{wallet.address}")
+            _tell_owner(wallet)
     return wallet
 
 
@@ -234,6 +253,33 @@ def unlink_wallet(wallet: Wallet, *, actor: User) -> None:
             )
         Wallet.objects.filter(pk=wallet.pk).update(unlinked_at=Now())
         record_audit("wallet.unlinked", actor=actor, subject=f"wallet:{wallet.address}")
+        _tell_owner(wallet)
+
+
+def _tell_owner(wallet: Wallet) -> None:
+    if wallet.user.email:
+        send_on_commit(MAIL_TASK, queue="mail", wallet_id=wallet.pk)
+
+
+def mail_about_wallet(wallet_id: int) -> int:
+    """Tell a person that a wallet was linked or unlinked; returns the number of messages."""
+    wallet = Wallet.objects.select_related("user").get(pk=wallet_id)
+    if not wallet.user.email:
+        return 0
+    state = "unlinked from" if wallet.unlinked_at else "linked to"
+    lines = [f"The wallet {wallet.address} was {state} your account."]
+    if wallet.waits:
+        lines.append(f"Money can go to it from {wallet.paid_from:%d %B %Y at %H:%M} UTC on.")
+    lines += [
+        "",
+        "If that was you, there is nothing to do. If not, somebody else is in your account: change"
+        " your password first, then unlink what you do not know and link your own again.",
+        f"{settings.SITE_URL}{reverse('account_change_password')}",
+        f"{settings.SITE_URL}{reverse('accounts:profile')}",
+        "",
+    ]
+    subject = f"A wallet was {state} your account"
+    return EmailMessage(subject, "\n".join(lines), to=[wallet.user.email]).send()
 
 
 def rename_user(user: User, *, display_name: str) -> None:

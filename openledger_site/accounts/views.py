@@ -76,8 +76,9 @@ def wallet_verify(request: HttpRequest) -> JsonResponse:
         purpose=purpose,
     )
     if purpose == "link":
-        services.link_wallet(signed_in_user(request), message=message)
-        messages.success(request, "The wallet is linked.")
+        wallet = services.link_wallet(signed_in_user(request), message=message)
+        wait = f" Money can go to it from {wallet.paid_from:%d %B %Y, %H:%M} UTC on."
+        messages.success(request, f"The wallet is linked.{wait if wallet.waits else ''}")
         return JsonResponse({"redirect": reverse("accounts:profile")})
     user = services.user_for_wallet(message)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")

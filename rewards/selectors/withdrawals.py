@@ -7,9 +7,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import QuerySet, Sum
+from django.db.models.functions import Now
 from django.http import Http404
 
 from openledger_site.accounts.models import User
+from openledger_site.accounts.selectors import wallets_of
 from rewards.models import ChainTransaction, Deposit, Withdrawal
 from rewards.selectors.money import balance_of, payout_freeze
 
@@ -45,6 +47,12 @@ def withdrawable_wei(user: User) -> int:
         for model in (Deposit, Withdrawal)
     )
     return max(0, balance_of(user).available_wei - owed)
+
+
+def payable_addresses_of(user: User) -> list[str]:
+    """Linked wallets that a balance may go to by now, the one linked first before others."""
+    wallets = wallets_of(user).filter(chain_id=settings.CHAIN_ID, paid_from__lte=Now())
+    return list(wallets.values_list("address", flat=True))
 
 
 def withdrawals_of(user: User) -> QuerySet[Withdrawal]:

@@ -23,7 +23,7 @@ LEAF_FILE_SIZE_MAX_BYTES = 1 << 34
 STATEMENT_SECONDS_MAX = 600  # a request may not take as long; an epoch of a million people may
 
 # Accounts are locked in id order, as every posting does. Who has several wallets is paid at the
-# one that has been linked longest.
+# one that has been linked longest. One that was added to an account just now is not paid yet.
 _DUE = """
     CREATE TEMPORARY TABLE epoch_due ON COMMIT DROP AS
     WITH payable AS MATERIALIZED (
@@ -31,7 +31,8 @@ _DUE = """
          WHERE kind = 'payable' AND balance_wei > 0 ORDER BY id FOR NO KEY UPDATE
     ), paid_at AS (
         SELECT DISTINCT ON (user_id) user_id, address FROM accounts_wallet
-         WHERE chain_id = %s AND unlinked_at IS NULL ORDER BY user_id, linked_at, id
+         WHERE chain_id = %s AND unlinked_at IS NULL AND paid_from <= statement_timestamp()
+         ORDER BY user_id, linked_at, id
     )
     SELECT payable.id AS payable_id, payable.owner_id AS user_id, paid_at.address,
            payable.balance_wei AS amount_wei

@@ -16,12 +16,13 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from openledger_site.accounts.models import User
+from openledger_site.accounts.selectors import wallets_of
 from openledger_site.core.audit import record_audit
-from openledger_site.core.errors import DomainError, Unavailable
+from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.money import format_open
 from openledger_site.core.outbox import send_on_commit
 from rewards.models import Account, ChainTransaction, Withdrawal
-from rewards.selectors.money import payout_freeze, wallet_addresses_of
+from rewards.selectors.money import payout_freeze
 from rewards.selectors.withdrawals import withdrawable_wei
 from rewards.services.chain import chain_client, contract_addresses
 from rewards.services.ledger import InsufficientFunds, post, system_account, user_account
@@ -35,6 +36,10 @@ A_DAY = timedelta(days=1)
 
 class WithdrawalTooSmall(DomainError):
     code = "withdrawal_too_small"
+
+
+class WalletWaits(Conflict):
+    code = "wallet_waits"
 
 
 class TooManyWithdrawals(DomainError):
@@ -53,8 +58,9 @@ class PayoutsFrozen(Unavailable):
 def ask_withdrawal(*, user: User, address: str, amount_wei: int) -> Withdrawal:
     """Take wei of a person's balance to a wallet linked to them.
 
-    Raises `DomainError` for another wallet, `WithdrawalTooSmall`, `TooManyWithdrawals`,
-    `PayoutsFrozen`, `InsufficientFunds`, and `ContractsMissing` before deployment.
+    Raises `DomainError` for another wallet, `WalletWaits`, `WithdrawalTooSmall`,
+    `TooManyWithdrawals`, `PayoutsFrozen`, `InsufficientFunds`, and `ContractsMissing` before
+    deployment.
     """
     contract_addresses()
     with transaction.atomic():
@@ -101,10 +107,16 @@ def short(address: str) -> str:
 
 
 def _linked(user: User, address: str) -> str:
-    for linked in wallet_addresses_of(user):
-        if linked.lower() == address.lower():
-            return linked
-    raise DomainError("Choose a wallet that is linked to your account.", where="address")
+    wallet = wallets_of(user).filter(address__iexact=address, chain_id=settings.CHAIN_ID).first()
+    if wallet is None:
+        raise DomainError("Choose a wallet that is linked to your account.", where="address")
+    if wallet.waits:
+        raise WalletWaits(
+            f"This wallet was linked a short while ago. Withdraw to it from"
+            f" {wallet.paid_from:%d %B %Y, %H:%M} UTC on, or choose another one.",
+            where="address",
+        )
+    return wallet.address
 
 
 def _check_limits(user: User, amount_wei: int) -> None:

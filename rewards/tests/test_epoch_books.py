@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 from eth_utils.address import to_checksum_address
 from pytest_django.fixtures import Settings
 
@@ -93,6 +95,32 @@ def test_the_longest_linked_wallet_is_paid(addresses: Addresses, builder: User) 
 def test_a_wallet_that_was_unlinked_is_paid_no_more(addresses: Addresses, builder: User) -> None:
     link(builder, "first")
     Wallet.objects.update(unlinked_at=Now())
+    second = link(builder, "second")
+    earn(builder, 5, "a")
+    close()
+    assert EpochPayout.objects.get().address == second
+
+
+def test_a_wallet_that_waits_is_paid_by_the_first_epoch_after_its_wait(
+    addresses: Addresses, builder: User, contributor: User
+) -> None:
+    link(builder, "builder")
+    waiting = link(contributor, "contributor")
+    earn(builder, 5, "a")
+    earn(contributor, 7, "b")
+    tomorrow = timezone.now() + timedelta(days=1)
+    Wallet.objects.filter(address=waiting).update(paid_from=tomorrow)
+    assert close().amount_wei == 5
+    Wallet.objects.filter(address=waiting).update(paid_from=Now())
+    assert close().amount_wei == 7
+    assert EpochPayout.objects.latest("pk").address == waiting
+
+
+def test_who_links_another_wallet_is_paid_at_the_one_before_meanwhile(
+    addresses: Addresses, builder: User
+) -> None:
+    link(builder, "first")
+    Wallet.objects.update(paid_from=timezone.now() + timedelta(days=1))
     second = link(builder, "second")
     earn(builder, 5, "a")
     close()

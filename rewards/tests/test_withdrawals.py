@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -52,6 +54,7 @@ from rewards.services.sender import queue_transaction
 from rewards.services.withdrawals import (
     PayoutsFrozen,
     TooManyWithdrawals,
+    WalletWaits,
     WithdrawalTooSmall,
     _give_back,
     ask_withdrawal,
@@ -173,6 +176,18 @@ def test_only_a_linked_wallet_is_paid(wallets: Wallets, wallet: Signer, consumer
     consumer.wallets.update(unlinked_at="2026-01-01T00:00:00Z")
     with pytest.raises(DomainError, match="linked"):
         ask_withdrawal(user=consumer, address=wallet.address, amount_wei=OPEN)
+
+
+def test_a_wallet_that_was_added_a_short_while_ago_is_not_paid_yet(
+    wallet: Signer, consumer: User
+) -> None:
+    paid_from = timezone.now() + timedelta(hours=5)
+    consumer.wallets.update(paid_from=paid_from)
+    with pytest.raises(WalletWaits, match=f"{paid_from:%d %B %Y, %H:%M} UTC"):
+        ask_withdrawal(user=consumer, address=wallet.address, amount_wei=OPEN)
+    assert not Withdrawal.objects.exists()
+    consumer.wallets.update(paid_from=timezone.now())
+    ask_withdrawal(user=consumer, address=wallet.address, amount_wei=OPEN)
 
 
 def test_too_little_and_too_often_are_refused(

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.accounts.selectors import wallets_of
 from openledger_site.core.csv_export import csv_response, json_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
@@ -23,7 +24,12 @@ from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.forms.deposits import DepositForm
 from rewards.forms.withdrawals import WithdrawForm
 from rewards.selectors.vesting import grants_of
-from rewards.selectors.withdrawals import progress_of, withdrawable_wei, withdrawals_of
+from rewards.selectors.withdrawals import (
+    payable_addresses_of,
+    progress_of,
+    withdrawable_wei,
+    withdrawals_of,
+)
 from rewards.services.chain import deployed_addresses
 
 ROWS_A_PAGE = 25
@@ -51,15 +57,16 @@ def overview(request: HttpRequest) -> HttpResponse:
 def overview_context(request: HttpRequest) -> dict[str, Any]:
     user = signed_in_user(request)
     entries = Paginator(selectors.statement_of(user), ROWS_A_PAGE)
-    addresses = selectors.wallet_addresses_of(user)
+    payable_addresses = payable_addresses_of(user)
     return withdrawals_context(user) | {
         "balance": selectors.balance_of(user),
-        "addresses": addresses,
+        "wallets": wallets_of(user),
+        "payable_addresses": payable_addresses,
         "deposits": selectors.deposits_of(user)[:5],
         "page": entries.get_page(request.GET.get("page")),
         "contracts": wallet_contracts(),
         "form": DepositForm(),
-        "withdraw_form": WithdrawForm(addresses),
+        "withdraw_form": WithdrawForm(payable_addresses),
         "withdrawable_wei": withdrawable_wei(user),
         "withdraw_minimum_wei": settings.WITHDRAWAL_MINIMUM_WEI,
         "withdrawals_per_day": settings.WITHDRAWALS_PER_DAY,
@@ -127,7 +134,8 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "forecast": selectors.forecast_of(user, summary),
         "claims_open": [claim for claim in claims_open if claim.amount_wei > 0],
         "claims": selectors.claims_of(user)[:5],
-        "addresses": selectors.wallet_addresses_of(user),
+        "wallets": wallets_of(user),
+        "payable_addresses": payable_addresses_of(user),
         "page": lines.get_page(request.GET.get("page")),
         "contracts": wallet_contracts(),
         "freeze": selectors.payout_freeze(),

@@ -12,9 +12,14 @@ from django.views.decorators.http import require_GET, require_POST
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError
 from openledger_site.core.idempotency import idempotent
-from rewards import selectors, services
+from rewards import services
 from rewards.forms.withdrawals import WithdrawForm
-from rewards.selectors.withdrawals import STEPS, progress_of, withdrawal_for
+from rewards.selectors.withdrawals import (
+    STEPS,
+    payable_addresses_of,
+    progress_of,
+    withdrawal_for,
+)
 from rewards.views.money import overview_context, withdrawals_context
 
 
@@ -22,7 +27,7 @@ from rewards.views.money import overview_context, withdrawals_context
 @idempotent
 def withdrawal_new(request: HttpRequest) -> HttpResponse:
     user = signed_in_user(request)
-    form = WithdrawForm(selectors.wallet_addresses_of(user), request.POST)
+    form = WithdrawForm(payable_addresses_of(user), request.POST)
     if form.is_valid():
         try:
             withdrawal = services.ask_withdrawal(
