@@ -92,6 +92,9 @@ class Inference(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     answered_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
+    erased_at = models.DateTimeField(
+        null=True, help_text="When its consumer had what was asked and answered erased."
+    )
 
     class Meta:
         constraints = [
@@ -111,6 +114,18 @@ class Inference(models.Model):
             models.CheckConstraint(
                 condition=~models.Q(state="settled") | models.Q(settled_at__isnull=False),
                 name="inference_settled_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(erased_at__isnull=True)
+                | models.Q(
+                    messages=[],
+                    answer="",
+                    prompt_ids=[],
+                    response_ids=[],
+                    fingerprint="",
+                    state__in=["settled", "failed"],
+                ),
+                name="inference_erased_has_no_text",
             ),
         ]
         indexes = [
@@ -187,6 +202,10 @@ class Inference(models.Model):
         return reverse(f"marketplace:{kind}", args=[self.asked.slug])
 
     @property
+    def erased(self) -> bool:
+        return self.erased_at is not None
+
+    @property
     def settled(self) -> bool:
         return self.state == self.State.SETTLED
 
@@ -196,7 +215,11 @@ class Inference(models.Model):
 
 
 class Receipt(models.Model):
-    """The signed statement of one answer: anyone who holds it can replay it. Never changed."""
+    """The signed statement of one answer: anyone who holds it can replay it.
+
+    It never changes, but for what spells out question and answer, which its consumer may have
+    erased: digest and signature stay those of the whole, and so does every amount.
+    """
 
     inference = models.OneToOneField(Inference, on_delete=models.PROTECT, related_name="receipt")
     body = models.JSONField()
@@ -208,9 +231,27 @@ class Receipt(models.Model):
 
     class Meta:
         triggers = [
-            pgtrigger.Protect(
-                name="receipt_is_final", operation=pgtrigger.Update | pgtrigger.Delete
-            )
+            pgtrigger.Protect(name="receipt_is_kept", operation=pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="receipt_is_final",
+                operation=pgtrigger.Update,
+                when=pgtrigger.Before,
+                func="""
+                    IF OLD.body ? 'erased_at' OR NOT NEW.body ? 'erased_at'
+                       OR (OLD.inference_id, OLD.digest, OLD.signature, OLD.issued_at)
+                          IS DISTINCT FROM
+                          (NEW.inference_id, NEW.digest, NEW.signature, NEW.issued_at)
+                       OR OLD.body - '{evidence,answer_sha256}'::text[] IS DISTINCT FROM
+                          NEW.body - '{evidence,answer_sha256,erased_at}'::text[]
+                       OR ((OLD.body -> 'evidence') #- '{influence,attribution}') - 'verbatim'
+                          IS DISTINCT FROM
+                          ((NEW.body -> 'evidence') #- '{influence,attribution}') - 'verbatim'
+                    THEN
+                        RAISE EXCEPTION 'a receipt is final' USING ERRCODE = '23514';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -70,6 +70,23 @@ def signing_key(secret: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
+def without_text(body: Mapping[str, Any], erased_at: str) -> dict[str, Any]:
+    """`body` without what spells out question or answer: tokens, words, gradient, places, hash.
+
+    Whom it paid, by which scores, and what was read stay. The digest is that of the whole body, so
+    only a copy from before can be checked against it.
+    """
+    evidence = dict(body["evidence"])
+    if evidence["influence"]:
+        query = {"sketches": [], "prompt_words": [], "response_words": []}
+        nothing = {"prompt_ids": [], "response_ids": [], "query": query}
+        attribution = evidence["influence"]["attribution"] | nothing
+        evidence["influence"] = evidence["influence"] | {"attribution": attribution}
+    if "verbatim" in evidence:
+        evidence["verbatim"] = None
+    return {**body, "evidence": evidence, "answer_sha256": "", "erased_at": erased_at}
+
+
 def sign(digest: str, key: Ed25519PrivateKey) -> str:
     return key.sign(bytes.fromhex(digest)).hex()
 
@@ -105,6 +122,11 @@ def verify(
         body = receipt["body"]
         if body["schema"] not in SCHEMAS_READ:
             raise ValueError(f"This program reads receipts of schema {SCHEMAS_READ}.")
+        if "erased_at" in body:
+            raise ValueError(
+                f"What was asked and answered was erased on {body['erased_at']}. Only a copy of the"
+                " receipt from before can be checked."
+            )
         _check_seal(receipt, body, public_key, result)
         _check_agent(body, result)
         _check_fee(body, result)

@@ -7,6 +7,7 @@ from marketplace.views import (
     answers,
     disputes,
     earned,
+    erasure,
     lineage,
     refunds,
     spending,
@@ -17,6 +18,8 @@ app_name = "marketplace"
 urlpatterns = [
     path("", answers.browse, name="browse"),
     path("answers/", answers.answers, name="answers"),
+    path("answers/erase/", erasure.answers_erase, name="answers-erase"),
+    path("answers/<uuid:public_id>/erase/", erasure.answer_erase, name="answer-erase"),
     path("answers/<uuid:public_id>/", answers.answer_part, name="answer"),
     path("answers/<uuid:public_id>/receipt/", answers.receipt, name="receipt"),
     path(

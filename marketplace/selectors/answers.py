@@ -80,7 +80,8 @@ def answers_of(user: Any) -> QuerySet[Inference]:
 def conversation(user: Any, model: Model, agent: Agent | None = None) -> list[Inference]:
     """The last questions of this person to this model or to the agent, oldest first."""
     asked = Q(agent_version__agent=agent) if agent else Q(agent_version=None)
-    latest = answers_of(user).filter(asked, model=model).exclude(state=Inference.State.FAILED)
+    found = answers_of(user).filter(asked, model=model, erased_at=None)
+    latest = found.exclude(state=Inference.State.FAILED)
     return list(reversed(latest[:CONVERSATION_LENGTH]))
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from marketplace.services.ask_for_refund import ask_for_refund
 from marketplace.services.audit_dispute import audit_dispute
+from marketplace.services.erase_answers import (
+    ReceiptErased,
+    erasable_by,
+    erase_answer,
+    start_erasing,
+)
 from marketplace.services.limit_spending import (
     SpendingCapReached,
     mail_spending_alert,
@@ -33,6 +39,7 @@ __all__ = [
     "AUDIT_JOB",
     "Answering",
     "Question",
+    "ReceiptErased",
     "Sampling",
     "SpendingCapReached",
     "accept_payment",
@@ -43,6 +50,8 @@ __all__ = [
     "audit_dispute",
     "change_agent",
     "check_rate",
+    "erasable_by",
+    "erase_answer",
     "finish_answer",
     "mail_about_takedown",
     "mail_spending_alert",
@@ -54,6 +63,7 @@ __all__ = [
     "retire_agent",
     "set_spending_cap",
     "settle_inference",
+    "start_erasing",
     "stream_answer",
     "sweep_answers",
     "take_down_agent",

@@ -41,4 +41,4 @@ def ask_for_refund(
 def _rule_for(inference: Inference) -> str:
     if inference.finish_reason == "error":
         return BROKEN
-    return "" if inference.answer.strip() else EMPTY
+    return "" if inference.answer.strip() or inference.erased else EMPTY

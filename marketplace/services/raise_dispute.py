@@ -44,6 +44,14 @@ class RowsNotDisputable(DomainError):
     message = "Choose rows of your own that this model learnt and that are not withdrawn."
 
 
+class AnswerErased(Conflict):
+    code = "answer_erased"
+    message = (
+        "Whoever asked has erased this answer, so no audit can measure it any more. What it paid"
+        " you stays."
+    )
+
+
 class AuditStillGoing(Conflict):
     code = "audit_still_going"
     message = "The audit of this dispute is still going, or has its finding already."
@@ -54,7 +62,7 @@ def raise_dispute(
 ) -> Dispute:
     """Open a dispute about a settled answer; `records` are public ids of the raiser's own rows.
 
-    Raises `RowsNotDisputable`, `TooManyDisputes`, `AlreadyDisputed`.
+    Raises `AnswerErased`, `RowsNotDisputable`, `TooManyDisputes`, `AlreadyDisputed`.
     """
     chosen = sorted(set(records))
     _check_records(inference, raised_by, chosen)
@@ -62,6 +70,7 @@ def raise_dispute(
         # One person's disputes are counted one at a time.
         User.objects.select_for_update(no_key=True).get(pk=raised_by.pk)
         _check_rate(raised_by)
+        _check_text_is_there(inference)
         try:
             with transaction.atomic():
                 dispute = Dispute.objects.create(
@@ -83,17 +92,24 @@ def raise_dispute(
 def audit_again(*, dispute: Dispute, actor: User) -> Job:
     """Queue the audit of a dispute again, once its last one failed or was stopped.
 
-    Raises `AuditStillGoing`, `TooManyDisputes`.
+    Raises `AuditStillGoing`, `AnswerErased`, `TooManyDisputes`.
     """
     with transaction.atomic():
         locked = Dispute.objects.select_for_update(of=("self",)).select_related("job", "raised_by")
         dispute = locked.get(pk=dispute.pk)
         if not dispute.stranded:
             raise AuditStillGoing()
+        _check_text_is_there(dispute.inference)
         _check_again(dispute)
         job = _queue(dispute)
         record_audit("dispute.audit_again", actor=actor, subject=f"dispute:{dispute.public_id}")
     return job
+
+
+def _check_text_is_there(inference: Inference) -> None:
+    """And that it stays: an erasure waits for this transaction, and then for the audit."""
+    if Inference.objects.select_for_update(no_key=True).get(pk=inference.pk).erased:
+        raise AnswerErased()
 
 
 @all_rows("whether any row is left to learn from, whosever it is")

@@ -126,7 +126,7 @@ def test_a_settled_answer_whose_fee_was_changed_is_found(settled: Inference) -> 
 
 
 def test_a_settled_answer_without_a_receipt_is_found(settled: Inference) -> None:
-    with pgtrigger.ignore("marketplace.Receipt:receipt_is_final"):
+    with pgtrigger.ignore("marketplace.Receipt:receipt_is_kept"):
         Receipt.objects.all().delete()
     assert "has no receipt" in check_receipts()[0]
 

@@ -27,10 +27,17 @@ from marketplace import receipts, selectors
 from marketplace.agent_models import TOKENS_MAX
 from marketplace.forms import ChatForm
 from marketplace.models import Agent, Inference
-from marketplace.services import Sampling, reserve_answer, stream_answer
+from marketplace.services import (
+    ReceiptErased,
+    Sampling,
+    erasable_by,
+    reserve_answer,
+    stream_answer,
+)
 from modelfactory.models import Model
 from modelfactory.selectors import index_of, model_for
 from openledger_site.accounts.models import User
+from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError
 from rewards.services import spendable_wei
 
@@ -52,9 +59,11 @@ def browse(request: HttpRequest) -> HttpResponse:
 @require_GET
 def answers(request: HttpRequest) -> HttpResponse:
     page = Paginator(selectors.answers_of(request.user), ANSWERS_PER_PAGE)
-    return render(
-        request, "marketplace/answers.html", {"page": page.get_page(request.GET.get("page"))}
-    )
+    context = {
+        "page": page.get_page(request.GET.get("page")),
+        "some_erasable": erasable_by(signed_in_user(request)).exists(),
+    }
+    return render(request, "marketplace/answers.html", context)
 
 
 @require_GET
@@ -85,6 +94,8 @@ def receipt(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def receipt_download(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """The receipt as `manage.py verify_receipt` reads it."""
     found = selectors.receipt_for(request.user, public_id)
+    if found.inference.erased:
+        raise ReceiptErased()
     public = receipts.signing_key(settings.SECRET_KEY).public_key().public_bytes_raw().hex()
     response = JsonResponse(
         {

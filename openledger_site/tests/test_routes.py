@@ -245,6 +245,10 @@ DOORS: dict[str, Door | list[Door]] = {
     "marketplace:answer": mine("inference.public_id", inside=FOUND),
     "marketplace:receipt": mine("inference.public_id"),
     "marketplace:receipt-download": mine("inference.public_id"),
+    "marketplace:answer-erase": mine(
+        "inference.public_id", method="POST", inside=409
+    ),  # in dispute
+    "marketplace:answers-erase": door("POST", FOUND, FOUND, FOUND),
     "marketplace:refund-new": mine("inference.public_id"),
     "marketplace:refund": [mine("refund.public_id"), mine("refund.public_id", by="Stella")],
     "marketplace:spending": own(),
