@@ -15,6 +15,8 @@ class DatanetsConfig(AppConfig):
         )
         from datanets.selectors.trust import decided_rows
         from datanets.services.appoint_curator import appoint_curator
+        from datanets.services.leave import LEAVING
+        from openledger_site.accounts.closing import register_part
         from rewards.services import (
             AnchorNames,
             register_anchor_names,
@@ -23,6 +25,7 @@ class DatanetsConfig(AppConfig):
             register_stake_subject,
         )
 
+        register_part("datanets", LEAVING)
         register_curator_appointment(appoint_curator)
         register_stake_subject("datanet", stake_subjects)
         register_stake_subject("contribution", contribution_subjects, is_asset=False)

@@ -11,8 +11,11 @@ class MarketplaceConfig(AppConfig):
         from marketplace.selectors.agents import stake_subjects
         from marketplace.services.check_receipts import check_receipts
         from marketplace.services.forget_passages import queue_forgetting
+        from marketplace.services.leave import LEAVING
+        from openledger_site.accounts.closing import register_part
         from rewards.services import register_reconcile_check, register_stake_subject
 
+        register_part("marketplace", LEAVING)
         register_reconcile_check("signed receipts", check_receipts)
         register_stake_subject("agent", stake_subjects)
         register_withdrawal_follower("passages in prompts", queue_forgetting)

@@ -7,7 +7,10 @@ class RewardsConfig(AppConfig):
     name = "rewards"
 
     def ready(self) -> None:
+        from openledger_site.accounts.closing import register_part
         from rewards.selectors.anchors import AnchorNames, register_anchor_names
         from rewards.selectors.closings import closing_anchor_ids, describe_closing_anchors
+        from rewards.services.leave import LEAVING
 
+        register_part("rewards", LEAVING)
         register_anchor_names(AnchorNames(closing_anchor_ids, describe_closing_anchors))

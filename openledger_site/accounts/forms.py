@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from openledger_site.accounts.models import User
 from openledger_site.accounts.services import API_KEY_SCOPES
 
 
@@ -15,6 +16,43 @@ class ProfileForm(forms.Form):
         label="Name",
         help_text="What others see beside your contributions. Your email address stays hidden.",
     )
+
+
+class CloseAccountForm(forms.Form):
+    """Asks for the password where there is one: an open browser is not enough to end an account."""
+
+    rows = forms.ChoiceField(
+        label="Your rows",
+        choices=[
+            ("withdraw", "Withdraw them: their text is destroyed everywhere"),
+            ("keep", "Leave them where they are, under the licence that I gave"),
+        ],
+        widget=forms.RadioSelect,
+        initial="withdraw",
+    )
+
+    def __init__(self, user: User, *given: Any) -> None:
+        super().__init__(*given)
+        self._user = user
+        if user.has_usable_password():
+            self.fields["proof"] = forms.CharField(
+                label="Password",
+                widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+            )
+        else:
+            self.fields["proof"] = forms.CharField(
+                label="Type “close my account”",
+                widget=forms.TextInput(attrs={"autocomplete": "off"}),
+            )
+
+    def clean_proof(self) -> str:
+        given = str(self.cleaned_data["proof"])
+        if self._user.has_usable_password():
+            if not self._user.check_password(given):
+                raise forms.ValidationError("This is not your password.")
+        elif given.strip().strip("“”\"'").casefold() != "close my account":
+            raise forms.ValidationError("Type the words as they stand there.")
+        return given
 
 
 class ApiKeyForm(forms.Form):

@@ -166,6 +166,8 @@ def user_for_wallet(message: SignInMessage) -> User:
         )
         if wallet is not None:
             return wallet.user
+        if Wallet.objects.filter(address=message.address, user__is_active=False).exists():
+            raise WalletClosed()
         user = User.objects.create_user(email=None)
         # It is the account's only way in, so waiting would guard nothing.
         return link_wallet(user, message=message, wait_seconds=0).user

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -16,7 +16,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from openledger_site.accounts import selectors, services
-from openledger_site.accounts.forms import ApiKeyForm, ProfileForm
+from openledger_site.accounts.closing import (
+    AccountInUse,
+    close_account,
+    losses_of,
+    obstacles_of,
+)
+from openledger_site.accounts.forms import ApiKeyForm, CloseAccountForm, ProfileForm
 from openledger_site.accounts.requests import signed_in_user
 
 
@@ -35,6 +41,25 @@ def profile(request: HttpRequest) -> HttpResponse:
         {"form": form, "wallets": wallets},
         status=422 if form.errors else 200,
     )
+
+
+@sensitive_post_parameters("proof")
+@require_http_methods(["GET", "POST"])
+def account_close(request: HttpRequest) -> HttpResponse:
+    """What closing the account would mean; POST closes it, once nothing stands in the way."""
+    user = signed_in_user(request)
+    form = CloseAccountForm(user, request.POST or None)
+    if form.is_valid():
+        try:
+            close_account(user=user, withdraw_rows=form.cleaned_data["rows"] == "withdraw")
+            logout(request)
+            messages.success(request, "Your account is closed.")
+            return redirect("home")
+        except AccountInUse as refusal:
+            form.add_error(None, str(refusal))
+    context = {"form": form, "obstacles": obstacles_of(user), "losses": losses_of(user)}
+    status = 422 if form.errors else 200
+    return render(request, "accounts/close.html", context, status=status)
 
 
 @require_POST

@@ -84,6 +84,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "api-schema": public(),
     # People
     "accounts:profile": own(),
+    "accounts:close": own(),
     "accounts:wallet-nonce": door("POST", 403, 403, 403),
     "accounts:wallet-verify": door("POST", 403, 403, 403),
     "accounts:wallet-unlink": mine("wallet.pk", method="POST", inside=409),
@@ -293,7 +294,7 @@ GETS = {
     "modelfactory:model-publish", "marketplace:chat", "marketplace:dispute-new", "accounts:profile",
     "marketplace:refund-new", "marketplace:refund",
     "marketplace:agent-new", "marketplace:agent-edit", "marketplace:agent-chat",
-    "accounts:api-keys", "rewards:proposal-new",
+    "accounts:api-keys", "accounts:close", "rewards:proposal-new",
     "rewards:slash-new",
 }  # fmt: skip
 

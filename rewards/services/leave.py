@@ -1,0 +1,62 @@
+"""What the books say of a person who closes their account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.urls import reverse
+
+from openledger_site.accounts.closing import Hint, Part
+from openledger_site.accounts.models import User
+from openledger_site.core.money import format_open
+from rewards.models import Withdrawal
+from rewards.selectors.money import balance_of, earnings_summary
+from rewards.selectors.stakes import stakes_of
+from rewards.selectors.withdrawals import withdrawable_wei
+
+
+def _obstacles(user: User) -> Iterator[Hint]:
+    page = reverse("rewards:overview")
+    if balance_of(user).held_wei:
+        yield Hint("An answer of yours is still being paid for. Wait a moment.", page)
+    if Withdrawal.objects.filter(user=user, state=Withdrawal.State.WAITING).exists():
+        yield Hint("A withdrawal of yours is on its way. Wait until it has arrived.", page)
+    elif withdrawable_wei(user) >= settings.WITHDRAWAL_MINIMUM_WEI:
+        amount = format_open(withdrawable_wei(user))
+        yield Hint(f"Take your balance of {amount} OPEN back to your wallet.", page)
+
+
+def _losses(user: User) -> Iterator[Hint]:
+    available, earned = balance_of(user).available_wei, earnings_summary(user)
+    if available:
+        yield Hint(
+            f"{format_open(available)} OPEN on your balance. It stays in the books, and nobody gets"
+            " it."
+        )
+    unpaid = earned.holding_wei + earned.payable_wei
+    if unpaid:
+        yield Hint(
+            f"{format_open(unpaid)} OPEN that you earned and that no epoch has paid yet. Wait for"
+            " the next one if you have linked a wallet. It stays in the books, and nobody gets it.",
+            reverse("rewards:earnings"),
+        )
+    if earned.claimable_wei:
+        yield Hint(
+            f"{format_open(earned.claimable_wei)} OPEN that wait in the contract. They stay yours:"
+            " the epoch's public leaf file is all that a claim needs.",
+            reverse("rewards:earnings"),
+        )
+    if stakes_of(user):
+        yield Hint(
+            "What you have staked. It stays in the contract and yours, and this site no longer"
+            " shows it to you.",
+            reverse("rewards:stakes"),
+        )
+
+
+def _leave(user: User, withdraw_rows: bool) -> None:
+    """Nothing: entries of the books are never changed, and closing unlinks the wallets."""
+
+
+LEAVING = Part(_obstacles, _losses, _leave)
