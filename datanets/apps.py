@@ -13,10 +13,12 @@ class DatanetsConfig(AppConfig):
             stake_subjects,
             visible_anchor_ids,
         )
+        from datanets.selectors.known import known_about
         from datanets.selectors.trust import decided_rows
         from datanets.services.appoint_curator import appoint_curator
         from datanets.services.leave import LEAVING
         from openledger_site.accounts.closing import register_part
+        from openledger_site.accounts.known import register_known
         from rewards.services import (
             AnchorNames,
             register_anchor_names,
@@ -26,6 +28,7 @@ class DatanetsConfig(AppConfig):
         )
 
         register_part("datanets", LEAVING)
+        register_known("datanets", known_about)
         register_curator_appointment(appoint_curator)
         register_stake_subject("datanet", stake_subjects)
         register_stake_subject("contribution", contribution_subjects, is_asset=False)

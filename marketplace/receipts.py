@@ -78,7 +78,7 @@ def without_text(body: Mapping[str, Any], erased_at: str) -> dict[str, Any]:
     """
     evidence = dict(body["evidence"])
     if evidence["influence"]:
-        query = {"sketches": [], "prompt_words": [], "response_words": []}
+        query: dict[str, list[str]] = {"sketches": [], "prompt_words": [], "response_words": []}
         nothing = {"prompt_ids": [], "response_ids": [], "query": query}
         attribution = evidence["influence"]["attribution"] | nothing
         evidence["influence"] = evidence["influence"] | {"attribution": attribution}

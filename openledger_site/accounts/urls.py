@@ -7,6 +7,7 @@ from openledger_site.accounts import views
 app_name = "accounts"
 urlpatterns = [
     path("profile/", views.profile, name="profile"),
+    path("profile/known.json", views.known, name="known"),
     path("profile/close/", views.account_close, name="close"),
     path("wallet/nonce/", views.wallet_nonce, name="wallet-nonce"),
     path("wallet/verify/", views.wallet_verify, name="wallet-verify"),

@@ -8,12 +8,12 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from openledger_site.accounts import selectors, services
 from openledger_site.accounts.closing import (
@@ -23,6 +23,7 @@ from openledger_site.accounts.closing import (
     obstacles_of,
 )
 from openledger_site.accounts.forms import ApiKeyForm, CloseAccountForm, ProfileForm
+from openledger_site.accounts.known import known_of
 from openledger_site.accounts.requests import signed_in_user
 
 
@@ -41,6 +42,16 @@ def profile(request: HttpRequest) -> HttpResponse:
         {"form": form, "wallets": wallets},
         status=422 if form.errors else 200,
     )
+
+
+@require_GET
+def known(request: HttpRequest) -> StreamingHttpResponse:
+    """Everything that the site keeps about the person, to download."""
+    pieces = known_of(signed_in_user(request))
+    response = StreamingHttpResponse(pieces, content_type="application/json")
+    response["Content-Disposition"] = 'attachment; filename="openledger-about-me.json"'
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @sensitive_post_parameters("proof")

@@ -85,6 +85,7 @@ DOORS: dict[str, Door | list[Door]] = {
     # People
     "accounts:profile": own(),
     "accounts:close": own(),
+    "accounts:known": own(),
     "accounts:wallet-nonce": door("POST", 403, 403, 403),
     "accounts:wallet-verify": door("POST", 403, 403, 403),
     "accounts:wallet-unlink": mine("wallet.pk", method="POST", inside=409),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -37,7 +38,7 @@ def browser(person: User) -> Client:
     return client
 
 
-def close(client: Client, **changed: str) -> object:
+def close(client: Client, **changed: str) -> HttpResponse:
     form = {"rows": "withdraw", "proof": PASSWORD} | changed
     return client.post(reverse("accounts:close"), form)
 
