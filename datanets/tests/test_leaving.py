@@ -6,6 +6,7 @@ import pytest
 
 from datanets.models import AccessGrant, Contribution, Datanet, Membership, Record
 from datanets.services import set_member
+from datanets.tests.conftest import staked
 from openledger_site.accounts.closing import AccountInUse, close_account, losses_of, obstacles_of
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import run_job
@@ -68,6 +69,14 @@ def test_a_datanet_with_rows_of_others_is_handed_over_first(
     pending: Contribution, owner: User
 ) -> None:
     assert obstacles_of(owner)
+
+
+def test_a_stake_stays_in_the_contract_and_that_is_said(
+    datanet: Datanet, contributor: User
+) -> None:
+    staked(f"datanet:{datanet.public_id}", 5, by=contributor)
+    (hint,) = losses_of(contributor)
+    assert "What you have staked" in hint.sentence
 
 
 def test_a_datanet_of_ones_own_is_no_obstacle(datanet: Datanet, owner: User) -> None:

@@ -14,9 +14,10 @@ from openledger_site.core.models import Job
 
 
 def _obstacles(user: User) -> Iterator[Hint]:
-    going = Run.objects.filter(builder=user, job__state__in=[Job.State.QUEUED, Job.State.RUNNING])
+    unfinished = [Job.State.QUEUED, Job.State.RUNNING]
+    going = Run.objects.filter(builder=user, settled_at=None, job__state__in=unfinished)
     if going.exists():
-        yield Hint("Stop your training runs, or wait for them.", reverse("modelfactory:run-list"))
+        yield Hint("Stop your training runs, or wait for them.", reverse("modelfactory:list"))
 
 
 def _losses(user: User) -> Iterator[Hint]:
@@ -25,7 +26,7 @@ def _losses(user: User) -> Iterator[Hint]:
         yield Hint(
             f"Your public models: nobody can ask them any more, nor agents made of them"
             f" ({', '.join(names)}{', …' if len(names) == 5 else ''}).",
-            reverse("modelfactory:run-list"),
+            reverse("modelfactory:list"),
         )
 
 

@@ -51,9 +51,11 @@ def _rows_of(user: User) -> Iterator[Row]:
     yield from columns(
         "email address", EmailAddress.objects.filter(user=user), "email", "verified", "primary"
     )
-    yield from columns("wallet", user.wallets, "address", "chain_id", "linked_at", "unlinked_at")
     yield from columns(
-        "API key", user.api_keys,
+        "wallet", user.wallets.all(), "address", "chain_id", "linked_at", "unlinked_at"
+    )
+    yield from columns(
+        "API key", user.api_keys.all(),
         "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at",
     )  # fmt: skip
     for source in _sources.values():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from allauth.account.models import EmailAddress
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -38,7 +39,7 @@ def browser(person: User) -> Client:
     return client
 
 
-def close(client: Client, **changed: str) -> HttpResponse:
+def close(client: Client, **changed: str) -> Any:
     form = {"rows": "withdraw", "proof": PASSWORD} | changed
     return client.post(reverse("accounts:close"), form)
 
