@@ -10,14 +10,20 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from marketplace import openai_format, openai_stream
 from marketplace.agent_api import answer_for_signature, is_offered
 from marketplace.forms import parse_chat_request
 from marketplace.models import Inference
-from marketplace.selectors import asked_by_name, listed_agents, listed_models, newest_versions
-from marketplace.services import reserve_answer, stream_answer
+from marketplace.selectors import (
+    asked_by_name,
+    inference_for,
+    listed_agents,
+    listed_models,
+    newest_versions,
+)
+from marketplace.services import AnswerUnderWay, erase_answer, reserve_answer, stream_answer
 from openledger_site.accounts.models import ApiKey
 from openledger_site.accounts.services import authenticate_api_key
 from openledger_site.core.errors import DomainError, NotAllowed
@@ -88,6 +94,39 @@ async def model_detail(request: HttpRequest, key: ApiKey, name: str) -> HttpResp
         return JsonResponse(openai_format.model_object(model))
     newest = await sync_to_async(newest_versions)([agent])
     return JsonResponse(openai_format.agent_object(agent, newest[agent.pk]))
+
+
+class NoSuchCompletion(DomainError):
+    status = 404
+    code = "completion_not_found"
+    message = "No such completion of yours, or you had it erased."
+
+
+@require_http_methods(["GET", "DELETE"])
+@api_view
+async def chat_completion(
+    request: HttpRequest, key: ApiKey, completion_id: str
+) -> HttpResponseBase:
+    """One answer again, or DELETE: question and answer are erased for good."""
+    inference = await sync_to_async(_own_completion)(key, completion_id)
+    if request.method == "DELETE":
+        await sync_to_async(erase_answer)(inference=inference, actor=key.user)
+        deleted = {"object": "chat.completion.deleted", "id": completion_id, "deleted": True}
+        return JsonResponse(deleted)
+    if inference.state == Inference.State.ANSWERING:
+        raise AnswerUnderWay("This answer is still being written. Ask again in a moment.")
+    return JsonResponse(openai_format.completion(inference, openai_stream.receipt_url(inference)))
+
+
+def _own_completion(key: ApiKey, completion_id: str) -> Inference:
+    try:
+        public_id = openai_format.public_id_of(completion_id)
+        inference = inference_for(key.user, public_id)
+    except (ValueError, Http404) as unknown:
+        raise NoSuchCompletion() from unknown
+    if inference.erased:
+        raise NoSuchCompletion()
+    return inference
 
 
 async def _answer_for_key(request: HttpRequest, key: ApiKey) -> HttpResponseBase:

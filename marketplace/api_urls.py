@@ -14,4 +14,5 @@ urlpatterns = [
     path("files", api_files.file_collection, name="file-list"),
     path("files/<str:file_id>", api_files.file_item, name="file-detail"),
     path("chat/completions", api.chat_completions, name="chat-completions"),
+    path("chat/completions/<str:completion_id>", api.chat_completion, name="chat-completion"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import JsonResponse
 
@@ -19,6 +20,7 @@ ANSWER_FIELDS = [
     "fee_wei",
     "passages",
 ]
+COMPLETION_PREFIX = "chatcmpl"
 ERROR_TYPES = {401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 # OpenAI's words for how an answer ended.
 FINISH_REASONS = {"stop": "stop", "length": "length"}
@@ -73,9 +75,17 @@ def _pricing(model: Model, maker_ppm: int) -> dict[str, Any]:
     }
 
 
+def public_id_of(completion_id: str) -> UUID:
+    """The answer that a completion's id names. Raises `ValueError` for what is none."""
+    prefix, _, digits = completion_id.partition("-")
+    if prefix != COMPLETION_PREFIX or len(digits) != 32:
+        raise ValueError("no id of a completion")
+    return UUID(hex=digits)
+
+
 def completion(inference: Inference, receipt_url: str) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-{inference.public_id.hex}",
+        "id": f"{COMPLETION_PREFIX}-{inference.public_id.hex}",
         "object": "chat.completion",
         "created": int(inference.created_at.timestamp()),
         "model": resolved_name_of(inference),
@@ -118,7 +128,7 @@ def chunk(
 ) -> dict[str, Any]:
     reason = FINISH_REASONS.get(finish_reason, "stop") if finish_reason else None
     document: dict[str, Any] = {
-        "id": f"chatcmpl-{inference.public_id.hex}",
+        "id": f"{COMPLETION_PREFIX}-{inference.public_id.hex}",
         "object": "chat.completion.chunk",
         "created": created,
         "model": resolved_name_of(inference),

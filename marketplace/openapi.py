@@ -44,6 +44,21 @@ def _sent(name: str, words: str) -> dict[str, Any]:
     return {"in": "header", "name": name, "required": False} | _header(words)
 
 
+def _about_one(operation: str, words: str, gone: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "tags": ["v1"],
+        "description": words,
+        "security": [{"bearerKey": []}],
+        "responses": {
+            "200": {"description": "Done."},
+            "401": {"description": "The key is wrong."},
+            "404": {"description": gone},
+            "409": {"description": "The answer is under way, or an audit is reading it."},
+        },
+    }
+
+
 def add_chat_completions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A drf-spectacular hook: adds the operation to the finished document."""
     body = {
@@ -83,6 +98,18 @@ def add_chat_completions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 "503": {"description": "Engine away, or payment not final: send the same again."},
             },
         }
+    }
+    gone = "No such completion of the key's owner, or it was erased."
+    result["paths"]["/v1/chat/completions/{completion_id}"] = {
+        "parameters": [
+            {"in": "path", "name": "completion_id", "required": True, "schema": {"type": "string"}}
+        ],
+        "get": _about_one("v1_chat_completion", "The answer again.", gone),
+        "delete": _about_one(
+            "v1_chat_completion_erase",
+            "Erase question and answer for good; what was paid, and to whom, stays.",
+            gone,
+        ),
     }
     schemes = result.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["bearerKey"] = {"type": "http", "scheme": "bearer"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from marketplace.services.ask_for_refund import ask_for_refund
 from marketplace.services.audit_dispute import audit_dispute
 from marketplace.services.erase_answers import (
+    AnswerUnderWay,
     ReceiptErased,
     erasable_by,
     erase_answer,
@@ -37,6 +38,7 @@ from marketplace.services.take_down_agent import (
 
 __all__ = [
     "AUDIT_JOB",
+    "AnswerUnderWay",
     "Answering",
     "Question",
     "ReceiptErased",

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from django.db.models.functions import Now
 
 from marketplace.models import Inference
 from marketplace.tests.conftest import OPEN, ROWS, give_money
@@ -70,6 +71,25 @@ def test_a_stream_with_usage_ends_with_what_is_billed(ask_client: Ask) -> None:
 def test_models_are_listed_as_openai_lists_them(client: openai.OpenAI) -> None:
     assert [found.id for found in client.models.list()] == ["birds"]
     assert client.models.retrieve("birds").owned_by == "Bo"
+
+
+def test_an_answer_is_read_again_and_erased(
+    client: openai.OpenAI, ask_client: Ask, live_url: str, stranger: User
+) -> None:
+    first = ask_client()
+    again = client.chat.completions.retrieve(first.id)
+    assert again.choices[0].message.content == first.choices[0].message.content
+    other = create_api_key(stranger, name="k", scopes=["inference"])[1]
+    for unknown in (first.id[:-1] + "x", "chatcmpl-" + "0" * 32, "none"):
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.retrieve(unknown)
+    with pytest.raises(openai.NotFoundError):
+        client.with_options(api_key=other).chat.completions.delete(first.id)
+    Inference.objects.update(state="settled", settled_at=Now())
+    assert client.chat.completions.delete(first.id).deleted
+    assert Inference.objects.get().erased
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.retrieve(first.id)
 
 
 def test_refusals_become_the_clients_own_exceptions(

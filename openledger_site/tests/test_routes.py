@@ -286,7 +286,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "core:job-cancel": mine("run.job_id", method="POST", inside=FOUND),
 }
 # Doors that ask for a key, not a session; `test_a_key_opens_…` below tries them.
-KEY_DOORS = {"v1:model-list", "v1:model-detail", "v1:chat-completions"}
+KEY_DOORS = {"v1:model-list", "v1:model-detail", "v1:chat-completions", "v1:chat-completion"}
 # allauth's own pages, tested by allauth: here only that a visitor's account is all they can touch.
 SIGN_IN = ("account_", "mfa_")
 GETS = {
