@@ -25,6 +25,7 @@ PAGES = [
     ("", "model"),
     ("Ada", "/"),
     ("Ada", "/accounts/profile/"),
+    ("Ada", "/accounts/profile/close/"),
     ("Ada", "/accounts/keys/"),
     ("Ada", "/accounts/email/"),
     ("Ada", "/accounts/2fa/"),

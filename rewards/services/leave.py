@@ -29,10 +29,10 @@ def _obstacles(user: User) -> Iterator[Hint]:
 
 def _losses(user: User) -> Iterator[Hint]:
     available, earned = balance_of(user).available_wei, earnings_summary(user)
-    if available:
+    if 0 < available < settings.WITHDRAWAL_MINIMUM_WEI:  # more than that is taken back first
         yield Hint(
-            f"{format_open(available)} OPEN on your balance. It stays in the books, and nobody gets"
-            " it."
+            f"{format_open(available)} OPEN on your balance, too little to withdraw. It stays in"
+            " the books, and nobody gets it."
         )
     unpaid = earned.holding_wei + earned.payable_wei
     if unpaid:
