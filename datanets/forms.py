@@ -265,8 +265,13 @@ class QueueFilterForm(forms.Form):
     contribution = forms.UUIDField(required=False, widget=forms.HiddenInput)
     search = forms.CharField(required=False, max_length=200, label="Words")
 
-    def show_counts(self, counts: Mapping[str, int]) -> None:
-        """Offer only the flags that rows carry, with how many; the chosen one stays."""
+    def show_counts(self, counts: Mapping[str, int] | None) -> None:
+        """Offer only the flags that rows carry, with how many; the chosen one stays.
+
+        All of them, where the rows are too many to be counted.
+        """
+        if counts is None:
+            return
         chosen = self["flag"].value()
         self.fields["flag"].widget.choices = [
             (code, f"{label} ({counts[code]:,})" if code in counts else label)

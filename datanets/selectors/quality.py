@@ -14,6 +14,7 @@ from django.utils import timezone
 from datanets.agreement import nominal_alpha, share_at_least
 from datanets.models import Appeal, Datanet, GoldAnswer, GoldRow, Record, Review, SecondLook
 from datanets.selectors.access import curatable_by, first_or_404
+from datanets.selectors.counts import so_many
 from openledger_site.accounts.models import User
 
 VOTES_LOOKED_AT = 20_000
@@ -178,10 +179,13 @@ class ReviewerFigures:
 
 @dataclass(frozen=True, slots=True)
 class ReviewQuality:
-    """``alpha`` is Krippendorff's, None where no two people voted on one row."""
+    """``alpha`` is Krippendorff's, None where no two people voted on one row.
 
-    waiting: int
-    escalated: int
+    What waits is in words, since a page does not count a million rows (``so_many``).
+    """
+
+    waiting: str
+    escalated: str
     votes: int
     rows_with_two_votes: int
     alpha: float | None
@@ -208,8 +212,8 @@ def review_quality(datanet: Datanet) -> ReviewQuality:
         figures[pk].name = person.name
     pending = Record.objects.filter(datanet=datanet, state=Record.State.PENDING)
     return ReviewQuality(
-        waiting=pending.count(),
-        escalated=pending.filter(escalated=True).count(),
+        waiting=so_many(pending),
+        escalated=so_many(pending.filter(escalated=True)),
         votes=len(votes),
         rows_with_two_votes=sum(len(said) > 1 for said in by_row.values()),
         alpha=nominal_alpha(by_row.values()),

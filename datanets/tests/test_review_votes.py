@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from datanets.models import Appeal, Contribution, Datanet, GoldAnswer, Membership, Record, Review
 from datanets.selectors import (
+    flag_counts,
     gold_due,
     review_quality,
     review_queue,
@@ -287,7 +288,7 @@ def test_figures_of_reviewers(two_votes, pending, people, owner):
     by_name = {one.name: one for one in quality.reviewers}
     assert (by_name["Ada"].agreed_percent, by_name["Ben"].agreed_percent) == (0, 100)
     assert (by_name["Cy"].tests, by_name["Cy"].tests_right) == (1, 1)
-    assert (quality.waiting, quality.escalated, quality.rows_with_two_votes) == (2, 0, 1)
+    assert (quality.waiting, quality.escalated, quality.rows_with_two_votes) == ("2", "0", 1)
     assert quality.alpha == pytest.approx(0)  # one row with one, two votes of the other kind
 
 
@@ -360,3 +361,15 @@ def decide(verdict: str, reviewer: User, datanet: Datanet) -> None:
     reason = {"reason": "wrong"} if verdict == "reject" else {}
     rows = review_queue(reviewer, datanet)
     review_all(records=rows, datanet=datanet, reviewer=reviewer, verdict=verdict, **reason)
+
+
+def test_a_queue_of_too_many_rows_is_not_counted(
+    as_user, datanet: Datanet, pending: Contribution, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datanets.selectors.counts.COUNTED_MAX", 2)
+    monkeypatch.setattr("datanets.selectors.checks.COUNTED_MAX", 2)
+    assert flag_counts(datanet, owner) is None
+    page = as_user(owner).get(reverse("datanets:review-queue", args=[datanet.slug]))
+    assert "2 or more rows waiting" in page.content.decode()
+    assert page.status_code == 200
+    assert review_quality(datanet).waiting == "2 or more"

@@ -42,7 +42,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "filter_form": filter_form,
         "query": urlencode(filters),
         "record": record,
-        "waiting": queue.count(),
+        "waiting": selectors.so_many(queue),
         "skipped": after.isdecimal(),
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
