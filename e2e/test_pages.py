@@ -146,6 +146,25 @@ def test_somebody_without_javascript_signs_up(plain, walk):
     expect(page.locator(".menu-note")).to_have_count(1)
 
 
+def test_who_signed_up_closes_the_account_and_is_gone(windows, walk):
+    page = windows("").visit("/accounts/signup/")
+    email = f"leaving.{walk.site.process.pid}@journey.example"
+    page.get_by_label("Email").fill(email)
+    page.locator("[name=password1]").fill(PASSWORD)
+    page.locator("[name=password2]").fill(PASSWORD)
+    page.get_by_role("button", name="Create an account").click()
+    page.goto("/accounts/profile/")
+    page.get_by_role("link", name="Close my account").click()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Close my account for good").click()
+    expect(page.get_by_text("Your account is closed.")).to_be_visible()
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(email)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_text("not correct")).to_be_visible()
+
+
 def test_a_row_is_given_and_approved_without_javascript(plain, walk):
     page = plain("Ben").visit(walk.paths["contribute"])
     row = b'question,answer\n"What does StopIteration mean?",Signal the end from iterator.\n'

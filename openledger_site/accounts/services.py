@@ -60,6 +60,12 @@ class TooManyNonces(DomainError):
     message = "Too many unfinished sign-ins in this browser. Wait five minutes and try again."
 
 
+class TooManyGuesses(DomainError):
+    status = 429
+    code = "too_many_attempts"
+    message = "Too many attempts. Wait a minute and try again."
+
+
 class WalletTaken(Conflict):
     code = "wallet_taken"
     message = "This wallet belongs to another account. Sign in with it, or use another wallet."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from allauth.core.ratelimit import consume
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
@@ -59,6 +60,8 @@ def known(request: HttpRequest) -> StreamingHttpResponse:
 def account_close(request: HttpRequest) -> HttpResponse:
     """What closing the account would mean; POST closes it, once nothing stands in the way."""
     user = signed_in_user(request)
+    if request.method == "POST" and not consume(request, action="reauthenticate", user=user):
+        raise services.TooManyGuesses()
     form = CloseAccountForm(user, request.POST or None)
     if form.is_valid():
         try:

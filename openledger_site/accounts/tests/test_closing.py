@@ -73,6 +73,14 @@ def test_an_open_browser_is_not_enough(browser: Client, person: User, given: str
     assert person.is_active
 
 
+def test_a_password_cannot_be_guessed_here(browser: Client, person: User) -> None:
+    codes = [close(browser, proof=f"guess {number}").status_code for number in range(11)]
+    assert codes == [422] * 10 + [429]
+    assert close(browser).status_code == 429
+    person.refresh_from_db()
+    assert person.is_active
+
+
 def test_who_has_no_password_types_the_words(client: Client) -> None:
     sign_in(client)
     assert close(client, proof="Close it").status_code == 422
