@@ -207,8 +207,12 @@ def rights_of(user: Any, datanet: Datanet) -> Rights:
     """One query: role and grants together."""
     row = (
         Datanet.objects.filter(pk=datanet.pk)
-        .annotate(reads=_granted(user, ("read",)), trains=_granted(user, ("read", "train")))
-        .values_list("reads", "trains", "pk")
+        .annotate(
+            reads=_granted(user, ("read",)),
+            trains=_granted(user, ("read", "train")),
+            kept=Exists(_keepers().filter(datanet=OuterRef("pk"))),
+        )
+        .values_list("reads", "trains", "kept")
         .get()
     )
     role = (
@@ -225,8 +229,19 @@ def rights_of(user: Any, datanet: Datanet) -> Rights:
         review=role in Membership.REVIEWING,
         curate=role in Membership.CURATING,
         own=role == Membership.Role.OWNER,
-        contribute=user.is_authenticated and (datanet.visibility != PRIVATE or bool(role)),
+        contribute=user.is_authenticated
+        and (datanet.visibility != PRIVATE or bool(role))
+        and row[2],
     )
+
+
+def is_kept(datanet: Datanet) -> bool:
+    """Whether somebody is left who can review its rows."""
+    return _keepers().filter(datanet=datanet).exists()
+
+
+def _keepers() -> QuerySet[Membership]:
+    return Membership.objects.filter(role__in=Membership.CURATING, user__is_active=True)
 
 
 def records_visible_to(user: Any) -> QuerySet[Record]:

@@ -30,6 +30,7 @@ from datanets.services.errors import (
 from datanets.services.expire_undecided import expire_undecided
 from datanets.services.follow_withdrawal import register_withdrawal_follower
 from datanets.services.kept_files import FileUnreadable, rotate_data_keys, seal_plain_files
+from datanets.services.limit_rows import refuse_unkept
 from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
 from datanets.services.manage_datanet import create_datanet, set_access_questions, set_review_rules
@@ -104,6 +105,7 @@ __all__ = [
     "offset_of",
     "parse_contribution",
     "refuse_oversized",
+    "refuse_unkept",
     "register_withdrawal_follower",
     "remind_undecided",
     "remove_member",

@@ -79,6 +79,14 @@ class WaitsForCurator(Conflict):
     message = "This row waits for a curator: the votes are tied, or somebody was unsure."
 
 
+class NobodyKeepsIt(Conflict):
+    code = "owner_has_left"
+    message = (
+        "Whoever kept this Datanet has closed their account, so nobody would review your rows."
+        " Make a Datanet of your own, or ask the operator for this one."
+    )
+
+
 class TooManyRows(DomainError):
     status = 429
     code = "too_many_rows"

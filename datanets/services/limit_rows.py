@@ -1,4 +1,4 @@
-"""How much one person may send to one Datanet: more, the further they are trusted."""
+"""Whether a Datanet takes rows, and how many of one person: more, the further they are trusted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from datanets.models import Contribution, Datanet
+from datanets.selectors.access import is_kept
 from datanets.selectors.trust import Level, trust_in
-from datanets.services.errors import TooManyRows
+from datanets.services.errors import NobodyKeepsIt, TooManyRows
 from openledger_site.accounts.models import User
 
 KNOWN_FACTOR = 10
+
+
+def refuse_unkept(datanet: Datanet) -> None:
+    """Raises `NobodyKeepsIt` (409) where owner and curators have left: nobody would review rows."""
+    if not is_kept(datanet):
+        raise NobodyKeepsIt()
 
 
 def refuse_too_many(datanet: Datanet, contributor: User) -> None:

@@ -32,6 +32,7 @@ from datanets.services.errors import (
     UploadTooLarge,
     WrongOffset,
 )
+from datanets.services.limit_rows import refuse_unkept
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.storage import digest_of
@@ -48,8 +49,10 @@ def begin_upload(
     """An empty upload that waits for its first part.
 
     Raises `UploadTooLarge` (413: one file, or all unfinished ones of this person), `Conflict` (too
-    many of them), `OutOfDisk` (507) and `DomainError` (nothing to send).
+    many of them, or the Datanet's owner has left), `OutOfDisk` (507) and `DomainError` (nothing to
+    send).
     """
+    refuse_unkept(datanet)
     if not size_bytes:
         raise DomainError("The file is empty: it has 0 bytes.", where="Upload-Length")
     _refuse_large(size_bytes)

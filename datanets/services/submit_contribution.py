@@ -34,7 +34,7 @@ from datanets.services.check_contribution import (
 from datanets.services.errors import UploadRejected, UploadTooLarge
 from datanets.services.follow_withdrawal import tell_followers
 from datanets.services.kept_files import discard_file, hold_key, keep_file, opened_file
-from datanets.services.limit_rows import refuse_too_many
+from datanets.services.limit_rows import refuse_too_many, refuse_unkept
 from datanets.services.store_rows import report_of
 from datanets.services.summarise_version import take_out_of_summaries
 from openledger_site.accounts.models import User
@@ -83,9 +83,10 @@ def submit_contribution(
     `look_first`, until its contributor has seen what the checks say.
 
     Raises `UploadTooLarge` (413), `UploadRejected` (413, 415, 422: the place is named) and
-    `DomainError` (licence or agreement missing, provenance against itself, 429: too much in a
-    day); then nothing is stored.
+    `DomainError` (licence or agreement missing, provenance against itself, 409: its owner has
+    left, 429: too much in a day); then nothing is stored.
     """
+    refuse_unkept(datanet)
     if licence not in LICENCES:
         raise DomainError("Choose one of the licences offered.", where="licence")
     if not agreed:

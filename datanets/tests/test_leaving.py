@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from datanets.models import AccessGrant, Contribution, Datanet, Membership, Record
-from datanets.services import set_member
-from datanets.tests.conftest import staked
+from datanets.selectors import rights_of
+from datanets.services import begin_upload, set_member
+from datanets.services.errors import NobodyKeepsIt
+from datanets.tests.conftest import Give, staked
 from openledger_site.accounts.closing import AccountInUse, close_account, losses_of, obstacles_of
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import run_job
@@ -82,3 +84,20 @@ def test_a_stake_stays_in_the_contract_and_that_is_said(
 def test_a_datanet_of_ones_own_is_no_obstacle(datanet: Datanet, owner: User) -> None:
     assert not obstacles_of(owner)
     close_account(user=owner, withdraw_rows=True)
+
+
+def test_a_datanet_whose_owner_left_takes_no_rows(
+    datanet: Datanet, owner: User, contributor: User, reviewer: User, give: Give
+) -> None:
+    assert rights_of(contributor, datanet).contribute
+    close_account(user=owner, withdraw_rows=True)
+    datanet = Datanet.objects.get()
+    assert not rights_of(contributor, datanet).contribute
+    with pytest.raises(NobodyKeepsIt):
+        give(datanet, contributor)
+    with pytest.raises(NobodyKeepsIt):
+        begin_upload(datanet=datanet, owner=contributor, filename="a.jsonl", size_bytes=9)
+    assert not Contribution.objects.exists()
+    Membership.objects.create(datanet=datanet, user=reviewer, role="curator")  # by the operator
+    assert rights_of(contributor, datanet).contribute
+    give(datanet, contributor)

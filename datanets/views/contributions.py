@@ -37,6 +37,7 @@ IN_PARTS_ABOVE_BYTES = 4 << 20
 @idempotent
 def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for(request.user, slug)
+    services.refuse_unkept(datanet)
     if not selectors.rights_of(request.user, datanet).contribute:
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
     if request.method == "GET":
