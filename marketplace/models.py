@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelfactory.models import Model
 
 __all__ = [
+    "COMPLETION_PREFIX",
     "Agent",
     "AgentTakedown",
     "AgentTakenDown",
@@ -31,6 +32,7 @@ __all__ = [
     "Receipt",
     "SpendingCap",
 ]
+COMPLETION_PREFIX = "chatcmpl"
 
 
 class Inference(models.Model):
@@ -200,6 +202,11 @@ class Inference(models.Model):
     def chat_url(self) -> str:
         kind = "agent-chat" if self.agent_version else "chat"
         return reverse(f"marketplace:{kind}", args=[self.asked.slug])
+
+    @property
+    def completion_id(self) -> str:
+        """What programs know it by, as OpenAI's ids look."""
+        return f"{COMPLETION_PREFIX}-{self.public_id.hex}"
 
     @property
     def erased(self) -> bool:

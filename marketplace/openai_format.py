@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.http import JsonResponse
 
-from marketplace.models import Agent, AgentVersion, Inference
+from marketplace.models import COMPLETION_PREFIX, Agent, AgentVersion, Inference
 from modelfactory.models import Model
 from openledger_site.core.errors import DomainError
 
@@ -20,7 +20,6 @@ ANSWER_FIELDS = [
     "fee_wei",
     "passages",
 ]
-COMPLETION_PREFIX = "chatcmpl"
 ERROR_TYPES = {401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 # OpenAI's words for how an answer ended.
 FINISH_REASONS = {"stop": "stop", "length": "length"}
@@ -85,7 +84,7 @@ def public_id_of(completion_id: str) -> UUID:
 
 def completion(inference: Inference, receipt_url: str) -> dict[str, Any]:
     return {
-        "id": f"{COMPLETION_PREFIX}-{inference.public_id.hex}",
+        "id": inference.completion_id,
         "object": "chat.completion",
         "created": int(inference.created_at.timestamp()),
         "model": resolved_name_of(inference),
@@ -128,7 +127,7 @@ def chunk(
 ) -> dict[str, Any]:
     reason = FINISH_REASONS.get(finish_reason, "stop") if finish_reason else None
     document: dict[str, Any] = {
-        "id": f"{COMPLETION_PREFIX}-{inference.public_id.hex}",
+        "id": inference.completion_id,
         "object": "chat.completion.chunk",
         "created": created,
         "model": resolved_name_of(inference),

@@ -50,6 +50,9 @@ def _about_one(operation: str, words: str, gone: str) -> dict[str, Any]:
         "tags": ["v1"],
         "description": words,
         "security": [{"bearerKey": []}],
+        "parameters": [
+            {"in": "path", "name": "completion_id", "required": True, "schema": {"type": "string"}}
+        ],
         "responses": {
             "200": {"description": "Done."},
             "401": {"description": "The key is wrong."},
@@ -101,9 +104,6 @@ def add_chat_completions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
     gone = "No such completion of the key's owner, or it was erased."
     result["paths"]["/v1/chat/completions/{completion_id}"] = {
-        "parameters": [
-            {"in": "path", "name": "completion_id", "required": True, "schema": {"type": "string"}}
-        ],
         "get": _about_one("v1_chat_completion", "The answer again.", gone),
         "delete": _about_one(
             "v1_chat_completion_erase",
