@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 
@@ -12,6 +13,16 @@ from openledger_site.accounts.models import ApiKey, User, Wallet
 
 def wallets_of(user: User) -> QuerySet[Wallet]:
     return Wallet.objects.filter(user=user, unlinked_at__isnull=True).order_by("linked_at", "pk")
+
+
+def wallets_here(user: User) -> QuerySet[Wallet]:
+    """Those on the chain that this site serves, the one linked first before others."""
+    return wallets_of(user).filter(chain_id=settings.CHAIN_ID)
+
+
+def linked_wallet(user: User, address: str) -> Wallet | None:
+    """The person's wallet of that address, in whatever case it is written."""
+    return wallets_here(user).filter(address__iexact=address).first()
 
 
 def wallet_for(user: User, wallet_id: int) -> Wallet:

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Max, QuerySet, Sum, Window
 from django.db.models.functions import Now
 from django.http import Http404
 
 from openledger_site.accounts.models import User
+from openledger_site.accounts.selectors import wallets_here
 from openledger_site.core.storage import blob_path
 from rewards.chain.calls import ContractCall, claim_call
 from rewards.merkle import PayoutTree
@@ -179,8 +179,7 @@ def claims_of(user: User) -> QuerySet[Claim]:
 
 def wallet_addresses_of(user: User) -> list[str]:
     """Linked wallets on this chain, the one that is paid first."""
-    linked = user.wallets.filter(chain_id=settings.CHAIN_ID, unlinked_at__isnull=True)
-    return list(linked.order_by("linked_at", "pk").values_list("address", flat=True))
+    return list(wallets_here(user).values_list("address", flat=True))
 
 
 def claims_open_for(user: User) -> list[ClaimArguments]:

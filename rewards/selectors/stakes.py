@@ -15,6 +15,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from openledger_site.accounts.models import User
+from openledger_site.accounts.selectors import wallets_here
 from rewards.chain.governance import WHOLE_BPS
 from rewards.chain.staking import PositionReading, income_wei, target_id, worth_wei
 from rewards.models import (
@@ -236,9 +237,10 @@ def bonded_wei(subjects: Iterable[str]) -> dict[str, int]:
 
 def staked_targets_of(user: Any) -> set[str]:
     """Targets on which a linked wallet of this person has bonded stake; one query."""
-    linked = user.wallets.filter(chain_id=settings.CHAIN_ID, unlinked_at__isnull=True)
     rows = StakePosition.objects.filter(
-        chain_id=settings.CHAIN_ID, account__in=linked.values("address"), shares__gt=0
+        chain_id=settings.CHAIN_ID,
+        account__in=wallets_here(user).values("address"),
+        shares__gt=0,
     )
     return set(rows.values_list("target", flat=True))
 

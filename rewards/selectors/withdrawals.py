@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.http import Http404
 
 from openledger_site.accounts.models import User
-from openledger_site.accounts.selectors import wallets_of
+from openledger_site.accounts.selectors import wallets_here
 from rewards.models import ChainTransaction, Deposit, Withdrawal
 from rewards.selectors.money import balance_of, payout_freeze
 
@@ -51,8 +51,8 @@ def withdrawable_wei(user: User) -> int:
 
 def payable_addresses_of(user: User) -> list[str]:
     """Linked wallets that a balance may go to by now, the one linked first before others."""
-    wallets = wallets_of(user).filter(chain_id=settings.CHAIN_ID, paid_from__lte=Now())
-    return list(wallets.values_list("address", flat=True))
+    payable = wallets_here(user).filter(paid_from__lte=Now())
+    return list(payable.values_list("address", flat=True))
 
 
 def withdrawals_of(user: User) -> QuerySet[Withdrawal]:

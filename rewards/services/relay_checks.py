@@ -8,7 +8,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from openledger_site.accounts.models import User, Wallet
+from openledger_site.accounts.models import User
+from openledger_site.accounts.selectors import linked_wallet
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.money import format_open
 from rewards.chain.calls import ContractCall
@@ -93,12 +94,7 @@ def how_of(action: str) -> RelayAction:
 
 def linked_address(user: User, account: str) -> str:
     """The wallet's address as it is stored. Raises `RelayRefused` for one that is not theirs."""
-    wallet = Wallet.objects.filter(
-        user=user,
-        address__iexact=account,
-        chain_id=settings.CHAIN_ID,
-        unlinked_at__isnull=True,
-    ).first()
+    wallet = linked_wallet(user, account)
     if wallet is None:
         raise RelayRefused("Link this wallet to your account first.", where="account")
     return wallet.address

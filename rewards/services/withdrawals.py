@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from openledger_site.accounts.models import User
-from openledger_site.accounts.selectors import wallets_of
+from openledger_site.accounts.selectors import linked_wallet
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.money import format_open
@@ -107,7 +107,7 @@ def short(address: str) -> str:
 
 
 def _linked(user: User, address: str) -> str:
-    wallet = wallets_of(user).filter(address__iexact=address, chain_id=settings.CHAIN_ID).first()
+    wallet = linked_wallet(user, address)
     if wallet is None:
         raise DomainError("Choose a wallet that is linked to your account.", where="address")
     if wallet.waits:
