@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from e2e.browser import DESK, PHONE, Visitor, chromium, overflow_pixels, violations
 from e2e.demo.person import PASSWORD
-from e2e.walk import QUESTION, SOON_MS
+from e2e.walk import QUESTION, SOON_MS, email_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -137,22 +137,23 @@ def plain(windows) -> Callable[[str], Visitor]:
     return lambda name: windows(name, java_script_enabled=False)
 
 
-def test_somebody_without_javascript_signs_up(plain, walk):
-    page = plain("").visit("/accounts/signup/")
-    page.get_by_label("Email").fill(f"plain.{walk.site.process.pid}@journey.example")
-    page.locator("[name=password1]").fill(PASSWORD)
-    page.locator("[name=password2]").fill(PASSWORD)
-    page.get_by_role("button", name="Create an account").click()
-    expect(page.locator(".menu-note")).to_have_count(1)
-
-
-def test_who_signed_up_closes_the_account_and_is_gone(windows, walk):
-    page = windows("").visit("/accounts/signup/")
-    email = f"leaving.{walk.site.process.pid}@journey.example"
+def sign_up(visitor: Visitor, email: str) -> Page:
+    page = visitor.visit("/accounts/signup/")
     page.get_by_label("Email").fill(email)
     page.locator("[name=password1]").fill(PASSWORD)
     page.locator("[name=password2]").fill(PASSWORD)
     page.get_by_role("button", name="Create an account").click()
+    return page
+
+
+def test_somebody_without_javascript_signs_up(plain, walk):
+    page = sign_up(plain(""), email_of(walk, "plain"))
+    expect(page.locator(".menu-note")).to_have_count(1)
+
+
+def test_who_signed_up_closes_the_account_and_is_gone(windows, walk):
+    email = email_of(walk, "leaving")
+    page = sign_up(windows(""), email)
     page.goto("/accounts/profile/")
     page.get_by_role("link", name="Close my account").click()
     page.get_by_label("Password").fill(PASSWORD)

@@ -47,6 +47,8 @@ class Inference(models.Model):
         SETTLED = "settled"
         FAILED = "failed"
 
+    ENDED = (State.SETTLED, State.FAILED)
+
     class Channel(models.TextChoices):
         CHAT = "chat"
         API = "api", "API"
@@ -218,7 +220,7 @@ class Inference(models.Model):
 
     @property
     def ended(self) -> bool:
-        return self.state in (self.State.SETTLED, self.State.FAILED)
+        return self.state in self.ENDED
 
 
 class Receipt(models.Model):

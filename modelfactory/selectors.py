@@ -104,7 +104,7 @@ def index_of(adapter_digest: str) -> AttributionIndex | None:
 
 def can_be_calibrated(index: AttributionIndex) -> bool:
     """Whether retraining on halves of the rows is switched on, possible, and of any use."""
-    usable = index.state in ("ready", Job.State.QUEUED, Job.State.RUNNING)
+    usable = index.state in ("ready", *Job.UNFINISHED)
     enough = index.run.training_row_count >= ROWS_TO_HALVE_MIN
     return usable and enough and settings.CALIBRATION_SUBSETS > 0
 

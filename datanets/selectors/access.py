@@ -210,7 +210,7 @@ def rights_of(user: Any, datanet: Datanet) -> Rights:
         .annotate(
             reads=_granted(user, ("read",)),
             trains=_granted(user, ("read", "train")),
-            kept=Exists(_keepers().filter(datanet=OuterRef("pk"))),
+            kept=Exists(keepers().filter(datanet=OuterRef("pk"))),
         )
         .values_list("reads", "trains", "kept")
         .get()
@@ -235,12 +235,8 @@ def rights_of(user: Any, datanet: Datanet) -> Rights:
     )
 
 
-def is_kept(datanet: Datanet) -> bool:
-    """Whether somebody is left who can review its rows."""
-    return _keepers().filter(datanet=datanet).exists()
-
-
-def _keepers() -> QuerySet[Membership]:
+def keepers() -> QuerySet[Membership]:
+    """Those who are there to review rows and cut versions, of all Datanets."""
     return Membership.objects.filter(role__in=Membership.CURATING, user__is_active=True)
 
 

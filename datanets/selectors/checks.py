@@ -9,7 +9,7 @@ from django.db.models import Count
 
 from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record
 from datanets.selectors.access import records_visible_to, reviewable_by, waiting_for
-from datanets.selectors.counts import COUNTED_MAX
+from datanets.selectors.counts import counted
 
 PLACES_SHOWN = 200
 
@@ -45,8 +45,8 @@ def remarks_on(user: Any, record: Record, *, reviews: bool | None = None) -> lis
 
 def flag_counts(datanet: Datanet, user: Any) -> dict[str, int] | None:
     """How many rows that wait for this reviewer carry each flag; None where too many wait."""
-    waiting = waiting_for(user, datanet).order_by()
-    if waiting[: COUNTED_MAX + 1].count() > COUNTED_MAX:
+    waiting = waiting_for(user, datanet)
+    if counted(waiting) is None:
         return None
     rows = (
         Finding.objects.filter(record__in=waiting.values("pk"))

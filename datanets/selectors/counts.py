@@ -19,8 +19,14 @@ COUNTED_MAX = 5_000
 
 def so_many(rows: QuerySet[Any]) -> str:
     """How many they are, in digits; "5,000 or more" where counting on would make a page slow."""
+    count = counted(rows)
+    return f"{COUNTED_MAX:,} or more" if count is None else f"{count:,}"
+
+
+def counted(rows: QuerySet[Any]) -> int | None:
+    """How many they are; None where they are more than a page counts."""
     count = rows.order_by()[: COUNTED_MAX + 1].count()
-    return f"{count:,}" if count <= COUNTED_MAX else f"{COUNTED_MAX:,} or more"
+    return count if count <= COUNTED_MAX else None
 
 
 class _Bucket(Func):

@@ -9,7 +9,7 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from datanets.models import Contribution, Datanet
-from datanets.selectors.access import is_kept
+from datanets.selectors.access import keepers
 from datanets.selectors.trust import Level, trust_in
 from datanets.services.errors import NobodyKeepsIt, TooManyRows
 from openledger_site.accounts.models import User
@@ -19,7 +19,7 @@ KNOWN_FACTOR = 10
 
 def refuse_unkept(datanet: Datanet) -> None:
     """Raises `NobodyKeepsIt` (409) where owner and curators have left: nobody would review rows."""
-    if not is_kept(datanet):
+    if not keepers().filter(datanet=datanet).exists():
         raise NobodyKeepsIt()
 
 

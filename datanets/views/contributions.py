@@ -37,8 +37,8 @@ IN_PARTS_ABOVE_BYTES = 4 << 20
 @idempotent
 def contribution_create(request: HttpRequest, slug: str) -> HttpResponse:
     datanet = selectors.datanet_for(request.user, slug)
-    services.refuse_unkept(datanet)
     if not selectors.rights_of(request.user, datanet).contribute:
+        services.refuse_unkept(datanet)
         raise NotAllowed("Only members give rows here. Ask the owner to add you.")
     if request.method == "GET":
         known = selectors.last_provenance_of(request.user)

@@ -85,8 +85,8 @@ def erase_answers(lease: Lease) -> None:
 
 def erasable_by(consumer: User) -> QuerySet[Inference]:
     """What a person asked that has ended and is not erased yet."""
-    ended = [Inference.State.SETTLED, Inference.State.FAILED]
-    return Inference.objects.filter(consumer=consumer, state__in=ended, erased_at=None)
+    own = Inference.objects.filter(consumer=consumer, erased_at=None)
+    return own.filter(state__in=Inference.ENDED)
 
 
 def _open_disputes(inference: Inference) -> QuerySet[Dispute]:

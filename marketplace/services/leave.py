@@ -15,8 +15,7 @@ from openledger_site.accounts.models import User
 
 
 def _obstacles(user: User) -> Iterator[Hint]:
-    ended = [Inference.State.SETTLED, Inference.State.FAILED]
-    if Inference.objects.filter(consumer=user).exclude(state__in=ended).exists():
+    if Inference.objects.filter(consumer=user).exclude(state__in=Inference.ENDED).exists():
         yield Hint(
             "An answer of yours has no receipt yet. Wait a moment.", reverse("marketplace:answers")
         )

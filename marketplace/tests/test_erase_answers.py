@@ -17,7 +17,7 @@ from marketplace.selectors import conversation
 from marketplace.services import ask_for_refund, erase_answer, raise_dispute, start_erasing
 from marketplace.services.erase_answers import AnswerInDispute, AnswerUnderWay
 from marketplace.services.raise_dispute import AnswerErased
-from marketplace.tests.conftest import record_id
+from marketplace.tests.conftest import World, record_id
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import run_job
 from openledger_site.core.models import AuditEntry, Job
@@ -112,9 +112,9 @@ def dispute(settled: Inference, contributor: User, question: str) -> Dispute:
 
 
 def test_an_audit_is_waited_for_and_one_that_failed_is_not(
-    settled: Inference, payer: User, contributor: User, world: object
+    settled: Inference, payer: User, contributor: User, world: World
 ) -> None:
-    doubt = dispute(settled, contributor, world.question)  # type: ignore[attr-defined] # the World fixture
+    doubt = dispute(settled, contributor, world.question)
     with pytest.raises(AnswerInDispute):
         erase_answer(inference=settled, actor=payer)
     Job.objects.filter(pk=doubt.job_id).update(state="failed")
@@ -123,10 +123,10 @@ def test_an_audit_is_waited_for_and_one_that_failed_is_not(
 
 
 def test_an_erased_answer_cannot_be_disputed(
-    erased: Inference, contributor: User, world: object
+    erased: Inference, contributor: User, world: World
 ) -> None:
     with pytest.raises(AnswerErased):
-        dispute(erased, contributor, world.question)  # type: ignore[attr-defined] # the World fixture
+        dispute(erased, contributor, world.question)
     assert not Dispute.objects.exists()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from marketplace.models import Agent, Inference
 from modelfactory.models import Model
-from openledger_site.accounts.closing import close_account, losses_of, obstacles_of
+from openledger_site.accounts.closing import Hint, close_account, losses_of, obstacles_of
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import run_job
 from openledger_site.core.models import Job
@@ -27,8 +27,8 @@ def give_back(user: User) -> None:
     )  # fmt: skip
 
 
-def sentences(hints: list[object]) -> str:
-    return " ".join(hint.sentence for hint in hints)  # type: ignore[attr-defined] # Hint
+def sentences(hints: list[Hint]) -> str:
+    return " ".join(hint.sentence for hint in hints)
 
 
 def test_a_payer_takes_the_balance_first_and_what_they_asked_is_erased(

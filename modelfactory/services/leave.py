@@ -14,8 +14,7 @@ from openledger_site.core.models import Job
 
 
 def _obstacles(user: User) -> Iterator[Hint]:
-    unfinished = [Job.State.QUEUED, Job.State.RUNNING]
-    going = Run.objects.filter(builder=user, settled_at=None, job__state__in=unfinished)
+    going = Run.objects.filter(builder=user, settled_at=None, job__state__in=Job.UNFINISHED)
     if going.exists():
         yield Hint("Stop your training runs, or wait for them.", reverse("modelfactory:list"))
 

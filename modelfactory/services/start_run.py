@@ -115,9 +115,7 @@ def retry_safer(run: Run) -> Run:
 
 
 def _check_quota(builder: Any) -> None:
-    unfinished = Job.objects.filter(
-        owner=builder, kind=TRAIN_JOB, state__in=[Job.State.QUEUED, Job.State.RUNNING]
-    )
+    unfinished = Job.objects.filter(owner=builder, kind=TRAIN_JOB, state__in=Job.UNFINISHED)
     if unfinished.count() >= UNFINISHED_RUNS_MAX:
         raise TooManyRuns(limit=UNFINISHED_RUNS_MAX)
 

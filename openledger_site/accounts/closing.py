@@ -6,7 +6,7 @@ that nothing is imported upwards. The rule is docs/decisions/0048.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from allauth.account.models import EmailAddress
@@ -33,12 +33,12 @@ class Part:
 
     `obstacles` have to be gone before; `losses` are told before; `leave` runs in the transaction
     that closes the account (quick writes and queued jobs only) and is told whether the person's
-    rows go too.
+    rows go too; an app that keeps everything has none.
     """
 
     obstacles: Callable[[User], Iterable[Hint]]
     losses: Callable[[User], Iterable[Hint]]
-    leave: Callable[[User, bool], None]
+    leave: Callable[[User, bool], None] = lambda user, withdraw_rows: None
 
 
 _parts: dict[str, Part] = {}
@@ -54,16 +54,11 @@ def register_part(name: str, part: Part) -> None:
 
 
 def obstacles_of(user: User) -> list[Hint]:
-    return list(_each(user, "obstacles"))
+    return [hint for part in _parts.values() for hint in part.obstacles(user)]
 
 
 def losses_of(user: User) -> list[Hint]:
-    return list(_each(user, "losses"))
-
-
-def _each(user: User, what: str) -> Iterator[Hint]:
-    for part in _parts.values():
-        yield from getattr(part, what)(user)
+    return [hint for part in _parts.values() for hint in part.losses(user)]
 
 
 def close_account(*, user: User, withdraw_rows: bool) -> None:

@@ -95,9 +95,7 @@ def start_job(
                 attempts_max=settings.JOB_ATTEMPTS_MAX,
             )
     except IntegrityError:
-        return Job.objects.get(
-            kind=kind, subject=subject, state__in=[Job.State.QUEUED, Job.State.RUNNING]
-        )
+        return Job.objects.get(kind=kind, subject=subject, state__in=Job.UNFINISHED)
     send_on_commit("core.run_job", queue=queue, job_id=str(job.pk))
     return job
 

@@ -55,8 +55,5 @@ def _losses(user: User) -> Iterator[Hint]:
         )
 
 
-def _leave(user: User, withdraw_rows: bool) -> None:
-    """Nothing: entries of the books are never changed, and closing unlinks the wallets."""
-
-
-LEAVING = Part(_obstacles, _losses, _leave)
+# Nothing to do then: entries of the books never change, and closing unlinks the wallets.
+LEAVING = Part(_obstacles, _losses)
