@@ -6,7 +6,7 @@ Text, tokens and the receipt's spelling of them go; what was paid, to whom and f
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from marketplace import receipts
@@ -14,10 +14,11 @@ from marketplace.models import Dispute, Inference, Receipt
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
-from openledger_site.core.jobs import Lease, start_job
+from openledger_site.core.jobs import JobPostponed, Lease, start_job
 from openledger_site.core.models import Job
 
 ERASE_JOB = "marketplace.erase_answers"
+AUDIT_WAIT_SECONDS = 600
 
 
 class AnswerUnderWay(Conflict):
@@ -59,11 +60,12 @@ def erase_answer(*, inference: Inference, actor: User) -> None:
 
 
 def start_erasing(*, consumer: User) -> Job:
-    """Queue the erasure of everything that a person asked up to now."""
+    """Queue the erasure of everything that a person asked up to now, and of nothing later."""
     with transaction.atomic():
+        newest = Inference.objects.filter(consumer=consumer).aggregate(pk=Max("pk"))["pk"] or 0
         job = start_job(
-            ERASE_JOB, queue="ingest", subject=f"answers of user:{consumer.pk}", owner=consumer,
-            payload={"consumer": consumer.pk},
+            ERASE_JOB, queue="ingest", subject=f"answers of user:{consumer.pk} to:{newest}",
+            owner=consumer, payload={"consumer": consumer.pk, "newest": newest},
         )  # fmt: skip
         record_audit("answers.erase", actor=consumer, subject=f"user:{consumer.public_id}")
     return job
@@ -72,15 +74,20 @@ def start_erasing(*, consumer: User) -> Job:
 def erase_answers(lease: Lease) -> None:
     """One after the other, so that a stop in between leaves whole ones. Safe to run twice.
 
-    Those that are under way or in dispute are left: the person sees them and can erase them later.
+    Those that an audit is reading follow when it has ended: whoever closed their account cannot
+    come back for them. Those under way are left.
     """
     consumer = User.objects.get(pk=lease.job.payload["consumer"])
-    for inference in erasable_by(consumer).order_by("pk").iterator(chunk_size=200):
+    due = erasable_by(consumer).filter(pk__lte=lease.job.payload["newest"])
+    in_dispute = 0
+    for inference in due.order_by("pk").iterator(chunk_size=200):
         lease.check()
         try:
             erase_answer(inference=inference, actor=consumer)
-        except Conflict:  # a dispute was a moment faster
-            continue
+        except AnswerInDispute:
+            in_dispute += 1
+    if in_dispute:
+        raise JobPostponed("An audit is reading some of the answers.", seconds=AUDIT_WAIT_SECONDS)
 
 
 def erasable_by(consumer: User) -> QuerySet[Inference]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 from psycopg import sql
@@ -178,6 +179,26 @@ def test_all_are_erased_in_the_background(settled: Inference, payer: User, stran
     assert set(
         Job.objects.filter(kind="marketplace.erase_answers").values_list("state", flat=True)
     ) == {"succeeded"}
+
+
+def test_all_wait_for_an_audit_and_take_nothing_that_was_asked_later(
+    settled: Inference, payer: User, contributor: User, world: World
+) -> None:
+    doubt = dispute(settled, contributor, world.question)
+    job = start_erasing(consumer=payer)
+    run_job(str(job.pk))
+    job.refresh_from_db()
+    assert job.state == Job.State.QUEUED
+    assert not Inference.objects.get().erased
+    Job.objects.filter(pk=doubt.job_id).update(state="failed")
+    Job.objects.filter(pk=job.pk).update(
+        wake_after=Now(), payload=job.payload | {"newest": settled.pk - 1}
+    )
+    run_job(str(job.pk))
+    assert not Inference.objects.get().erased  # asked after
+    again = start_erasing(consumer=payer)
+    run_job(str(again.pk))
+    assert Inference.objects.get().erased
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def answers_erase(request: HttpRequest) -> HttpResponse:
     services.start_erasing(consumer=signed_in_user(request))
     messages.success(
         request,
-        "Your questions and their answers are being erased. Those under way, or read by an audit,"
-        " stay until you erase them later.",
+        "Your questions and their answers are being erased. Those that an audit is reading follow"
+        " when it has ended; those under way stay until you erase them.",
     )
     return redirect("marketplace:answers")
