@@ -187,7 +187,10 @@ def _page(figures: Mapping[str, Any]) -> str:
         f"(calibrated {steady['sketch_self_agreement_calibrated']}), between training seeds at "
         f"{steady['training_self_agreement']}.\n"
         f"- Pay of a contributor varies by {_percent(steady['payout_cv_sketch'])} between sketch "
-        f"seeds and by {_percent(steady['payout_cv_training'])} between training seeds.\n"
+        f"seeds and by {_percent(steady['payout_cv_training'])} between training seeds; over the "
+        f"{steady['epoch_answers']} answers of an epoch, in which every wording of every record is "
+        f"asked, by {_percent(steady['epoch_payout_cv_sketch'])} and "
+        f"{_percent(steady['epoch_payout_cv_training'])}.\n"
         + "".join(
             f"- An answer of a model with {one['records']:,} records: {one['p50_ms']} ms in the "
             f"worker (95 %: {one['p95_ms']}; processor {one['processor_p50_ms']}).\n"

@@ -52,7 +52,7 @@ class PlanSize:
     """So many of the reported ones are run once more with another seed."""
     seeds: int = 3
     """The whole run, and the run without each contributor, with so many seeds."""
-    calibrations: int = 2
+    calibrations: int = 3
     """So many of these seeds are calibrated, to see how much of the pay is chance."""
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from bench.influence.bank import bank_file, results
 from bench.influence.tasks import Bench
+from bench.influence.world import World
 from modelfactory.attribution.calibrate import spearman
 
 Float64 = npt.NDArray[np.float64]
@@ -95,8 +96,12 @@ def worth(bench: Bench) -> Worth:
 def pay(bench: Bench, scores: Float64, thresholds: Float64 | None = None) -> Float64:
     """[contributors]: equal fees for reported answers by what exceeds the thresholds, or zero."""
     cut = np.zeros(len(scores)) if thresholds is None else thresholds
-    above = np.maximum(scores - cut[:, None], 0)[bench.reported]
-    rows = [row.contributor for row in bench.world.rows]
+    return pay_of(bench.world, np.maximum(scores - cut[:, None], 0)[bench.reported])
+
+
+def pay_of(world: World, above: Float64) -> Float64:
+    """[contributors]: an equal fee for each answer, split by what its rows have [answers, rows]."""
+    rows = [row.contributor for row in world.rows]
     owners = sorted(set(rows))
     by_owner = np.zeros((len(owners), len(above)))
     for at, owner in enumerate(rows):

@@ -79,8 +79,7 @@ def prepare_ours(folder: Path, seeds: Seeds = Seeds()) -> tuple[Path, Path, dict
 def index_bytes(folder: Path) -> int:
     """Of all files of the index that the scores are of."""
     indexes = folder / Seeds().place / "indexes"
-    index = next(path for path in indexes.iterdir() if "." not in path.name)
-    return sum(path.stat().st_size for path in index.iterdir())
+    return sum(path.stat().st_size for path in (indexes / _indexed(indexes)).iterdir())
 
 
 def _build(folder: Path, job: Path, final: Path, trail: list[Path], sketch_seed: int) -> Path:
@@ -138,44 +137,48 @@ def _calibrate(
 
 def our_scores(folder: Path, seeds: Seeds = Seeds()) -> Ours:
     """Ask the attribution worker about every question, with and without the calibration."""
-    from modelfactory.attribution.record import Attribution
+    _, indexes, fidelity, index_seconds = prepare_ours(folder, seeds)
+    exchange = folder / "exchange" / "questions.jsonl"
+    questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
+    calibrated, thresholds = ask(folder, seeds, questions)
+    bare = indexes.with_name("indexes-bare")
+    shutil.rmtree(bare, ignore_errors=True)
+    shutil.copytree(indexes, bare)
+    shutil.rmtree(calibration_folder(bare, _indexed(indexes)))
+    uncalibrated, _ = ask(folder, seeds, questions, bare)
+    return Ours(calibrated, uncalibrated, thresholds, index_seconds, fidelity)
+
+
+def ask(
+    folder: Path, seeds: Seeds, questions: Sequence[dict[str, Any]], indexes: Path | None = None
+) -> tuple[Float64, Float64]:
+    """Scores [questions, records] and thresholds [questions] by what ``prepare_ours`` left."""
     from modelfactory.attribution.worker import AttributionWorker
     from modelfactory.training.base_files import SHIPPED_BASE
 
-    adapters, indexes, fidelity, index_seconds = prepare_ours(folder, seeds)
-    exchange = folder / "exchange" / "questions.jsonl"
-    questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
+    indexes = indexes or folder / seeds.place / "indexes"
+    worker = AttributionWorker(str(SHIPPED_BASE), folder / seeds.place / "adapters", indexes)
     names = [row.record_id for row in read_world(folder).rows]
-    digest = next(path.name for path in indexes.iterdir() if "." not in path.name)
+    digest = _indexed(indexes)
+    found = [
+        worker.attribute(
+            {
+                "adapter_digest": digest,
+                "prompt_ids": question["prompt_ids"],
+                "response_ids": question["response_ids"],
+                "question": question["text"].split("\n")[0],
+                "parameters": {"listed_records": len(names)},
+            }
+        )
+        for question in questions
+    ]
+    thresholds = np.array([one.threshold for one in found], dtype=np.float64)
+    return _matrix(found, names), thresholds
 
-    def ask(indexes_root: Path) -> list[Attribution]:
-        worker = AttributionWorker(str(SHIPPED_BASE), adapters, indexes_root)
-        return [
-            worker.attribute(
-                {
-                    "adapter_digest": digest,
-                    "prompt_ids": question["prompt_ids"],
-                    "response_ids": question["response_ids"],
-                    "question": question["text"].split("\n")[0],
-                    "parameters": {"listed_records": len(names)},
-                }
-            )
-            for question in questions
-        ]
 
-    calibrated = ask(indexes)
-    bare = folder / seeds.place / "indexes-bare"
-    shutil.rmtree(bare, ignore_errors=True)
-    shutil.copytree(indexes, bare)
-    shutil.rmtree(calibration_folder(bare, digest))
-    uncalibrated = ask(bare)
-    return Ours(
-        _matrix(calibrated, names),
-        _matrix(uncalibrated, names),
-        np.array([one.threshold for one in calibrated], dtype=np.float64),
-        index_seconds,
-        fidelity,
-    )
+def _indexed(indexes: Path) -> str:
+    """The digest of the adapter that the only index there is of."""
+    return next(path.name for path in indexes.iterdir() if "." not in path.name)
 
 
 def _matrix(found: Sequence[Any], names: Sequence[str]) -> Float64:

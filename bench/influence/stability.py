@@ -7,6 +7,7 @@ weights and the order of the whole run and of all its retrainings, so the model 
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from bench.influence.bank import bank_file
 from bench.influence.contributors import pay
+from bench.influence.epoch import epoch_pay, epoch_questions
 from bench.influence.ours import Ours, Seeds, our_scores
 from bench.influence.tasks import Bench
 from modelfactory.attribution.calibrate import spearman
@@ -26,20 +28,35 @@ more or less is a large part."""
 
 
 def stability(bench: Bench, first: Ours) -> dict[str, Any]:
-    """Agreement of scores and variation of pay over sketch seeds and over training seeds."""
+    """Agreement of scores and variation of pay over sketch seeds and over training seeds.
+
+    ``answers`` are those of the yardstick, ``epoch`` all that an epoch might have (``epoch.py``).
+    """
     folder = bench.folder
-    sketches = [first] + [
-        our_scores(folder, Seeds(sketch=seed)) for seed in range(1, SKETCH_SEEDS + 1)
+    sketch_seeds = [Seeds(sketch=seed) for seed in range(1, SKETCH_SEEDS + 1)]
+    training_seeds = [
+        Seeds(training=seed) for seed in range(2, bench.seeds() + 1) if _calibrated(bench, seed)
     ]
-    trained = [seed for seed in range(2, bench.seeds() + 1) if _calibrated(bench, seed)]
-    trainings = [first] + [our_scores(folder, Seeds(training=seed)) for seed in trained]
+    sketches = [first, *(our_scores(folder, seeds) for seeds in sketch_seeds)]
+    trainings = [first, *(our_scores(folder, seeds) for seeds in training_seeds)]
     return {
         "sketch_self_agreement": _agreement(bench, [one.uncalibrated for one in sketches]),
         "sketch_self_agreement_calibrated": _agreement(bench, [one.calibrated for one in sketches]),
         "training_self_agreement": _agreement(bench, [one.calibrated for one in trainings]),
-        "payout_cv_sketch": _variation(bench, sketches),
-        "payout_cv_training": _variation(bench, trainings),
+        "payout_cv_sketch": _variation(_answers_pay(bench, sketches)),
+        "payout_cv_training": _variation(_answers_pay(bench, trainings)),
+        "epoch_answers": len(epoch_questions(folder)),
+        "epoch_payout_cv_sketch": _variation(_epoch_pay(folder, sketch_seeds)),
+        "epoch_payout_cv_training": _variation(_epoch_pay(folder, training_seeds)),
     }
+
+
+def _answers_pay(bench: Bench, runs: list[Ours]) -> Float64:
+    return np.array([pay(bench, one.calibrated, one.thresholds) for one in runs])
+
+
+def _epoch_pay(folder: Path, others: list[Seeds]) -> Float64:
+    return np.array([epoch_pay(folder, seeds) for seeds in [Seeds(), *others]])
 
 
 def _calibrated(bench: Bench, seed: int) -> bool:
@@ -57,11 +74,10 @@ def _agreement(bench: Bench, runs: list[Float64]) -> float | None:
     return round(float(np.mean(found)), 4) if found else None
 
 
-def _variation(bench: Bench, runs: list[Ours]) -> dict[str, float] | None:
-    """Coefficient of variation of contributors' pay over runs: mean, median, largest."""
-    if len(runs) < 2:
+def _variation(paid: Float64) -> dict[str, float] | None:
+    """Coefficient of variation of contributors' pay [runs, contributors]: mean, median, largest."""
+    if len(paid) < 2:
         return None
-    paid = np.array([pay(bench, one.calibrated, one.thresholds) for one in runs])
     means = paid.mean(axis=0)
     counted = means >= SMALL_SHARE
     found = paid.std(axis=0, ddof=1)[counted] / means[counted]
@@ -69,5 +85,5 @@ def _variation(bench: Bench, runs: list[Ours]) -> dict[str, float] | None:
         "mean": round(float(found.mean()), 4),
         "median": round(float(np.median(found)), 4),
         "largest": round(float(found.max()), 4),
-        "runs": len(runs),
+        "runs": len(paid),
     }
