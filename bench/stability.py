@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.influence.bank import PlanSize, drain, extend_plan, plan_of, prepare
+from bench.influence.exchange import write_exchange
 from bench.influence.tasks import Bench
 from bench.influence.world import WorldSize
 
@@ -33,6 +34,7 @@ def measure(folder: Path | None = None) -> dict[str, Any]:
     every = plan_of(world, PlanSize(seeds=TRAININGS, calibrations=TRAININGS))
     extend_plan(folder, [one for one in every if one.name.startswith(("full-", "refit-"))])
     drain(folder)
+    write_exchange(folder)
     bench = Bench(folder)
     ours = our_scores(folder)
     steady = stability(bench, ours)
