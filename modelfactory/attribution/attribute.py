@@ -36,8 +36,10 @@ def query_of(
     """What the index is asked, and the answer's log-probability (nats) under the whole adapter."""
     gradients = subject.tracks.gradients(subject.base, example)
     parts = {key: values.cpu().numpy() for key, values in gradients.modules.items()}
-    rows = index.gradient_sketch.project(parts)
-    sketches = [track.ask(row) for track, row in zip(index.tracks, rows, strict=True)]
+    sketches = [
+        track.ask(track.projection.project({key: rows[[at]] for key, rows in parts.items()})[0])
+        for at, track in enumerate(index.tracks)
+    ]
     log_probability = float(gradients.log_probabilities[0])
     words = (index.lexical_prompts.words_of(question), index.lexical_responses.words_of(response))
     return Query(tuple(sketches), *words), log_probability

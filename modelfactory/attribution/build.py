@@ -10,10 +10,11 @@ import numpy as np
 from peft import PeftModel
 from torch import nn
 
+from modelfactory.attribution.axes import Axes, AxesFinder
 from modelfactory.attribution.basis import WIDENING, room, widened
 from modelfactory.attribution.duplicates import cluster_positions
 from modelfactory.attribution.gradients import LOSS, TokenExample, batched, lora_modules
-from modelfactory.attribution.index import IndexIdentity, IndexRecord, Texts
+from modelfactory.attribution.index import IndexIdentity, IndexRecord, Projection, Texts
 from modelfactory.attribution.index_writing import TrackRows, write_index
 from modelfactory.attribution.influence import DEFAULT_DAMPING, CurvatureKind
 from modelfactory.attribution.phantoms import MINIMUM_PHANTOMS, Statement
@@ -31,6 +32,8 @@ class IndexSettings:
     batch_size: int = 16
     widening: int = WIDENING
     """An index with room for all records in a basis keeps so many times wider sketches; 0: none."""
+    axes_from: int = 512
+    """A larger one holds coordinates along axes that so many records show; 0: a random sketch."""
     wordings: int = 2
     """Of each record at most so many are indexed: more predict no better and cost as much each."""
 
@@ -52,33 +55,63 @@ class Phantom:
     example: TokenExample
 
 
-def sketch_gradients(
+def project_gradients(
     model: nn.Module,
-    sketch: Sketch,
+    projections: Sequence[Projection],
     groups: Sequence[Sequence[TokenExample]],
     *,
     batch_size: int,
     adapter: str = "default",
     on_progress: Callable[[int], None] = lambda done: None,
-) -> Float32:
-    """[n, k]: the sketched gradient of each group, the mean over its examples."""
+) -> list[Float32]:
+    """By each projection [n, k]: the gradient of each group, the mean over its examples."""
     # Examples of like length together, so that little of a batch is padding.
     flat = sorted(
         ((row, example) for row, group in enumerate(groups) for example in group),
         key=lambda item: len(item[1].prompt_ids) + len(item[1].response_ids),
     )
-    rows = np.zeros((len(groups), sketch.dimensions), dtype=np.float32)
+    found = [np.zeros((len(groups), one.dimensions), dtype=np.float32) for one in projections]
     examples = [example for _, example in flat]
     position = 0
     for batch in batched(
         model, examples, batch_size=batch_size, adapter=adapter, on_batch=on_progress
     ):
         parts = {name: values.cpu().numpy() for name, values in batch.modules.items()}
-        for sketched in sketch.project(parts):
-            rows[flat[position][0]] += sketched
-            position += 1
-    rows /= np.array([[len(group)] for group in groups], dtype=np.float32)
-    return rows
+        own = [row for row, _ in flat[position : position + len(batch.log_probabilities)]]
+        for rows, projection in zip(found, projections, strict=True):
+            np.add.at(rows, own, projection.project(parts))
+        position += len(own)
+    counts = np.array([[len(group)] for group in groups], dtype=np.float32)
+    return [rows / counts for rows in found]
+
+
+def find_axes(
+    model: nn.Module,
+    sketch: Sketch,
+    groups: Sequence[Sequence[TokenExample]],
+    *,
+    batch_size: int,
+    adapter: str,
+    at_most: int,
+) -> Axes:
+    """The main axes of the gradients of ``at_most`` groups, evenly spread, by one example each."""
+    spread = np.unique(np.linspace(0, len(groups) - 1, at_most, dtype=int))
+    examples = [groups[at][0] for at in spread]
+    finder = AxesFinder(
+        sketch,
+        {
+            module.name: (_shape(module.down), _shape(module.up))
+            for module in lora_modules(model, adapter)
+        },
+    )
+    for batch in batched(model, examples, batch_size=batch_size, adapter=adapter):
+        finder.add({name: values.cpu().numpy() for name, values in batch.modules.items()})
+    return finder.found()
+
+
+def _shape(layer: nn.Linear) -> tuple[int, int]:
+    rows, columns = layer.weight.shape
+    return rows, columns
 
 
 def build_index(
@@ -119,18 +152,14 @@ def build_index(
             on_progress(begun + done, total)
 
         model.set_adapter(name)
-        rows = sketch_gradients(
-            model,
-            wide or sketch,
-            groups,
-            batch_size=settings.batch_size,
-            adapter=name,
-            on_progress=report,
+        # The earliest moment: there rows that teach the same still point one way.
+        compared = number == len(tracks) - 1
+        found.append(
+            _rows(model, name, groups, len(records), sketch, wide, settings, compared, report)
         )
-        found.append(TrackRows(rows[: len(records)], rows[len(records) :]))
     clusters = cluster_positions(
         [Statement(record.texts.prompt, record.texts.response) for record in records],
-        found[-1].rows,  # the earliest moment: there rows that teach the same still point one way
+        found[-1].compared,
     )
     return write_index(
         folder,
@@ -147,12 +176,56 @@ def build_index(
             IndexRecord(record.record_id, records[cluster].record_id)
             for record, cluster in zip(records, clusters, strict=True)
         ],
-        tracks=found,
+        tracks=[one.kept for one in found],
         texts=[record.texts for record in records],
         phantom_texts=[phantom.texts for phantom in phantoms],
         follows=follows,
         wide=wide,
     )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Of one track: what is kept, and what its records are compared by.
+
+    Along the main axes all records look alike, so near-duplicates are told by sketches.
+    """
+
+    kept: TrackRows
+    compared: Float32
+
+
+def _rows(
+    model: nn.Module,
+    adapter: str,
+    groups: Sequence[Sequence[TokenExample]],
+    records: int,
+    sketch: Sketch,
+    wide: Sketch | None,
+    settings: IndexSettings,
+    compared: bool,
+    on_progress: Callable[[int], None],
+) -> _Rows:
+    """The first ``records`` of ``groups`` are records, to be ``compared``, the rest phantoms."""
+    axes = None
+    if wide is None and settings.axes_from:
+        axes = find_axes(
+            model,
+            sketch,
+            groups[:records],
+            batch_size=settings.batch_size,
+            adapter=adapter,
+            at_most=settings.axes_from,
+        )
+    kept, *plain = project_gradients(
+        model,
+        [wide or axes or sketch, *([sketch] if axes and compared else [])],
+        groups,
+        batch_size=settings.batch_size,
+        adapter=adapter,
+        on_progress=on_progress,
+    )
+    return _Rows(TrackRows(kept[:records], kept[records:], axes), (plain or [kept])[0][:records])
 
 
 def _wide(sketch: Sketch, widening: int, records: int) -> Sketch | None:

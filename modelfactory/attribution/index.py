@@ -11,6 +11,7 @@
     0-curvature-000.npy …      P of each module [k_l, k_l] float64
     0-wide.int8                of a small index: wide sketches of records, then phantoms (``basis``)
     0-wide-scales.npy, 0-basis.npy
+    0-axes.npy, 0-axes-pairs.npy   of a larger one: what its rows are coordinates along (``axes``)
     1-rows-00000.int8 …        the same at an earlier moment of training, and so on
     records.json               record ids and the canonical record of each one's duplicate cluster
     prompts-words.npy, prompts-ends.npy, prompts-vocabulary.json, and the same of responses
@@ -29,7 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from modelfactory.attribution.axes import Axes
 from modelfactory.attribution.basis import Basis
 from modelfactory.attribution.index_files import MANIFEST, sha256_of
 from modelfactory.attribution.influence import Curvature, CurvatureKind
@@ -55,9 +57,9 @@ from modelfactory.attribution.sketch import (
 )
 from modelfactory.attribution.word_lists import Words
 
-SCHEMA = 4
-READABLE = (3, SCHEMA)
-"""Schema 3 has no wide rows and is otherwise the same."""
+SCHEMA = 5
+READABLE = (3, 4, SCHEMA)
+"""Schema 3 has no wide rows, 3 and 4 no axes; otherwise they are the same."""
 COSINE_BITS = 20
 """A score of 2^20 is a cosine of one."""
 UNIT_BITS = 40
@@ -71,6 +73,8 @@ ROWS_PER_BLOCK = 8_192
 HALVES = ("prompts", "responses")
 
 UInt32 = npt.NDArray[np.uint32]
+Projection = Sketch | Axes
+"""Both give [n, dimensions] of {module: [n, size]}."""
 
 
 class IndexDamagedError(Exception):
@@ -124,12 +128,13 @@ class Track:
         number: int,
         sketch: Sketch,
         wide: Sketch | None,
+        axes: Sequence[Any],
         curved: bool,
         figures: dict[str, Any],
         dots: Dots,
     ) -> None:
         self._folder, self._number, self._sketch, self._curved = folder, number, sketch, curved
-        self._wide, self._dots = wide, dots
+        self._wide, self._shapes, self._dots = wide, axes, dots
         self.balance: Float64 = np.array(figures["balance"])
         self._smallest_norm: float = figures["smallest_norm"]
 
@@ -150,6 +155,18 @@ class Track:
         if self._wide is None:
             return None
         return Basis.read(self._sketch, self._wide, self._folder, self._number)
+
+    @cached_property
+    def axes(self) -> Axes | None:
+        """Of a larger index; those of old do without."""
+        if not self._shapes:
+            return None
+        return Axes.read(self._sketch, self._shapes, self._folder, self._number)
+
+    @property
+    def projection(self) -> Projection:
+        """What gradients are projected by before they are asked about or written."""
+        return self._wide or self.axes or self._sketch
 
     @cached_property
     def _shards(self) -> tuple[Int8, ...]:
@@ -175,7 +192,7 @@ class Track:
         return values.reshape(-1, self._sketch.dimensions)
 
     def ask(self, gradient: Float32) -> QuantisedQuery:
-        """A gradient as the index's ``gradient_sketch`` gives it, ready to be scanned with."""
+        """A gradient as ``projection`` gives it, ready to be scanned with."""
         if self.basis is not None:
             gradient = self.basis.coordinates(gradient, self._dots)
         return self.quantise_query(gradient)
@@ -235,6 +252,7 @@ class AttributionIndex:
                 number,
                 self.sketch,
                 self.wide,
+                self.manifest.get("axes", ()),
                 self.identity.curvature != "identity",
                 figures,
                 dots or exact_dots,
@@ -256,11 +274,6 @@ class AttributionIndex:
     @property
     def phantom_count(self) -> int:
         return int(self.manifest["phantoms"])
-
-    @property
-    def gradient_sketch(self) -> Sketch:
-        """What gradients are sketched with before an index takes them."""
-        return self.wide or self.sketch
 
     @property
     def seed(self) -> int:

@@ -1,9 +1,10 @@
 """Leave withdrawn records out of an index, and out of the calibration that belongs to it.
 
 Rows, scales, words and cluster memberships of the records go; the sums (curvature, norms) are
-computed again from the rows that stay. What stays as it was: the balance of the modules (a few
-numbers over all rows), the phantoms, and the weights of the calibration, fitted while the records
-were there. The adapter, and the retrained ones, have learnt the records and still have.
+computed again from the rows that stay. What stays as it was: the balance of the modules and the
+axes of a larger index (sums over all rows), the phantoms, and the weights of the calibration,
+fitted while the records were there. The adapter, and the retrained ones, have learnt the records
+and still have.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def _without(
 ) -> StoredTrack:
     """Where rows stand in the span of the records that span is made anew, without the gone ones."""
     if track.basis is None:
-        return StoredTrack(_kept(track, keep), track.phantom_rows(), track.balance)
+        blocks = _kept(track, keep)
+        return StoredTrack(blocks, track.phantom_rows(), track.balance, axes=track.axes)
     rows = track.basis.rows.kept(with_phantoms)
     basis = Basis(track.basis.sketch, track.basis.wide, rows, int(keep.sum()))
     return spanned(basis, track.balance)

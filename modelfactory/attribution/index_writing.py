@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from modelfactory.attribution.axes import Axes
 from modelfactory.attribution.basis import Basis, WideRows, room
 from modelfactory.attribution.index import (
     HALVES,
@@ -55,11 +56,12 @@ Blocks = Iterable[tuple[Int8, Float32]]
 class TrackRows:
     """Float gradients of one moment of training: records [n, k] and phantoms [m, k].
 
-    In a small index they are wide sketches (``basis.py``).
+    In a small index they are wide sketches (``basis.py``), in a larger one along ``axes``.
     """
 
     rows: Float32
     phantoms: Float32
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class StoredTrack:
     phantoms: Int8
     balance: Float64
     basis: Basis | None = None
+    axes: Axes | None = None
 
 
 def write_index(
@@ -88,8 +91,8 @@ def write_index(
 
     ``records`` and ``texts`` are in row order; ``follows`` as in ``AttributionIndex``; with
     ``wide`` the gradients are sketched by that, and no more records than ``room``. Raises
-    ``ValueError`` for shapes that do not fit, values that are not finite, no phantoms, or repeated
-    record ids.
+    ``ValueError`` for shapes that do not fit, values that are not finite, no phantoms, tracks of
+    which only some have axes, or repeated record ids.
     """
     if sketch.dimensions > MAXIMUM_DIMENSIONS:
         raise ValueError(f"at most {MAXIMUM_DIMENSIONS} dimensions keep scores inside int64")
@@ -123,13 +126,13 @@ def append_records(
 ) -> str:
     """Write ``index`` with more records after its own to ``folder``; returns the new digest.
 
-    ``rows`` holds their raw gradients [a, k], sketched as the index is, for each of its tracks. A
+    ``rows`` holds their raw gradients [a, k] for each track, by that track's ``projection``. A
     record whose cluster is older names that cluster. Raises ``ValueError`` as ``write_index``.
     """
     if len(texts) != len(records) or not len(records) or len(rows) != len(index.tracks):
         raise ValueError("each new record needs a text and a row in every track")
     for values in rows:
-        _check_rows(values, (len(records), index.gradient_sketch.dimensions))
+        _check_rows(values, (len(records), (index.wide or index.sketch).dimensions))
     more = _words(index.identity, texts)
     return write_stored(
         folder,
@@ -149,7 +152,8 @@ def append_records(
 def _with_more(track: Track, values: Float32, index: AttributionIndex) -> StoredTrack:
     if track.basis is None:
         more = quantised(values, index.sketch.slices, track.balance)
-        return StoredTrack(chain(track.blocks(), more), track.phantom_rows(), track.balance)
+        blocks = chain(track.blocks(), more)
+        return StoredTrack(blocks, track.phantom_rows(), track.balance, axes=track.axes)
     added = WideRows.of(values, track.basis.wide.slices)
     rows = track.basis.rows.with_more(added, at=len(index))
     basis = Basis(track.basis.sketch, track.basis.wide, rows, len(index) + len(values))
@@ -191,6 +195,7 @@ def write_stored(
             "identity": asdict(identity),
             "modules": [asdict(module) for module in sketch.modules],
             "wide": [asdict(module) for module in wide.modules] if wide else [],
+            "axes": _shapes(tracks),
             "tracks": figures,
             "records": len(records),
             "phantoms": len(words[HALVES[0]]) - len(records),
@@ -199,6 +204,14 @@ def write_stored(
         }
         write_bytes(building / MANIFEST, canonical_json(manifest))
     return sha256_of(folder / MANIFEST)
+
+
+def _shapes(tracks: Sequence[StoredTrack]) -> list[Any]:
+    """The shapes of the matrices that axes are of; none where rows are no coordinates."""
+    found = {track.axes.shapes if track.axes else () for track in tracks}
+    if len(found) > 1:
+        raise ValueError("all tracks of an index have axes of the same matrices, or none has")
+    return [list(map(list, layer)) for layer in found.pop()]
 
 
 def _check_rows(rows: Float32, shape: tuple[int, int]) -> None:
@@ -227,7 +240,8 @@ def _stored(track: TrackRows, sketch: Sketch, wide: Sketch | None) -> StoredTrac
     slices = sketch.slices
     balance = _balance(track.rows, slices)
     phantoms, _ = quantise_rows(balanced(track.phantoms, slices, balance))
-    return StoredTrack(quantised(track.rows, slices, balance), phantoms, balance)
+    blocks = quantised(track.rows, slices, balance)
+    return StoredTrack(blocks, phantoms, balance, axes=track.axes)
 
 
 def spanned(basis: Basis, balance: Float64 | None = None) -> StoredTrack:
@@ -290,6 +304,8 @@ def _write_track(
     )
     if track.basis is not None:
         track.basis.write(building, number)
+    if track.axes is not None:
+        track.axes.write(building, number)
     for at, inverse in enumerate(curvature.inverses or ()):
         write_array(building / f"{number}-curvature-{at:03d}.npy", inverse)
     return {"balance": track.balance.tolist(), "smallest_norm": smallest}

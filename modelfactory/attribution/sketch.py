@@ -10,6 +10,7 @@ module's name, so they do not depend on any library's random generator.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -28,6 +29,14 @@ HADAMARD_ORDER = 32
 
 def _random_bytes(seed: int, module: str, purpose: str, count: int) -> bytes:
     return hashlib.shake_256(f"{seed}:{module}:{purpose}".encode()).digest(count)
+
+
+def random_signs(seed: int, module: str, shape: tuple[int, ...]) -> Float32:
+    """Plus and minus one, as likely, by the seed and the name."""
+    count = math.prod(shape)
+    raw = _random_bytes(seed, module, "signs", (count + 7) // 8)
+    bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=count)
+    return (bits.astype(np.float32) * 2 - 1).reshape(shape)
 
 
 @lru_cache
@@ -78,9 +87,7 @@ class ModuleSketch:
 
     @cached_property
     def signs(self) -> Float32:
-        raw = _random_bytes(self.seed, self.name, "signs", (self.size + 7) // 8)
-        bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.size)
-        return bits.astype(np.float32) * 2 - 1
+        return random_signs(self.seed, self.name, (self.size,))
 
     @cached_property
     def coordinates(self) -> npt.NDArray[np.intp]:

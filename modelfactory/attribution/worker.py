@@ -15,7 +15,7 @@ from modelfactory.attribution.build import (
     Phantom,
     RecordExamples,
     build_index,
-    sketch_gradients,
+    project_gradients,
 )
 from modelfactory.attribution.calibration import (
     Calibration,
@@ -107,14 +107,12 @@ def run_append(job: Job, index: AttributionIndex, folder: Path) -> str:
         record_examples(tokenizer, examples, spec.max_length, wordings) for examples in job.records
     ]
     rows = []
-    for name in tracks:
+    for name, track in zip(tracks, index.tracks, strict=True):
         model.set_adapter(name)
         groups = [record.examples for record in records]
         batch_size = IndexSettings(**spec.settings).batch_size
-        rows.append(
-            sketch_gradients(
-                model, index.gradient_sketch, groups, batch_size=batch_size, adapter=name
-            )
+        rows += project_gradients(
+            model, [track.projection], groups, batch_size=batch_size, adapter=name
         )
     return append_records(
         index,

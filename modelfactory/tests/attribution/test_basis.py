@@ -81,7 +81,7 @@ def built(folder, seed=1, small=True, kept=tuple(range(RECORDS))) -> Attribution
 
 def scored(index: AttributionIndex) -> np.ndarray:
     track = index.tracks[0]
-    return np.array([track.scan(track.ask(row)) for row in index.gradient_sketch.project(ASKED)])
+    return np.array([track.scan(track.ask(row)) for row in track.projection.project(ASKED)])
 
 
 def agreement(runs: list[np.ndarray]) -> float:
@@ -167,7 +167,7 @@ def test_adding_records_and_taking_them_away_gives_the_very_same_files(tmp_path)
         few,
         tmp_path / "more",
         records=[record(at) for at in range(30, RECORDS)],
-        rows=[few.gradient_sketch.project(more)],
+        rows=[few.tracks[0].projection.project(more)],
         texts=texts(RECORDS)[30:],
     )
     whole = AttributionIndex(tmp_path / "more", dots=fast_dots)
@@ -195,7 +195,7 @@ def test_more_records_than_a_basis_has_room_for_are_refused_with_a_remedy(index,
             index,
             tmp_path / "more",
             records=[record(at) for at in range(RECORDS, RECORDS + count)],
-            rows=[index.gradient_sketch.project(gradients(count))],
+            rows=[index.tracks[0].projection.project(gradients(count))],
             texts=texts(count),
         )
     assert not (tmp_path / "more").exists()

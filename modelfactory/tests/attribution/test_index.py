@@ -98,7 +98,7 @@ def test_a_record_scores_highest_on_its_own_gradient(index, track, model, record
     for at, record in enumerate(records):
         gradients = record_gradients(model, record.examples).modules
         named = {name: g.numpy() for name, g in gradients.items()}
-        sketched = index.gradient_sketch.project(named)[0]
+        sketched = track.projection.project(named)[0]
         assert track.scan(track.ask(sketched)).argmax() == at
 
 
