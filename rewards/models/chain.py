@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from openledger_site.core.money import WeiField
 from rewards.models.ledger import Transaction
-from rewards.models.triggers import never_deleted
+from rewards.models.triggers import CHAIN_TRANSACTION_TRIGGERS, never_deleted
 
 
 class ChainCursor(models.Model):
@@ -139,15 +139,16 @@ class ChainTransaction(models.Model):
         MINED = "mined"
         FINAL = "final"
         FAILED = "failed"
+        CANCELLED = "cancelled"
 
-    ENDED = (State.FINAL, State.FAILED)
+    ENDED = (State.FINAL, State.FAILED, State.CANCELLED)
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     chain_id = models.BigIntegerField()
     purpose = models.CharField(max_length=20)
     subject = models.CharField(max_length=160)
     arguments = models.JSONField(default=dict)
-    state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
+    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
     sender = models.CharField(max_length=42, blank=True)
     nonce = models.BigIntegerField(null=True)
     fields = models.JSONField(default=dict, help_text="What a replacement needs: gas and fees.")
@@ -163,7 +164,7 @@ class ChainTransaction(models.Model):
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
-        triggers = [never_deleted("chain_transaction_is_kept")]
+        triggers = CHAIN_TRANSACTION_TRIGGERS
         constraints = [
             models.UniqueConstraint(
                 fields=["chain_id", "sender", "nonce"],
@@ -176,7 +177,7 @@ class ChainTransaction(models.Model):
                 name="chain_transaction_once_per_subject",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["queued", "failed"])
+                condition=Q(state__in=["queued", "failed", "cancelled"])
                 | (Q(nonce__isnull=False) & ~Q(transaction_hash="")),
                 name="chain_transaction_signed_before_sent",
             ),
@@ -185,6 +186,12 @@ class ChainTransaction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.subject} ({self.state})"
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Nothing of it can be on its way; one that is queued again may have had bytes before."""
+        had_bytes = self.raw or self.transaction_hash or self.earlier_hashes
+        return self.state == self.State.QUEUED and not had_bytes
 
 
 class ContractReading(models.Model):

@@ -158,6 +158,93 @@ ENTRY_TRIGGERS = [
     ),
 ]
 
+# A cancelled transaction never had bytes, and from then on its row stands still: whoever signs from
+# a row that they read earlier cannot store the bytes, and only stored bytes leave. Nor can its
+# subject be queued again (`chain_transaction_once_per_subject`). An earlier try of the same subject
+# that failed may have had bytes that pass after all, so the next one is not cancelled either.
+CHAIN_TRANSACTION_TRIGGERS = [
+    never_deleted("chain_transaction_is_kept"),
+    pgtrigger.Trigger(
+        name="chain_transaction_cancelled_unsigned",
+        operation=pgtrigger.Insert | pgtrigger.Update,
+        when=pgtrigger.Before,
+        condition=pgtrigger.Condition("(NEW.state = 'cancelled')"),
+        func="""
+            IF OLD.state IS DISTINCT FROM 'queued' OR OLD.nonce IS NOT NULL OR OLD.raw <> ''
+               OR OLD.transaction_hash <> '' OR OLD.earlier_hashes <> '{}'
+               OR EXISTS (SELECT FROM rewards_chaintransaction earlier
+                           WHERE earlier.state = 'failed'
+                             AND (earlier.chain_id, earlier.purpose, earlier.subject)
+                               = (OLD.chain_id, OLD.purpose, OLD.subject)) THEN
+                RAISE EXCEPTION 'transaction % may be on chain', NEW.id USING ERRCODE = '23514';
+            END IF;
+            RETURN NEW;
+        """,
+    ),
+    pgtrigger.Trigger(
+        name="chain_transaction_cancelled_for_good",
+        operation=pgtrigger.Update,
+        when=pgtrigger.Before,
+        condition=pgtrigger.Condition("(OLD.state = 'cancelled')"),
+        func="RAISE EXCEPTION 'transaction % is cancelled', OLD.id USING ERRCODE = '23514';",
+    ),
+    # At the commit, so that neither of the two can be written without the other.
+    pgtrigger.Trigger(
+        name="chain_transaction_cancelled_is_given_back",
+        operation=pgtrigger.Update,
+        when=pgtrigger.After,
+        timing=pgtrigger.Deferred,
+        condition=pgtrigger.Condition("(NEW.state = 'cancelled')"),
+        func="""
+            PERFORM FROM rewards_withdrawal
+              WHERE chain_transaction_id = NEW.id AND returned_by_id IS NOT NULL;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'transaction % is cancelled and nothing came back', NEW.id
+                    USING ERRCODE = '23514';
+            END IF;
+            RETURN NULL;
+        """,
+    ),
+]
+
+WITHDRAWAL_TRIGGERS = [
+    never_deleted("withdrawal_is_kept"),
+    pgtrigger.Protect(
+        name="withdrawal_keeps_its_terms",
+        operation=pgtrigger.Update,
+        condition=pgtrigger.AnyChange(
+            "user", "chain_id", "address", "amount_wei", "escrow_id", "transaction"
+        ),
+    ),
+    pgtrigger.Trigger(
+        name="withdrawal_comes_back_once",
+        operation=pgtrigger.Update,
+        when=pgtrigger.Before,
+        condition=pgtrigger.Condition(
+            "(OLD.returned_by_id IS NOT NULL"
+            " AND NEW.returned_by_id IS DISTINCT FROM OLD.returned_by_id)"
+        ),
+        func="RAISE EXCEPTION 'withdrawal % came back before', OLD.id USING ERRCODE = '23514';",
+    ),
+    # Paid in spite of it is what only the chain can say, of a try that the books do not know.
+    pgtrigger.Trigger(
+        name="withdrawal_cancelled_with_its_transaction",
+        operation=pgtrigger.Insert | pgtrigger.Update,
+        when=pgtrigger.Before,
+        declare=[("sent", "text")],
+        func="""
+            SELECT state INTO sent FROM rewards_chaintransaction
+             WHERE id = NEW.chain_transaction_id;
+            IF (NEW.state = 'cancelled') <> (sent = 'cancelled')
+               AND NOT (sent = 'cancelled' AND NEW.state = 'paid') THEN
+                RAISE EXCEPTION 'a % withdrawal of a % transaction', NEW.state, sent
+                    USING ERRCODE = '23514';
+            END IF;
+            RETURN NEW;
+        """,
+    ),
+]
+
 HOLD_TRIGGERS = [
     pgtrigger.Trigger(
         name="hold_reserves_its_amount",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -13,20 +12,22 @@ from django.db.models.functions import Now
 from openledger_site.core.money import WeiField
 from rewards.models.chain import ChainTransaction
 from rewards.models.ledger import Transaction
-from rewards.models.triggers import never_deleted
+from rewards.models.triggers import WITHDRAWAL_TRIGGERS
 
 
 class Withdrawal(models.Model):
     """OPEN that a person takes from their balance to a linked wallet.
 
     It leaves the balance when it is asked for and the books when its block is final. `escrow_id`
-    works once in the escrow, so however often it is sent, it pays once.
+    works once in the escrow, so however often it is sent, it pays once. Until it is signed its
+    owner can cancel it.
     """
 
     class State(models.TextChoices):
         WAITING = "waiting", "on its way"
         PAID = "paid", "paid"
         RETURNED = "returned", "back on the balance"
+        CANCELLED = "cancelled", "cancelled, back on the balance"
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(
@@ -36,7 +37,7 @@ class Withdrawal(models.Model):
     address = models.CharField(max_length=42, help_text="EIP-55 checksummed.")
     amount_wei = WeiField()
     escrow_id = models.CharField(max_length=66, unique=True)
-    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    state = models.CharField(max_length=9, choices=State, default=State.WAITING)
     chain_transaction = models.OneToOneField(
         ChainTransaction, on_delete=models.PROTECT, related_name="withdrawal"
     )
@@ -59,7 +60,7 @@ class Withdrawal(models.Model):
                 name="withdrawal_ends_at_a_time",
             ),
             models.CheckConstraint(
-                condition=~Q(state="returned") | Q(returned_by__isnull=False),
+                condition=~Q(state__in=["returned", "cancelled"]) | Q(returned_by__isnull=False),
                 name="withdrawal_returned_by_a_posting",
             ),
             models.CheckConstraint(
@@ -68,16 +69,7 @@ class Withdrawal(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["user", "-created_at"], name="withdrawal_by_person")]
-        triggers = [
-            never_deleted("withdrawal_is_kept"),
-            pgtrigger.Protect(
-                name="withdrawal_keeps_its_terms",
-                operation=pgtrigger.Update,
-                condition=pgtrigger.AnyChange(
-                    "user", "chain_id", "address", "amount_wei", "escrow_id", "transaction"
-                ),
-            ),
-        ]
+        triggers = WITHDRAWAL_TRIGGERS
 
     def __str__(self) -> str:
         return f"{self.amount_wei} wei to {self.address} ({self.state})"

@@ -38,6 +38,11 @@ class Progress:
     def is_open(self) -> bool:
         return self.withdrawal.state == Withdrawal.State.WAITING
 
+    @property
+    def can_be_cancelled(self) -> bool:
+        """As far as the books say; `cancel_withdrawal` looks again, and at the chain."""
+        return self.is_open and self.withdrawal.chain_transaction.is_unsigned
+
 
 def withdrawable_wei(user: User) -> int:
     """The balance without what is reserved and without what deposits that vanished still owe."""
@@ -76,6 +81,10 @@ def progress_of(withdrawal: Withdrawal) -> Progress:
     if withdrawal.state == Withdrawal.State.RETURNED:
         return Progress(
             withdrawal, 1, f"The chain refused it, so it is back on your balance. {sent.problem}"
+        )
+    if withdrawal.state == Withdrawal.State.CANCELLED:
+        return Progress(
+            withdrawal, 1, "Cancelled before it was sent, so it is back on your balance."
         )
     step = {_SENT.SENT: 2, _SENT.MINED: 3, _SENT.FINAL: 3}.get(_SENT(sent.state), 1)
     return Progress(withdrawal, step, _words(withdrawal, sent))

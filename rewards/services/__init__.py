@@ -65,7 +65,7 @@ from rewards.services.slashes import advance_slashes, decide_slash, overturn_sla
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
 from rewards.services.vesting import release_grant
-from rewards.services.withdrawals import ask_withdrawal
+from rewards.services.withdrawals import ask_withdrawal, cancel_withdrawal
 from rewards.services.withdrawals import return_refused as return_refused_withdrawals
 
 __all__ = [
@@ -89,6 +89,7 @@ __all__ = [
     "appeal_slash",
     "ask_refund",
     "ask_withdrawal",
+    "cancel_withdrawal",
     "carry_out_decisions",
     "check_signature",
     "check_terms",

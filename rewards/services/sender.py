@@ -221,6 +221,7 @@ def _send_queued(
 
 
 def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainTransaction) -> bool:
+    """Whether it has its bytes now. The chain is asked without a lock on the row."""
     try:
         call = CALLS[row.purpose](addresses, row.subject, row.arguments)
         gas_limit = client.estimate_gas(signer.address, call)
@@ -228,19 +229,34 @@ def _sign(client: ChainClient, signer: Signer, addresses: Addresses, row: ChainT
         # What somebody signed for a while does not wait: it fails, and its fee comes back.
         if refusal.error_name in NOT_YET and row.purpose != RELAYED:
             if row.problem != str(refusal):
-                _end(row, State.QUEUED, problem=str(refusal))
+                _end_queued(row, State.QUEUED, problem=str(refusal))
             return False
         done = refusal.error_name in ALREADY_DONE
-        _end(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))
+        _end_queued(row, State.FAILED, problem=DONE_BEFORE if done else str(refusal))
         return False
     market, cap_wei = client.estimate_fees(), _price_cap_wei(row)
     fees = market.under(cap_wei) if cap_wei else market
     if fees is None or gas_limit > row.arguments.get("gas_limit", gas_limit):
-        _end(row, State.FAILED, problem=FEES_ROSE)
+        _end_queued(row, State.FAILED, problem=FEES_ROSE)
         return False
     nonce = _next_nonce(client, signer)
-    _store(row, signer.sign(call, nonce=nonce, gas_limit=gas_limit, fees=fees))
+    with transaction.atomic():
+        if not _is_still_queued(row):
+            return False  # the bytes were never made, and the next row gets the nonce
+        _store(row, signer.sign(call, nonce=nonce, gas_limit=gas_limit, fees=fees))
     return True
+
+
+def _is_still_queued(row: ChainTransaction) -> bool:
+    """Nobody cancelled it since it was read, nor can until the caller's transaction ends."""
+    rows = ChainTransaction.objects.select_for_update().filter(pk=row.pk, state=State.QUEUED)
+    return rows.first() is not None
+
+
+def _end_queued(row: ChainTransaction, state: State, problem: str) -> None:
+    with transaction.atomic():
+        if _is_still_queued(row):
+            _end(row, state, problem)
 
 
 def _price_cap_wei(row: ChainTransaction) -> int:

@@ -40,9 +40,10 @@ def book_paid(event: EscrowWithdrawal, withdrawal: Withdrawal) -> None:
 
 
 def _source(withdrawal: Withdrawal) -> list[Leg]:
-    """Where its wei are: on their way, or on the balance again if it was returned.
+    """Where its wei are: on their way, or on the balance again if it was returned or cancelled.
 
-    The latter takes a chain that took back a final refusal and let the same bytes pass.
+    The latter takes a chain that took back a final refusal and let the same bytes pass, or bytes of
+    which a restored database knows nothing.
     """
     amount = int(withdrawal.amount_wei)
     if withdrawal.returned_by_id is None:
@@ -65,15 +66,21 @@ def void_paid(event: EscrowWithdrawal, withdrawal: Withdrawal) -> None:
         legs=[(entry.account, -entry.amount_wei) for entry in entries],
         reason="The block of this withdrawal left the chain",
     )
-    was_returned = withdrawal.returned_by_id is not None
-    withdrawal.state = State.RETURNED if was_returned else State.WAITING
-    withdrawal.ended_at = Now() if was_returned else None
+    withdrawal.state = _state_without_payment(withdrawal)
+    withdrawal.ended_at = None if withdrawal.state == State.WAITING else Now()
     withdrawal.debt_wei = 0
     withdrawal.save(update_fields=["state", "ended_at", "debt_wei"])
     # Not final any more: the sender has to follow it again.
     ChainTransaction.objects.filter(
         pk=withdrawal.chain_transaction_id, state=ChainTransaction.State.FINAL
     ).update(state=ChainTransaction.State.MINED)
+
+
+def _state_without_payment(withdrawal: Withdrawal) -> Withdrawal.State:
+    if withdrawal.returned_by_id is None:
+        return State.WAITING
+    was_cancelled = withdrawal.chain_transaction.state == ChainTransaction.State.CANCELLED
+    return State.CANCELLED if was_cancelled else State.RETURNED
 
 
 def withdrawals_are_somewhere() -> list[str]:

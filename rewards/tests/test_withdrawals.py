@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -19,12 +18,7 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User
 from openledger_site.core.errors import DomainError
 from openledger_site.core.models import OutboxMessage
-from rewards.chain.calls import (
-    encode_call,
-    grant_role_call,
-    renounce_role_call,
-    withdraw_call,
-)
+from rewards.chain.calls import encode_call, renounce_role_call, withdraw_call
 from rewards.chain.errors import WrongChain
 from rewards.chain.records import LogPlace, WithdrawalEvent
 from rewards.chain.transactions import Signer
@@ -53,13 +47,24 @@ from rewards.services.reconcile import _BOOK_CHECKS
 from rewards.services.sender import queue_transaction
 from rewards.services.withdrawals import (
     PayoutsFrozen,
+    TooLateToCancel,
     TooManyWithdrawals,
     WalletWaits,
     WithdrawalTooSmall,
     _give_back,
     ask_withdrawal,
+    cancel_withdrawal,
 )
 from rewards.tests.conftest import OPEN, Wallets
+from rewards.tests.withdrawing import (
+    books_match,
+    funded_wallet,
+    killed_at,
+    on_its_way,
+    open_of,
+    settle,
+    switch,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 Kind = Account.Kind
@@ -69,44 +74,7 @@ AMOUNT = 2 * OPEN + 7
 @pytest.fixture
 def wallet(wallets: Wallets, consumer: User) -> Signer:
     """Quinn's, with three OPEN deposited from it."""
-    signer = wallets.new(5)
-    wallets.link(consumer, signer)
-    wallets.deposit(signer, 3 * OPEN)
-    wallets.finalize()
-    watch_chain()
-    return signer
-
-
-def settle(wallets: Wallets) -> None:
-    """What the clock does, until everything is final and booked."""
-    for _ in range(2):
-        send_transactions()
-        wallets.finalize()
-        send_transactions()
-        return_refused_withdrawals()
-        watch_chain()
-
-
-def on_its_way() -> int:
-    return int(system_account(Kind.WITHDRAWING).balance_wei)
-
-
-def open_of(wallets: Wallets, address: str) -> int:
-    return wallets.client.balance_of(wallets.addresses.token, address)
-
-
-def books_match(wallets: Wallets) -> bool:
-    report = reconcile()
-    assert report.ok, report.as_dict()
-    held = -system_account(Kind.CUSTODY).balance_wei
-    return bool(held == open_of(wallets, wallets.addresses.escrow))
-
-
-def switch(wallets: Wallets, name: str) -> None:
-    """`pause` or `unpause` the escrow, by whoever may on the development chain."""
-    operator, escrow = operator_signer(), wallets.addresses.escrow
-    wallets.send(operator, grant_role_call(escrow, "PAUSER_ROLE", operator.address))
-    wallets.send(operator, encode_call(escrow, f"{name}()"))
+    return funded_wallet(wallets, consumer)
 
 
 def take_role_away(wallets: Wallets) -> None:
@@ -293,24 +261,6 @@ def test_the_wrong_chain_keeps_it_queued(
     settle(wallets)
     withdrawal.refresh_from_db()
     assert withdrawal.state == "paid"
-
-
-class Killed(BaseException):
-    """As `kill -9`: nothing catches it, and what was not committed is gone."""
-
-
-@contextmanager
-def killed_at(point: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def die(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as dying:
-        dying.setattr(f"rewards.services.{point}", die)
-        try:
-            yield
-        except Killed:
-            return
-    pytest.fail(f"{point} was never reached")
 
 
 def revert_in_its_block(
@@ -543,12 +493,15 @@ def test_the_database_keeps_a_withdrawal_as_it_was_asked_for(
 
 Step = tuple[str, int]
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["deposit", "ask", "pay", "void", "refuse"]), st.integers(1, 9)),
+    st.tuples(
+        st.sampled_from(["deposit", "ask", "pay", "void", "refuse", "cancel"]), st.integers(1, 9)
+    ),
     max_size=12,
 )
 
 
 @pytest.mark.django_db(transaction=False)
+@pytest.mark.timeout(300)
 @hypothesis_settings(
     max_examples=40,
     deadline=None,
@@ -558,7 +511,7 @@ STEPS = st.lists(
 def test_no_order_of_events_makes_or_loses_a_wei(
     wallets: Wallets, make_user: Callable[..., User], settings: Settings, steps: list[Step]
 ) -> None:
-    """Deposits, withdrawals, final events, events that vanish and refusals, in any order."""
+    """Deposits, withdrawals, final events, events that vanish, refusals and second thoughts."""
     settings.WITHDRAWALS_PER_DAY = 99
     with transaction.atomic():
         person = make_user("Pat")
@@ -578,7 +531,11 @@ def test_no_order_of_events_makes_or_loses_a_wei(
                 ask_withdrawal(user=person, address=signer.address, amount_wei=amount)
             elif what == "refuse":
                 for row in person.withdrawals.filter(state="waiting")[:1]:
-                    _give_back(row)
+                    _give_back(row, Withdrawal.State.RETURNED, "return", "Refused")
+            elif what == "cancel":
+                for row in person.withdrawals.filter(state="waiting")[:1]:
+                    with suppress(TooLateToCancel):  # its event was seen before it vanished
+                        cancel_withdrawal(withdrawal=row, actor=person)
             elif what == "pay":
                 for row in person.withdrawals.exclude(state="paid").order_by("pk")[:1]:
                     book_withdrawal(_event(row, number), 31337)
