@@ -10,7 +10,7 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_not_required
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -69,10 +69,10 @@ class ContractsView(APIView):
 
 
 class HasMoneyScope(HasScope):
-    """Reading takes the scope `rewards`, taking money out `withdraw`."""
+    """Reading takes the scope `rewards`, taking money out and calling it back `withdraw`."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        scope = "withdraw" if request.method == "POST" else "rewards"
+        scope = "rewards" if request.method in SAFE_METHODS else "withdraw"
         view.required_scope = scope  # type: ignore[attr-defined] # what HasScope reads
         return super().has_permission(request, view)
 
@@ -100,8 +100,12 @@ def withdrawal_collection(request: Request) -> Response:
 
 @extend_schema(responses=WithdrawalSerializer)
 @login_not_required
-@api_view(["GET"])
+@api_view(["GET", "DELETE"])
 @permission_classes([HasMoneyScope])
 def withdrawal_item(request: Request, public_id: UUID) -> Response:
-    withdrawal = withdrawal_for(cast(User, request.user), public_id)
+    """One withdrawal, or DELETE: cancelled, if it is not signed yet. It stays readable."""
+    user = cast(User, request.user)
+    withdrawal = withdrawal_for(user, public_id)
+    if request.method == "DELETE":
+        withdrawal = services.cancel_withdrawal(withdrawal=withdrawal, actor=user)
     return Response(WithdrawalSerializer(withdrawal).data)

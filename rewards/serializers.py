@@ -72,7 +72,10 @@ class AskWithdrawalSerializer(serializers.Serializer[Any]):
 
 
 class WithdrawalSerializer(serializers.Serializer[Any]):
-    """`state` is waiting, paid or returned; `waits_for` says in words what holds it up."""
+    """`state` is waiting, paid, returned or cancelled; `waits_for` says in words what holds it up.
+
+    DELETE cancels it while `can_be_cancelled`: until it is signed.
+    """
 
     id = serializers.CharField(source="public_id")
     amount_wei = serializers.CharField()
@@ -80,8 +83,12 @@ class WithdrawalSerializer(serializers.Serializer[Any]):
     state = serializers.CharField()
     transaction_hash = serializers.CharField(source="chain_transaction.transaction_hash")
     waits_for = serializers.SerializerMethodField()
+    can_be_cancelled = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField()
 
     def get_waits_for(self, withdrawal: Any) -> str:
         return progress_of(withdrawal).words
+
+    def get_can_be_cancelled(self, withdrawal: Any) -> bool:
+        return progress_of(withdrawal).can_be_cancelled

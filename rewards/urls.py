@@ -24,6 +24,11 @@ urlpatterns = [
     path("withdrawals/", withdrawals.withdrawal_state, name="withdrawal-state"),
     path("withdrawals/new/", withdrawals.withdrawal_new, name="withdrawal-new"),
     path("withdrawals/<uuid:public_id>/", withdrawals.withdrawal_detail, name="withdrawal-detail"),
+    path(
+        "withdrawals/<uuid:public_id>/cancel/",
+        withdrawals.withdrawal_cancel,
+        name="withdrawal-cancel",
+    ),
     path("claims/", money.claim_state, name="claim-state"),
     path("network-fee/", relays.relay_order, name="relay-order"),
     path("network-fee/quote/", relays.relay_quote, name="relay-quote"),

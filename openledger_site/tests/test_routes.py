@@ -100,6 +100,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:withdrawal-state": own(),
     "rewards:withdrawal-new": door("POST", FOUND, 422, 422),
     "rewards:withdrawal-detail": mine("withdrawal.public_id"),
+    "rewards:withdrawal-cancel": mine("withdrawal.public_id", method="POST", inside=FOUND),
     "rewards:earnings": own(),
     "rewards:epoch-list": public(),
     "rewards:epoch-close": door("POST", FOUND, 404, 404),
@@ -394,8 +395,8 @@ def test_each_page_with_a_form_refuses_a_forged_one(thread: Thread, name: str) -
     assert answer.status_code in (403, 405)
 
 
-# A tus client ends its upload so, and OpenAI's deletes a file.
-DELETES = ("datanets:api-upload-item", "v1:file-detail")
+# A tus client ends its upload so, OpenAI's deletes a file, and a withdrawal is cancelled.
+DELETES = ("datanets:api-upload-item", "v1:file-detail", "rewards:api-withdrawal")
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=IDS)

@@ -38,6 +38,14 @@ def asked(consumer: User) -> Withdrawal:
     return ask_withdrawal(user=consumer, address=ADDRESS, amount_wei=OPEN)
 
 
+def page_of(withdrawal: Withdrawal) -> str:
+    return f"/rewards/withdrawals/{withdrawal.public_id}/"
+
+
+def cancel_of(withdrawal: Withdrawal) -> str:
+    return f"{page_of(withdrawal)}cancel/"
+
+
 def form(**changed: Any) -> dict[str, Any]:
     return {"amount": "1.5", "address": ADDRESS, "idempotency_key": str(uuid4())} | changed
 
@@ -162,6 +170,95 @@ def test_a_key_takes_money_out_only_with_its_own_scope(client: Client, consumer:
     assert answers[0].json()["state"] == "waiting"
     read = client.get(API, headers={"authorization": f"Bearer {reader}"})
     assert [row["amount_wei"] for row in read.json()] == [str(OPEN)]
+
+
+def test_one_that_waits_is_cancelled_on_its_page_and_in_the_list(
+    client: Client, consumer: User
+) -> None:
+    withdrawal = asked(consumer)
+    client.force_login(consumer)
+    page, overview = client.get(page_of(withdrawal)), client.get("/rewards/")
+    for content in (page.content.decode(), overview.content.decode()):
+        assert f'id="cancel-{withdrawal.public_id}"' in content  # the dialog
+        assert f'data-dialog-open="cancel-{withdrawal.public_id}"' in content
+        assert "go back on your balance now" in content
+        form = content.partition(f'action="{cancel_of(withdrawal)}"')[2].partition("</form>")[0]
+        assert "csrfmiddlewaretoken" in form
+    response = client.post(cancel_of(withdrawal), follow=True)
+    assert response.redirect_chain == [(page_of(withdrawal), 302)]
+    content = response.content.decode()
+    assert "Cancelled: 1 OPEN are back on your balance." in content
+    assert "Cancelled before it was sent" in content
+    assert "every 3s" not in content
+    assert "data-dialog-open" not in content
+    assert spendable_wei(consumer) == 3 * OPEN
+    assert "Withdrawal cancelled" in client.get("/rewards/statement.csv").getvalue().decode()
+
+
+def test_the_part_that_is_fetched_again_leads_to_the_page_without_a_dialog(
+    client: Client, consumer: User
+) -> None:
+    """The list is replaced every few seconds: a dialog in it would close under one's hands."""
+    withdrawal = asked(consumer)
+    client.force_login(consumer)
+    content = client.get("/rewards/withdrawals/").content.decode()
+    assert f'href="{page_of(withdrawal)}" data-dialog-open=' in content
+    assert "<dialog" not in content
+
+
+def test_what_is_signed_offers_no_cancelling_and_says_that_it_is_too_late(
+    client: Client, consumer: User
+) -> None:
+    withdrawal = asked(consumer)
+    ChainTransaction.objects.update(state="signed", nonce=1, transaction_hash="0x1", raw=b"1")
+    client.force_login(consumer)
+    for path in (page_of(withdrawal), "/rewards/", "/rewards/withdrawals/"):
+        assert "Cancel" not in client.get(path).content.decode()
+    response = client.post(cancel_of(withdrawal))
+    assert response.status_code == 409
+    assert "is signed and may be on chain any moment" in response.content.decode()
+    assert client.get(f"{API}/{withdrawal.public_id}").json()["can_be_cancelled"] is False
+    answer = client.delete(f"{API}/{withdrawal.public_id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "too_late_to_cancel")
+    assert spendable_wei(consumer) == 2 * OPEN
+
+
+def test_the_same_cancelling_twice_is_one(client: Client, consumer: User) -> None:
+    withdrawal = asked(consumer)
+    client.force_login(consumer)
+    for key in ("a", "a", "b"):
+        answer = client.post(cancel_of(withdrawal), headers={"idempotency-key": key})
+        assert answer.headers["Location"] == page_of(withdrawal)
+    assert spendable_wei(consumer) == 3 * OPEN
+
+
+def test_nobody_cancels_what_somebody_else_asked_for(
+    client: Client, consumer: User, stranger: User
+) -> None:
+    withdrawal = asked(consumer)
+    assert client.post(cancel_of(withdrawal)).status_code == 302
+    assert client.delete(f"{API}/{withdrawal.public_id}").status_code == 401
+    client.force_login(stranger)
+    assert client.post(cancel_of(withdrawal)).status_code == 404
+    assert client.delete(f"{API}/{withdrawal.public_id}").status_code == 404
+    client.force_login(consumer)
+    assert client.get(cancel_of(withdrawal)).status_code == 405
+    assert Withdrawal.objects.get().state == "waiting"
+
+
+def test_a_key_cancels_only_with_the_scope_that_takes_money_out(
+    client: Client, consumer: User
+) -> None:
+    path = f"{API}/{asked(consumer).public_id}"
+    _, reader = create_api_key(consumer, name="books", scopes=["rewards"])
+    _, payer = create_api_key(consumer, name="payer", scopes=["withdraw"])
+    assert client.delete(path, headers={"authorization": f"Bearer {reader}"}).status_code == 403
+    answers = [client.delete(path, headers={"authorization": f"Bearer {payer}"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert answers[0].json()["state"] == "cancelled"
+    read = client.get(path, headers={"authorization": f"Bearer {reader}"}).json()
+    assert (read["state"], read["can_be_cancelled"]) == ("cancelled", False)
 
 
 BAD_ORDERS = [
