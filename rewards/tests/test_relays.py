@@ -12,7 +12,16 @@ from eth_account.signers.local import LocalAccount
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
-from rewards.chain.staking import target_id
+from rewards.chain.calls import approve_call, transfer_call
+from rewards.chain.errors import CallReverted
+from rewards.chain.staking import (
+    add_income_call,
+    collect_income_call,
+    start_unbonding_call,
+    take_out_call,
+    target_id,
+)
+from rewards.chain.transactions import Fees, Signer
 from rewards.models import Account, ChainTransaction, Hold, Relay
 from rewards.selectors import spendable_wei
 from rewards.selectors.relays import relay_books
@@ -77,6 +86,36 @@ def test_a_first_deposit_pays_its_own_fee_and_costs_the_relayer_nothing(
     assert sent.fee_wei == (before - relayer_eth(wallets)) * sent.open_per_eth
     assert wallets.client.native_balance_of(wallet.address) == 0
     assert reconcile().ok
+
+
+def test_what_leaves_a_stake_is_taken_from_its_own_wallet_only(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    """Why none of it is relayed: sent by the relayer, each is about the relayer's own stake."""
+    order(consumer, funded, "stake", amount="7", target=TARGET)
+    until_final(wallets)
+    staking, target = wallets.addresses.staking, bytes.fromhex(TARGET[2:])
+    giver, owner = wallets.new(5), Signer(funded.key, wallets.addresses.chain_id)
+    wallets.send(giver, approve_call(wallets.addresses.token, staking, OPEN))
+    wallets.send(giver, add_income_call(staking, target, OPEN))
+    wallets.client.request("anvil_setBalance", owner.address, hex(10**18))
+    wallets.send(owner, start_unbonding_call(staking, target, 1_000))
+    relayer = relay_signer()
+    assert relayer is not None
+    for call, refusal in (
+        (start_unbonding_call(staking, target, 1_000), "NotEnoughStake"),
+        (take_out_call(staking, 1), "UnbondingUnknown"),
+        (collect_income_call(staking, target), "NothingToMove"),
+    ):
+        with pytest.raises(CallReverted, match=refusal):
+            wallets.client.estimate_gas(relayer.address, call)
+    assert wallets.client.estimate_gas(owner.address, start_unbonding_call(staking, target, 1_000))
+    assert wallets.client.estimate_gas(owner.address, collect_income_call(staking, target))
+    with pytest.raises(CallReverted, match="UnbondingRuns"):  # its own, and not over yet
+        wallets.client.estimate_gas(owner.address, take_out_call(staking, 1))
+    for action in ("unbond", "take-out", "income"):
+        with pytest.raises(RelayRefused, match="cannot be sent for you"):
+            ask(consumer, funded, action, target=TARGET)
 
 
 def test_a_stake_is_paid_from_the_balance(
@@ -191,9 +230,6 @@ def test_what_is_refused_when_it_is_signed_is_dropped_and_its_hold_freed(
 
 
 def empty(wallets: Wallets, key: LocalAccount) -> None:
-    from rewards.chain.calls import transfer_call
-    from rewards.chain.transactions import Signer
-
     wallets.client.request("anvil_setBalance", key.address, hex(10**18))
     signer = Signer(key.key, wallets.addresses.chain_id)
     balance = wallets.client.balance_of(wallets.addresses.token, key.address)
@@ -218,9 +254,6 @@ def test_what_reverts_in_its_block_pays_its_gas(
 
 def in_the_pool(wallets: Wallets, key: LocalAccount) -> None:
     """Our transaction waits for a block while a quicker one empties the wallet."""
-    from rewards.chain.calls import transfer_call
-    from rewards.chain.transactions import Fees, Signer
-
     token = wallets.addresses.token
     wallets.client.request("anvil_setBalance", key.address, hex(10**18))
     wallets.client.request("evm_setAutomine", False)
