@@ -25,6 +25,7 @@ from rewards.models import (
     ChainTransaction,
     IncomePayment,
     IncomeRound,
+    RefundRequest,
     StakerShare,
     StakeTarget,
 )
@@ -82,14 +83,29 @@ def _must_wait() -> bool:
 
 
 def _mature_shares() -> list[tuple[int, str, int]]:
-    """Locked with their settlements, so that no refund comes between: (id, subject, wei)."""
-    rows = (
+    """Locked with their settlements, so that no refund comes between: (id, subject, wei).
+
+    Those of a refund that is being decided wait with the earnings; asked for once all are locked,
+    because a request locks the settlement before it is written.
+    """
+    rows = list(
         StakerShare.objects.select_for_update(of=("self", "settlement"))
         .select_related("settlement")
         .filter(payment__isnull=True, matures_at__lte=Now(), settlement__refund__isnull=True)
         .order_by("pk")[:SHARES_AT_ONCE]
     )
-    return [(share.pk, share.subject, int(share.amount_wei)) for share in rows]
+    being_decided = set(
+        RefundRequest.objects.filter(
+            settlement__in={share.settlement_id for share in rows},
+            state=RefundRequest.State.OPEN,
+            decide_by__gt=Now(),
+        ).values_list("settlement_id", flat=True)
+    )
+    return [
+        (share.pk, share.subject, int(share.amount_wei))
+        for share in rows
+        if share.settlement_id not in being_decided
+    ]
 
 
 def _plan(shares: list[tuple[int, str, int]], addresses: Addresses) -> IncomeRound:

@@ -50,6 +50,7 @@ from rewards.services import (
     watch_chain,
 )
 from rewards.services.ledger import system_account
+from rewards.services.refunds import ask_refund, decide_refund
 from rewards.services.sender import on_chain_id
 from rewards.services.settlements import RefundTooLate, split_stakers_part
 from rewards.tests.conftest import OPEN, Wallets
@@ -255,6 +256,28 @@ def test_no_refund_takes_from_the_part_of_another_answer(
     with pytest.raises(RefundTooLate):
         refund_answer(first.key)
     assert balance(Account.Kind.STAKERS) == later.stakers_wei
+
+
+@pytest.mark.parametrize("grant", [True, False])
+def test_while_a_refund_is_being_decided_the_stakers_part_waits_too(
+    pay: Pay,
+    funded: Wallets,
+    consumer: User,
+    make_user: Callable[..., User],
+    settings: Settings,
+    grant: bool,
+) -> None:
+    settings.EARNINGS_HOLDING_SECONDS = 600
+    asked, other = pay((DATANET, 1)), pay((DATANET, 1))
+    request = ask_refund(asked.key, asked_by=consumer, reason="unusable")
+    StakerShare.objects.update(matures_at=Now())  # the window of both is over
+    round_ = plan_income_round()
+    assert round_ is not None
+    assert round_.treasury_wei == other.stakers_wei
+    decide_refund(request, decided_by=make_user("Stella", is_staff=True), grant=grant)
+    assert balance(Account.Kind.STAKERS) == (0 if grant else asked.stakers_wei)
+    until_done(funded)
+    assert (plan_income_round() is None) is grant
 
 
 def test_nothing_leaves_before_the_refund_window_is_over(
