@@ -19,7 +19,7 @@ from rewards.chain.transactions import Signer
 # Names our advisory locks among all of the database's; any constants do.
 WATCHER_LOCK = 0x0A0D18
 SENDER_LOCK = 0x0A0D19
-RELAY_LOCK = 0x0A0D1A
+RELAY_LOCK = 0x0A0D1D
 # Whose public key relays on the development chain; the first one is the operator's.
 DEVELOPMENT_RELAYER = 8
 

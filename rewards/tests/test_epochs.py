@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
+from openledger_site.core.audit import _LOCK as AUDIT_LOCK
 from openledger_site.core.waiting import rounds
 from rewards.chain.calls import transfer_native_call
 from rewards.models import ChainTransaction, Deposit, Epoch, PayoutFreeze
@@ -26,10 +27,13 @@ from rewards.services import (
     send_transactions,
     watch_chain,
 )
-from rewards.services.chain import operator_signer
+from rewards.services.chain import RELAY_LOCK, SENDER_LOCK, WATCHER_LOCK, operator_signer
+from rewards.services.closings import CLOSING_LOCK
 from rewards.services.epochs import EpochUnderWay, NothingToPay, PayoutsFrozen
+from rewards.services.parameters import EPOCH_LOCK
 from rewards.services.reconcile import _more_checks
 from rewards.services.sender import STUCK_SECONDS, queue_transaction
+from rewards.services.stake_income import INCOME_LOCK
 from rewards.tests.conftest import OPEN, Wallets, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -256,3 +260,10 @@ def test_a_nonce_that_another_program_used_is_replaced_by_a_new_one(wallets: Wal
     send_transactions()
     row = ChainTransaction.objects.get(pk=anchor.chain_transaction_id)
     assert (row.state, len(row.earlier_hashes)) == ("final", 1)
+
+
+def test_an_epoch_that_closes_keeps_nothing_else_waiting() -> None:
+    """Closing one of a million people takes a minute: its lock is its own."""
+    others = {AUDIT_LOCK, WATCHER_LOCK, SENDER_LOCK, RELAY_LOCK, INCOME_LOCK, CLOSING_LOCK}
+    assert len(others) == 6
+    assert EPOCH_LOCK not in others
