@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import _LOCK as AUDIT_LOCK
 from openledger_site.core.waiting import rounds
-from rewards.chain.calls import transfer_native_call
+from rewards.chain.calls import activate_call, transfer_native_call
 from rewards.models import ChainTransaction, Deposit, Epoch, PayoutFreeze
 from rewards.selectors import claims_open_for, earnings_summary
 from rewards.services import (
@@ -267,3 +267,29 @@ def test_an_epoch_that_closes_keeps_nothing_else_waiting() -> None:
     others = {AUDIT_LOCK, WATCHER_LOCK, SENDER_LOCK, RELAY_LOCK, INCOME_LOCK, CLOSING_LOCK}
     assert len(others) == 6
     assert EPOCH_LOCK not in others
+
+
+def test_a_root_that_somebody_else_activates_counts_all_the_same(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    """Anybody may: the contract asks only that the challenge delay is over."""
+    signer = funded.new()
+    funded.link(contributor, signer)
+    pay_answer(consumer, builder, contributor, "answer")
+    epoch = close_epoch(actor=None)
+    for _ in rounds(30, pause_seconds=0.01):
+        if epoch.state == "proposed":
+            break
+        advance_epochs()
+        send_transactions()
+        epoch.refresh_from_db()
+    funded.client.request("evm_increaseTime", 3)
+    funded.chain.mine(1)
+    funded.send(signer, activate_call(epoch.distributor, bytes.fromhex(epoch.root[2:])))
+    until_active(funded, epoch)
+    (claim,) = claims_open_for(contributor)
+    funded.claim(signer, claim)
+    funded.finalize()
+    watch_chain()
+    assert earnings_summary(contributor).claimed_wei == OPEN // 2 * 70 // 100
+    assert reconcile().ok
