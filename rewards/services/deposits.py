@@ -281,7 +281,8 @@ def void_deposit(deposit: Deposit) -> None:
         ],
         reason="The block of this deposit left the chain",
     )
-    deposit.state, deposit.debt_wei = Deposit.State.VOIDED, debt
+    # On top of what it owes from before: its wei may have paid for another one that vanished.
+    deposit.state, deposit.debt_wei = Deposit.State.VOIDED, deposit.debt_wei + debt
     deposit.save(update_fields=["state", "debt_wei"])
 
 
@@ -309,16 +310,18 @@ def credit_unassigned(address: str) -> int:
         )
         total = 0
         for deposit in waiting.order_by("pk"):
+            debt = _take_over_debt(deposit)
             post(
                 key=f"assign-deposit:{deposit.place_key}",
                 kind="deposit",
                 legs=[
                     (system_account(Kind.UNASSIGNED), -deposit.amount_wei),
-                    (user_account(user, Kind.SPENDABLE), deposit.amount_wei),
+                    (user_account(user, Kind.SPENDABLE), deposit.amount_wei - debt),
+                    (system_account(Kind.REORG_DEBT), debt),
                 ],
                 reason="Deposit made before the wallet was linked",
             )
             deposit.user, deposit.state = user, Deposit.State.CREDITED
-            deposit.save(update_fields=["user", "state"])
-            total += deposit.amount_wei
+            deposit.save(update_fields=["user", "state", "debt_wei"])
+            total += deposit.amount_wei - debt
     return total

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from bench.nemesis.proxy import LyingNode
-from openledger_site.accounts.models import User
+from openledger_site.accounts.models import User, Wallet
+from rewards.chain.records import DepositEvent, LogPlace
 from rewards.chain.transactions import Signer
 from rewards.models import Account, ChainCursor, Claim, Deposit
 from rewards.selectors import spendable_wei
-from rewards.services import place_hold, settle_answer, watch_chain
+from rewards.services import deposits, place_hold, settle_answer, watch_chain
 from rewards.services.ledger import system_account
 from rewards.tests.conftest import OPEN, Wallets
 
@@ -175,3 +178,57 @@ def test_a_debt_is_paid_back_once(wallets: Wallets, consumer: User) -> None:
         credit(wallets, signer, 2 * OPEN)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
     assert spendable_wei(consumer) == 3 * OPEN
+
+
+def test_a_debt_is_paid_back_by_a_deposit_that_waited_for_its_owner(
+    wallets: Wallets, consumer: User
+) -> None:
+    signer = wallets.new(9)
+    wallets.link(consumer, signer)
+    snapshot = wallets.client.request("evm_snapshot")
+    credit(wallets, signer, OPEN)
+    spend(consumer, OPEN)
+    wallets.client.request("evm_revert", snapshot)
+    wallets.finalize()
+    watch_chain()
+    Wallet.objects.update(unlinked_at=Now())
+    credit(wallets, signer, 2 * OPEN)
+    Wallet.objects.update(unlinked_at=None)
+    watch_chain()
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert spendable_wei(consumer) == OPEN
+
+
+def test_a_deposit_that_paid_for_another_and_vanishes_again_owes_both(
+    consumer: User,
+) -> None:
+    """As with several nodes behind one address, which take blocks away and give them back."""
+    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
+    first, second = (deposited(log_index) for log_index in (1, 2))
+    come(first, second)
+    spend(consumer, 2 * OPEN)
+    vanish(second, first)
+    come(first)
+    vanish(first)
+    come(first, second)
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert (spendable_wei(consumer), custody_wei()) == (0, -2 * OPEN)
+
+
+ADDRESS = "0x" + "1" * 40
+
+
+def deposited(log_index: int) -> DepositEvent:
+    place = LogPlace(7, "0x" + "3" * 64, "0x" + "2" * 64, log_index)
+    return DepositEvent(ADDRESS, OPEN, log_index, place)
+
+
+def come(*events: DepositEvent) -> None:
+    with transaction.atomic():
+        assert all(deposits._credit(event, 31337) for event in events)
+
+
+def vanish(*events: DepositEvent) -> None:
+    with transaction.atomic():
+        for event in events:
+            deposits.void_deposit(Deposit.objects.get(log_index=event.place.log_index))
