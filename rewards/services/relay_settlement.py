@@ -7,7 +7,7 @@ fee is not held yet, the settlement only those whose fee is, so the two never wa
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from rewards.models import Account, ChainCursor, ChainTransaction, Deposit, Hold, Relay
@@ -80,8 +80,8 @@ def _settle(relay_id: int) -> int:
 
 def _can_be_settled() -> Q:
     """Its fee is held, or can never be: the watcher is past its block, or it was never sent."""
-    cursor = ChainCursor.objects.order_by("-block_number").values_list("block_number", flat=True)
-    past = Q(chain_transaction__block_number__lte=cursor.first() or 0)
+    reached = ChainCursor.objects.filter(chain_id=OuterRef("chain_id")).values("block_number")
+    past = Q(chain_transaction__block_number__lte=Subquery(reached))
     return Q(hold__isnull=False) | past | Q(chain_transaction__gas_used=None)
 
 

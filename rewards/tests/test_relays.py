@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from eth_account import Account as KeyAccount
 from eth_account.signers.local import LocalAccount
 from pytest_django.fixtures import Settings
@@ -22,7 +22,7 @@ from rewards.chain.staking import (
     target_id,
 )
 from rewards.chain.transactions import Fees, Signer
-from rewards.models import Account, ChainTransaction, Hold, Relay
+from rewards.models import Account, ChainCursor, ChainTransaction, Hold, Relay
 from rewards.selectors import spendable_wei
 from rewards.selectors.relays import relay_books
 from rewards.services import InsufficientFunds, reconcile, relay, send_transactions, watch_chain
@@ -377,11 +377,26 @@ def test_the_relayer_never_ends_below_zero_whatever_the_price_of_gas(
     assert reconcile().ok
 
 
+def test_a_first_deposit_waits_for_the_watcher_of_its_own_chain(
+    wallets: Wallets, consumer: User, wallet: LocalAccount
+) -> None:
+    ChainCursor.objects.create(
+        chain_id=1, escrow="", block_number=10**9, block_hash=""
+    )  # the site served another chain before
+    sent = order(consumer, wallet, "deposit", amount="10")
+    send_transactions()
+    wallets.finalize()
+    send_transactions()
+    assert settle_relays() == 0  # final, and not credited yet: there is nothing to pay from
+    watch_chain()
+    assert settle_relays() == 1
+    sent.refresh_from_db()
+    assert sent.fee_wei == sent.cost_wei
+
+
 def test_a_fee_that_is_not_its_posting_shows_in_the_books(
     wallets: Wallets, consumer: User, funded: LocalAccount
 ) -> None:
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE rewards_relay DISABLE TRIGGER USER")
         cursor.execute("UPDATE rewards_relay SET fee_wei = fee_wei - 1")
