@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import F
 from django.db.models.functions import Now
 
 from openledger_site.accounts.models import User
@@ -177,9 +178,8 @@ def is_from_deposit(order: Order) -> bool:
 
 
 def _has_debt(order: Order) -> bool:
-    """Whether the deposit would not be whole, or an earlier one failed and paid nothing."""
+    """Whether the deposit would not be whole, or an earlier one did not pay what it cost: it
+    failed, or its wallet was unlinked meanwhile and there was nobody to take the fee from."""
     debts = Deposit.objects.filter(address__iexact=order.account, debt_wei__gt=0)
-    failed = Relay.objects.filter(
-        user=order.user, state=Relay.State.REVERTED, fee_wei=0, cost_wei__gt=0
-    )
-    return debts.exists() or failed.exists()
+    unpaid = Relay.objects.filter(user=order.user, fee_wei__lt=F("cost_wei"))
+    return debts.exists() or unpaid.exists()

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from eth_account import Account as KeyAccount
 from eth_account.signers.local import LocalAccount
 from pytest_django.fixtures import Settings
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.models import User, Wallet
 from rewards.chain.calls import approve_call, transfer_call
 from rewards.chain.errors import CallReverted
 from rewards.chain.staking import (
@@ -214,6 +215,20 @@ def test_a_first_deposit_is_sent_only_out_of_the_reserve(
         ask(consumer, wallet, "deposit", amount="10")
     with pytest.raises(InsufficientFunds, match="Deposit OPEN"):
         ask(consumer, wallet, "stake", amount="10", target=TARGET)
+
+
+def test_whose_deposit_paid_nothing_has_a_balance_before_the_next(
+    wallets: Wallets, consumer: User, wallet: LocalAccount
+) -> None:
+    """The wallet was unlinked while it was on its way, so there was nobody to take the fee from."""
+    sent = order(consumer, wallet, "deposit", amount="10")
+    Wallet.objects.update(unlinked_at=Now())
+    until_final(wallets)
+    sent.refresh_from_db()
+    assert (sent.state, sent.fee_wei) == (State.DONE, 0)
+    Wallet.objects.update(unlinked_at=None)
+    with pytest.raises(InsufficientFunds, match="pay for its own"):
+        ask(consumer, wallet, "deposit", amount="10")
 
 
 def test_what_is_refused_when_it_is_signed_is_dropped_and_its_hold_freed(
