@@ -226,8 +226,11 @@ def _network_fees_are_paid() -> list[str]:
             OR (r.fee_wei < r.cost_wei AND r.action <> 'deposit'))
     """)
     problems = [f"relay {public_id}: its fee differs" for (public_id,) in rows]
-    income = system_account(Account.Kind.RELAY).balance_wei
-    earned = int(_rows("SELECT coalesce(sum(fee_wei), 0) FROM rewards_relay")[0][0])
+    # Both in one statement, which sees one moment: a fee may be taken meanwhile.
+    ((income, earned),) = _rows("""
+        SELECT (SELECT coalesce(sum(balance_wei), 0) FROM rewards_account WHERE kind = 'relay'),
+               (SELECT coalesce(sum(fee_wei), 0) FROM rewards_relay)
+    """)
     if income != earned:
         problems.append(f"Network fees are {earned} wei, their account has {income} wei.")
     return problems

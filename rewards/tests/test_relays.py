@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models.functions import Now
 from eth_account import Account as KeyAccount
 from eth_account.signers.local import LocalAccount
@@ -29,6 +31,7 @@ from rewards.selectors.relays import relay_books
 from rewards.services import InsufficientFunds, reconcile, relay, send_transactions, watch_chain
 from rewards.services.chain import relay_signer
 from rewards.services.ledger import system_account
+from rewards.services.reconcile import _BOOK_CHECKS
 from rewards.services.relay_checks import (
     QuoteOver,
     RelayAway,
@@ -407,6 +410,33 @@ def test_a_first_deposit_waits_for_the_watcher_of_its_own_chain(
     assert settle_relays() == 1
     sent.refresh_from_db()
     assert sent.fee_wei == sent.cost_wei
+
+
+def test_a_fee_taken_between_two_reads_is_no_difference(
+    wallets: Wallets, consumer: User, funded: LocalAccount
+) -> None:
+    sent = order(consumer, funded, "stake", amount="7", target=TARGET)
+    send_transactions()
+    wallets.finalize()
+    send_transactions()
+
+    def settle() -> None:
+        settle_relays()
+        connections.close_all()
+
+    def and_then_settle(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        found = execute(sql, *arguments)
+        if "rewards_account" in sql:
+            other = Thread(target=settle)
+            other.start()
+            other.join()
+        return found
+
+    with connection.execute_wrapper(and_then_settle):
+        problems = _BOOK_CHECKS["I12"]()
+    assert problems == []
+    sent.refresh_from_db()
+    assert sent.state == State.DONE
 
 
 def test_a_fee_that_is_not_its_posting_shows_in_the_books(
