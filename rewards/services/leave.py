@@ -10,7 +10,7 @@ from django.urls import reverse
 from openledger_site.accounts.closing import Hint, Part
 from openledger_site.accounts.models import User
 from openledger_site.core.money import format_open
-from rewards.models import Withdrawal
+from rewards.models import ChainTransaction, Relay, SignedPayment, Withdrawal
 from rewards.selectors.money import balance_of, earnings_summary
 from rewards.selectors.stakes import stakes_of
 from rewards.selectors.withdrawals import withdrawable_wei
@@ -20,11 +20,25 @@ def _obstacles(user: User) -> Iterator[Hint]:
     page = reverse("rewards:overview")
     if balance_of(user).held_wei:
         yield Hint("An answer of yours is still being paid for. Wait a moment.", page)
+    if _is_depositing(user):
+        yield Hint("A payment of yours is on its way. Wait until it has arrived.", page)
     if Withdrawal.objects.filter(user=user, state=Withdrawal.State.WAITING).exists():
         yield Hint("A withdrawal of yours is on its way. Wait until it has arrived.", page)
     elif withdrawable_wei(user) >= settings.WITHDRAWAL_MINIMUM_WEI:
         amount = format_open(withdrawable_wei(user))
         yield Hint(f"Take your balance of {amount} OPEN back to your wallet.", page)
+
+
+def _is_depositing(user: User) -> bool:
+    """Whether we are bringing OPEN of theirs in: once their wallets are unlinked it is nobody's."""
+    here = {"user": user, "chain_id": settings.CHAIN_ID}
+    deposits = Relay.objects.filter(
+        **here, action=Relay.Action.DEPOSIT, state=Relay.State.PENDING, hold=None
+    )
+    signed = SignedPayment.objects.filter(
+        **here, source=SignedPayment.Source.CHAIN, deposit=None
+    ).exclude(chain_transaction__state=ChainTransaction.State.FAILED)
+    return deposits.exists() or signed.exists()
 
 
 def _losses(user: User) -> Iterator[Hint]:
