@@ -30,8 +30,9 @@ MESSAGE_BYTES_MAX = 32_000
 TEMPLATE_TOKENS_PER_MESSAGE = 16
 # The retrieved facts are read by the model too, so they are part of the prompt that is paid for.
 CONTEXT_BYTES_MAX = 4_000
-# Attribution may wait behind others; the hold must outlive it. The sweep frees stuck ones earlier.
-HOLD_SECONDS = 86_400
+# An answer that was given is owed until its attribution is done, also when that stands still for
+# days. The sweep frees those that were never given much earlier.
+HOLD_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True)

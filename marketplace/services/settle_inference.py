@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 INDEX_WAIT_SECONDS = 2.0
 INDEX_WAIT_MAX = timedelta(hours=6)
-"""So long an answer waits for its index; its fee is held for a day."""
+"""So long an answer waits for its index; its fee is held for much longer."""
 
 
 def settle_inference(lease: Lease) -> None:

@@ -6,18 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 
 from marketplace.models import Inference
 from marketplace.services import finish_answer, sweep_answers
 from marketplace.services.stream_answer import Meter
+from marketplace.tests.conftest import run_attempt
 from modelfactory.models import Model
 from modelfactory.services import price_wei
 from modelfactory.serving.engine import Event, Usage
 from openledger_site.accounts.models import User
 from openledger_site.core.models import Job
 from rewards.models import Hold
-from rewards.services import spendable_wei
+from rewards.services import expire_holds, spendable_wei
 
 pytestmark = pytest.mark.django_db
 Ask = Callable[..., Inference]
@@ -124,3 +126,13 @@ def test_a_late_finish_after_the_sweep_bills_nothing(ask: Ask) -> None:
     finish_answer(inference.pk, Meter(["Hi"], [1], [2], 1, 1, "stop"))
     inference.refresh_from_db()
     assert (inference.state, inference.fee_wei) == (Inference.State.FAILED, 0)
+
+
+def test_an_answer_is_paid_though_attribution_stood_still_over_a_weekend(
+    answered: Inference, payer: User
+) -> None:
+    """What was delivered is owed: nobody's hold ends while the answer waits behind others."""
+    Hold.objects.update(expires_at=F("expires_at") - timedelta(days=3))
+    expire_holds()
+    run_attempt(answered)
+    assert answered.settled, answered.job and answered.job.message
