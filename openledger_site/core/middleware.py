@@ -12,7 +12,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from openledger_site.core.errors import DomainError, Unavailable
 from openledger_site.core.logs import current_request_id
@@ -20,6 +20,8 @@ from openledger_site.core.row_security import Reader, reading_as
 
 logger = logging.getLogger(__name__)
 
+# What the database says to whoever it took a lock from, or did not give one to: undone, try again.
+GAVE_WAY = (LockNotAvailable, DeadlockDetected)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 View = Callable[..., HttpResponseBase]
 
@@ -100,7 +102,7 @@ class DomainErrorMiddleware:
         return None
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if isinstance(exc, OperationalError) and isinstance(exc.__cause__, LockNotAvailable):
+        if isinstance(exc, OperationalError) and isinstance(exc.__cause__, GAVE_WAY):
             logger.warning("gave up waiting for a lock: %s", request.path)
             exc = Busy()
         return _refusal(request, exc) if isinstance(exc, DomainError) else None

@@ -41,6 +41,15 @@ def test_a_program_is_told_to_try_again(stranger: User) -> None:
     assert json.loads(answer.content)["error"]["code"] == "busy"
 
 
+def test_so_is_who_had_to_give_way_in_a_circle_of_locks() -> None:
+    middleware = DomainErrorMiddleware(lambda request: HttpResponse())
+    fault = OperationalError("deadlock detected")
+    fault.__cause__ = psycopg.errors.DeadlockDetected()
+    answer = middleware.process_exception(RequestFactory().get("/"), fault)
+    assert answer is not None
+    assert answer.status_code == 503
+
+
 def test_any_other_fault_of_the_database_stays_one() -> None:
     middleware = DomainErrorMiddleware(lambda request: HttpResponse())
     fault = OperationalError("gone")

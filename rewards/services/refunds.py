@@ -12,7 +12,8 @@ from django.utils import timezone
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, DomainError, NotAllowed
-from rewards.models import EarningLine, RefundRequest, Settlement
+from rewards.models import EarningLine, Entry, RefundRequest, Settlement
+from rewards.services.ledger import lock_accounts
 from rewards.services.settlements import RefundTooLate, refund_answer, refund_window_ends
 
 State = RefundRequest.State
@@ -65,6 +66,9 @@ def ask_refund(key: str, *, asked_by: User, reason: str, words: str = "") -> Ref
             words=words,
             decide_by=decide_by,
         )
+        # Whoever grants it in this same transaction moves wei after this line of the log, and who
+        # pays locks accounts before the log: so these are locked before it here too.
+        lock_accounts(list(_accounts_moved(settlement)))
         record_audit(
             "refund.ask",
             actor=asked_by,
@@ -77,6 +81,11 @@ def ask_refund(key: str, *, asked_by: User, reason: str, words: str = "") -> Ref
 
 def _lines(settlement: Settlement) -> models.QuerySet[EarningLine]:
     return EarningLine.objects.filter(settlement=settlement).order_by("pk")
+
+
+def _accounts_moved(settlement: Settlement) -> models.QuerySet[Entry, int]:
+    entries = Entry.objects.filter(transaction=settlement.transaction_id)
+    return entries.values_list("account_id", flat=True)
 
 
 def _check_may_ask(settlement: Settlement, lines: list[EarningLine], asked_by: User) -> None:

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from openledger_site.accounts.models import User
 from openledger_site.accounts.services import user_for_payer
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError, PaymentRequired, Unavailable
@@ -29,8 +30,9 @@ from rewards.chain.authorizations import (
 from rewards.chain.calls import authorized_transfer_call
 from rewards.chain.errors import CallReverted, ChainError
 from rewards.chain.signatures import Signature, SignatureInvalid
-from rewards.models import ChainCursor, ChainTransaction, SignedPayment
+from rewards.models import Account, ChainCursor, ChainTransaction, SignedPayment
 from rewards.services.chain import chain_client, contract_addresses, operator_signer
+from rewards.services.ledger import lock_accounts, user_account
 from rewards.services.sender import queue_transaction
 
 PURPOSE = "x402"
@@ -240,7 +242,11 @@ def take_payment(
 
 
 def cover_payment(authorization: TransferAuthorization, fingerprint: str) -> SignedPayment:
-    """As `take_payment`, for a payer whose balance covers it: the wallet is left alone."""
+    """As `take_payment`, for a payer whose balance covers it: the wallet is left alone.
+
+    In the transaction that then holds what it costs. Both lock the account before the audit log,
+    which is the order of everybody who pays.
+    """
     return _write(authorization, fingerprint, None)
 
 
@@ -253,6 +259,9 @@ def _write(
     _check_rate(authorization.payer)
     try:
         with transaction.atomic():
+            if queue is None:
+                User.objects.select_for_update(no_key=True).get(pk=user.pk)
+                lock_accounts([user_account(user, Account.Kind.SPENDABLE).pk])
             payment = SignedPayment.objects.create(
                 user=user,
                 chain_id=settings.CHAIN_ID,

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from eth_account import Account as KeyAccount
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
+from openledger_site.core.waiting import rounds
 from rewards.chain.calls import ContractCall, approve_call, deposit_call
 from rewards.chain.client import ChainClient
 from rewards.chain.contracts import Addresses, send_and_wait
@@ -63,6 +65,16 @@ def settled(
     }
     hold = place_hold(payer, OPEN, key=key, reason="Answer")
     return settle_answer(hold=hold, key=key, **terms | changes)
+
+
+def until_somebody_waits() -> None:
+    """Until a statement of another connection waits for a lock of ours."""
+    for _ in rounds(30, pause_seconds=0.01):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("Nobody waits.")
 
 
 def signed_in(user: User) -> Client:

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User
+from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import NotAllowed
 from rewards.models import Account, EarningLine, Entry, RefundRequest, Settlement, Transaction
 from rewards.selectors import spendable_wei
 from rewards.services import place_hold, refund_answer, release_earnings, settle_answer
-from rewards.services.ledger import post, system_account, user_account
+from rewards.services.ledger import lock_accounts, post, system_account, user_account
 from rewards.services.reconcile import _BOOK_CHECKS
 from rewards.services.refunds import (
     ASKED_PER_MONTH_MAX,
@@ -35,7 +36,7 @@ from rewards.services.refunds import (
     decide_refund,
 )
 from rewards.services.settlements import RefundTooLate
-from rewards.tests.conftest import OPEN
+from rewards.tests.conftest import OPEN, until_somebody_waits
 
 pytestmark = pytest.mark.django_db
 Fund = Callable[[User, int], None]
@@ -345,3 +346,26 @@ def test_a_release_and_a_request_at_once_never_both_win(pay: Pay, consumer: User
             asked, released = pool.submit(ask), pool.submit(release)
             assert asked.result() != bool(released.result())
         assert books_are_sound()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refund_by_rule_and_an_answer_that_is_paid_do_not_wait_in_a_circle(
+    pay: Pay, consumer: User
+) -> None:
+    """Paying locks accounts and then the audit log; so does a refund that is asked and granted."""
+    key = pay()
+
+    def ask_and_grant() -> None:
+        with transaction.atomic():
+            request = ask_refund(key, asked_by=consumer, reason="empty")
+            decide_refund(request, decided_by=None, grant=True)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            lock_accounts([system_account(Account.Kind.FEES).pk])
+            refunding = other.submit(ask_and_grant)
+            until_somebody_waits()
+            record_audit("answer.settle", actor=consumer, subject="settlement:1")
+        refunding.result()
+    assert Settlement.objects.get(key=key).refund is not None

@@ -8,18 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
+from eth_account import Account as KeyAccount
 from eth_account.signers.local import LocalAccount
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
-from openledger_site.accounts.services import WalletClosed
+from openledger_site.accounts.services import WalletClosed, user_for_payer
+from openledger_site.core.audit import record_audit
+from rewards.chain.authorizations import TransferAuthorization
 from rewards.chain.calls import authorized_transfer_call, encode_call
 from rewards.chain.signatures import Signature
 from rewards.models import Account, ChainTransaction, Deposit, SignedPayment
 from rewards.selectors import spendable_wei
-from rewards.services import reconcile, send_transactions, watch_chain
-from rewards.services.ledger import system_account
+from rewards.services import place_hold, reconcile, send_transactions, watch_chain
+from rewards.services.ledger import lock_accounts, system_account, user_account
 from rewards.services.sender import queue_transaction
 from rewards.services.signed_payments import (
     PaymentFailed,
@@ -32,12 +35,13 @@ from rewards.services.signed_payments import (
     check_terms,
     check_transfer,
     check_unused,
+    cover_payment,
     is_certain,
     payment_by,
     payment_terms,
     take_payment,
 )
-from rewards.tests.conftest import OPEN, Wallets
+from rewards.tests.conftest import OPEN, Fund, Wallets, until_somebody_waits
 from rewards.tests.paying import authorize, new_payer, sign
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
@@ -404,3 +408,30 @@ def test_the_queue_knows_a_payment_by_payer_and_nonce(
     payment = take(payer, terms)
     subject = f"{payment.payer}:{payment.nonce}"
     assert queue_transaction("x402", subject=subject) == payment.chain_transaction
+
+
+def test_a_covered_question_and_an_answer_that_is_paid_do_not_wait_in_a_circle(
+    fund: Fund,
+) -> None:
+    """Paying locks the payer's account and then the audit log; so does what is asked meanwhile."""
+    wallet = KeyAccount.create()
+    payer = user_for_payer(wallet.address, 31337)
+    fund(payer, OPEN)
+    authorization = TransferAuthorization(
+        wallet.address, "0x" + "1" * 40, OPEN, 0, 2**32, "0x" + "2" * 64
+    )
+
+    def cover_and_hold() -> None:
+        with transaction.atomic():
+            cover_payment(authorization, "f" * 64)
+            place_hold(payer, FEE, key="answer", reason="Answer")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            lock_accounts([user_account(payer, Account.Kind.SPENDABLE).pk])
+            asking = other.submit(cover_and_hold)
+            until_somebody_waits()
+            record_audit("answer.settle", actor=payer, subject="settlement:1")
+        asking.result()
+    assert spendable_wei(payer) == OPEN - FEE
