@@ -196,7 +196,8 @@ def _round_of(
     _send_again_what_the_chain_lost(client, signer, mine)
     _follow(client, signer, mine)
     for row in mine.filter(state=State.SIGNED).order_by("nonce"):
-        _broadcast(client, row)
+        if not _broadcast(client, row) and row.sender == signer.address:
+            _replace(client, signer, row)
     _send_queued(client, signer, addresses, mine)
 
 
@@ -304,7 +305,8 @@ def _signed(row: ChainTransaction) -> SignedTransaction:
     )
 
 
-def _broadcast(client: ChainClient, row: ChainTransaction) -> None:
+def _broadcast(client: ChainClient, row: ChainTransaction) -> bool:
+    """False where the node wants higher fees: until then this nonce holds up all after it."""
     try:
         client.send_raw(bytes(row.raw))
     except TransactionRejected as refusal:
@@ -312,11 +314,12 @@ def _broadcast(client: ChainClient, row: ChainTransaction) -> None:
         if refusal.reason is not RejectionReason.NONCE_TOO_LOW:
             logger.warning("transaction refused by the node: %s %s", row.pk, refusal)
             ChainTransaction.objects.filter(pk=row.pk).update(problem=str(refusal)[:200])
-            return
+            return refusal.reason is not RejectionReason.UNDERPRICED
     if row.state != State.FAILED:  # a failed one is only sent again to fill its nonce
         ChainTransaction.objects.filter(pk=row.pk).update(
             state=State.SENT, sent_at=Now(), problem=""
         )
+    return True
 
 
 def _follow(client: ChainClient, signer: Signer, mine: QuerySet[ChainTransaction]) -> None:

@@ -25,6 +25,7 @@ from rewards.services import (
     register_reconcile_check,
     release_earnings,
     send_transactions,
+    sender,
     watch_chain,
 )
 from rewards.services.chain import RELAY_LOCK, SENDER_LOCK, WATCHER_LOCK, operator_signer
@@ -218,6 +219,24 @@ def test_a_stuck_transaction_is_replaced_with_higher_fees_and_mined_once(wallets
     assert replaced.earlier_hashes == [row.transaction_hash]
     assert (replaced.nonce, replaced.state) == (row.nonce, "final")
     assert wallets.client.receipt(row.transaction_hash) is None
+
+
+def test_one_that_fees_overtook_before_it_was_sent_gets_higher_ones(
+    wallets: Wallets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed, then the sender was down: a node that does not take it would hold up all after it."""
+    anchor = anchor_root(subject="version:1", root=b"\1" * 32, count=3)
+    with monkeypatch.context() as down:
+        down.setattr(sender, "_broadcast", lambda client, row: None)
+        send_transactions()
+    wallets.client.request("anvil_setNextBlockBaseFeePerGas", hex(10**12))
+    wallets.finalize()
+    for _ in range(2):
+        send_transactions()
+        wallets.finalize()
+    send_transactions()
+    row = ChainTransaction.objects.get(pk=anchor.chain_transaction_id)
+    assert (row.state, len(row.earlier_hashes)) == ("final", 1)
 
 
 def test_a_refused_transaction_fails_with_the_contracts_reason(wallets: Wallets) -> None:
