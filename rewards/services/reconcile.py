@@ -144,7 +144,22 @@ def _drifted_wei() -> int:
 
 def _nobody_is_below_zero() -> list[str]:
     below = Account.objects.filter(kind__in=Account.PERSONAL, balance_wei__lt=0)
-    return [f"{account.code}: {account.balance_wei} wei" for account in below]
+    problems = [f"{account.code}: {account.balance_wei} wei" for account in below]
+    return problems + _debts_that_differ()
+
+
+def _debts_that_differ() -> list[str]:
+    """What was spent before its deposit vanished is owed by somebody, to the wei."""
+    rows = _rows("""
+        SELECT account.wei, owed.wei FROM
+          (SELECT coalesce(sum(-balance_wei), 0) AS wei FROM rewards_account
+            WHERE kind = 'reorg_debt') account,
+          (SELECT coalesce(sum(debt_wei), 0) AS wei FROM (
+             SELECT debt_wei FROM rewards_deposit UNION ALL
+             SELECT debt_wei FROM rewards_withdrawal) debts) owed
+         WHERE account.wei <> owed.wei
+    """)
+    return [f"{wei} wei vanished with their blocks, {owed} wei are owed" for wei, owed in rows]
 
 
 def _claimed_is_at_most_earned() -> list[str]:
@@ -160,7 +175,39 @@ def _claimed_is_at_most_earned() -> list[str]:
         f"{address}: claimed {claimed} of {earned} wei" for address, claimed, earned in rows
     ]
     unknown = Claim.objects.filter(state=Claim.State.UNKNOWN)
-    return problems + [f"{claim.transaction_hash}: claim of no known payout" for claim in unknown]
+    problems += [f"{claim.transaction_hash}: claim of no known payout" for claim in unknown]
+    return [*problems, *_earnings_that_differ(), *_leaves_that_differ()]
+
+
+def _earnings_that_differ() -> list[str]:
+    """What is held back for a person is the sum of their lines, what is claimable of their payouts:
+    so nobody's earnings stand under another name."""
+    rows = _rows("""
+        SELECT coalesce(account.code, person.public_id || ':' || owed.kind),
+               coalesce(account.balance_wei, 0), coalesce(owed.wei, 0)
+          FROM (SELECT * FROM rewards_account WHERE kind IN ('holding', 'claimable')) account
+          FULL JOIN (
+            SELECT user_id, 'holding' AS kind, sum(amount_wei) AS wei FROM rewards_earningline
+             WHERE state = 'holding' GROUP BY 1
+             UNION ALL
+            SELECT user_id, 'claimable', sum(amount_wei) FROM rewards_epochpayout
+             WHERE claim_id IS NULL GROUP BY 1
+          ) owed ON owed.user_id = account.owner_id AND owed.kind = account.kind
+          LEFT JOIN accounts_user person ON person.id = owed.user_id
+         WHERE coalesce(account.balance_wei, 0) <> coalesce(owed.wei, 0)
+    """)
+    return [f"{code}: {held} wei, its rows say {owed}" for code, held, owed in rows]
+
+
+def _leaves_that_differ() -> list[str]:
+    """The newest leaf of an address is all that it was ever paid, and no more."""
+    rows = _rows("""
+        SELECT payout.address, max(payout.cumulative_wei), sum(payout.amount_wei)
+          FROM rewards_epochpayout payout JOIN rewards_epoch epoch ON epoch.number = payout.epoch_id
+         GROUP BY payout.address, epoch.chain_id, epoch.distributor
+        HAVING max(payout.cumulative_wei) <> sum(payout.amount_wei)
+    """)
+    return [f"{address}: a leaf of {leaf} wei, payouts of {sums}" for address, leaf, sums in rows]
 
 
 def _each_hold_is_resolved_once() -> list[str]:
