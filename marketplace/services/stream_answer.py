@@ -38,6 +38,8 @@ Rows = AgentVersion.Rows
 PASSAGES_MAX = 3
 CHECK_SECONDS = 0.4
 """How old a right may be when a word leaves; a second after it is revoked none does."""
+STREAM_SECONDS_MAX = 540.0
+"""An answer is over after this, read or not; a minute later the sweep would call it abandoned."""
 
 
 class EngineAway(Unavailable):
@@ -120,16 +122,20 @@ class Meter:
 
 
 async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
-    """Generate, yielding the engine's events. Closing the iterator cancels and bills what came.
+    """Generate, yielding the engine's events. Closing the iterator cancels and bills what came; so
+    does a reader who stands still, or an engine that is slow, for `STREAM_SECONDS_MAX`.
 
     Raises `EngineAway` or `PromptRefused` when nothing could be generated, and `RightToServeEnded`
     when a right is revoked meanwhile, `NoSource` where an agent wants one; nothing is charged then.
     """
     meter, checked_at = Meter(), time.monotonic()
+    ending = asyncio.create_task(_end_in_time(inference.pk, meter))
     try:
         passages = await sync_to_async(_open_book)(inference)
         meter.guard = await sync_to_async(_guard)(inference)
         async for event in _engine().generate(_request(inference, passages)):
+            if ending.done():
+                break
             if time.monotonic() - checked_at > CHECK_SECONDS:
                 await sync_to_async(_check_rights)(inference, guarded=meter.guards_rows)
                 checked_at = time.monotonic()
@@ -150,8 +156,17 @@ async def stream_answer(inference: Inference) -> AsyncIterator[Event]:
         meter.finish_reason, meter.error_code = "error", problem.code
         raise EngineAway() from problem
     finally:
+        ending.cancel()
         # Shielded: a reader who hangs up must not stop us from writing down what they got.
         await asyncio.shield(sync_to_async(finish_answer)(inference.pk, meter))
+
+
+async def _end_in_time(inference_id: int, meter: Meter) -> None:
+    """Bill what came in time: a word that waits for its reader would come after the sweep."""
+    began = time.monotonic()
+    while time.monotonic() - began < STREAM_SECONDS_MAX:
+        await asyncio.sleep(1)
+    await sync_to_async(finish_answer)(inference_id, meter)
 
 
 def _engine() -> EngineClient:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db.models import F
 from django.db.models.functions import Now
+from pytest_django.fixtures import Settings
 
 from marketplace.models import Inference
-from marketplace.services import finish_answer, sweep_answers
+from marketplace.services import finish_answer, stream_answer, sweep_answers
 from marketplace.services.stream_answer import Meter
-from marketplace.tests.conftest import run_attempt
+from marketplace.tests.conftest import TOKEN, run_attempt
 from modelfactory.models import Model
 from modelfactory.services import price_wei
 from modelfactory.serving.engine import Event, Usage
@@ -136,3 +140,35 @@ def test_an_answer_is_paid_though_attribution_stood_still_over_a_weekend(
     expire_holds()
     run_attempt(answered)
     assert answered.settled, answered.job and answered.job.message
+
+
+def test_an_answer_whose_reader_stands_still_is_paid_as_far_as_it_came(
+    ask: Ask, payer: User, engine_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever reads the last word after the sweep has the whole answer for nothing."""
+    settings.ENGINE_URL, settings.ENGINE_TOKEN = engine_url, TOKEN
+    inference = ask("What is known about the tern?")
+    heard: list[str] = []
+
+    async def stand_still() -> None:
+        limits = sys.modules[stream_answer.__module__]
+        monkeypatch.setattr(limits, "STREAM_SECONDS_MAX", 0, raising=False)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            await inference.arefresh_from_db()
+            if inference.state != Inference.State.ANSWERING:
+                break
+        await Inference.objects.aupdate(created_at=Now() - timedelta(minutes=11))
+        await sync_to_async(sweep_answers)()
+
+    async def read() -> None:
+        async for event in stream_answer(inference):
+            heard.append(event.text_delta)
+            if len(heard) == 2:
+                await stand_still()
+
+    async_to_sync(read)()
+    inference.refresh_from_db()
+    assert len(heard) == 2
+    assert inference.answer == "".join(heard)
+    assert inference.fee_wei > 0
