@@ -73,13 +73,17 @@ def wizard(user: Any, form: RunForm, *, asked: str) -> Wizard:
     wanted = order.index(asked) if asked in STEPS else 0
     step = order[min(wanted, order.index(first_open))]
     number = order.index(step)
+    errors = _errors(form, step) if step != asked else []
+    if not errors:  # a step that is only being opened has no mistakes yet
+        for name in STEPS[step]:
+            form.errors.pop(name, None)
     return Wizard(
         step=step,
         number=number + 1,
         next_step=order[min(number + 1, len(order) - 1)],
         back_query=_query(form, order[number - 1]) if number else "",
         carried=list(_carried(form, step)),
-        errors=_errors(form, step) if step != asked else [],
+        errors=errors,
         versions=_version_options(user, form) if step == "data" else [],
         bases=_base_options(form) if step == "base" else [],
         efforts=_effort_options(form) if step == "effort" else [],

@@ -60,6 +60,15 @@ def test_each_step_shows_its_question(
     assert words in page.content.decode()
 
 
+def test_a_step_that_is_only_opened_names_no_mistake(client: Client, builder: User) -> None:
+    client.force_login(builder)
+    page = client.get(NEW).content.decode()
+    assert "This field is required" not in page
+    assert "aria-invalid" not in page
+    sent_back = client.get(NEW, {"name": "", "step": "data"}).content.decode()
+    assert "This field is required" in sent_back
+
+
 def test_a_step_is_not_passed_without_an_answer(
     client: Client, builder: User, version: Version, base: BaseModel
 ) -> None:
