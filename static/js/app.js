@@ -6,6 +6,7 @@ import "./dialog.js";
 import "./menu.js";
 import "./hotkeys.js";
 import "./forms.js";
+import "./tabs.js";
 import { attach as attachDropzone } from "./dropzone.js";
 import { attach as attachUpload } from "./upload.js";
 import { attach as attachLive } from "./live.js";
