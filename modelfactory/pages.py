@@ -241,7 +241,7 @@ def model_context(model: Model) -> dict[str, Any]:
         "verdict": selectors.verdict_of(model.run),
         "contributors": contributors,
         "shares": [{"label": c.contributor.name, "value": c.row_count} for c in contributors],
-        "example_price_wei": services.price_wei(model, 100, 50),
+        "example_price_wei": services.short_answer_wei(model),
         "guard": selectors.guard_of(model.run),
         "privacy": privacy_of(model.run),
         **fidelity_context(model),

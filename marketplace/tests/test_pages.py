@@ -24,8 +24,9 @@ CHAT = "/marketplace/models/birds/chat/"
 
 
 def test_anybody_can_browse_public_models(client: Client, model: Model) -> None:
-    page = client.get("/marketplace/")
-    assert b"Birds" in page.content
+    page = client.get("/marketplace/").content
+    assert b"Birds" in page
+    assert b"for a short answer" in page
 
 
 def test_a_search_that_finds_nothing_says_so(client: Client, model: Model) -> None:

@@ -36,6 +36,7 @@ from marketplace.services import (
 )
 from modelfactory.models import Model
 from modelfactory.selectors import index_of, model_for
+from modelfactory.services import short_answer_wei
 from openledger_site.accounts.models import User
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.errors import DomainError
@@ -52,7 +53,8 @@ def browse(request: HttpRequest) -> HttpResponse:
     models = selectors.listed_models(request.user, search=search)
     page = Paginator(models, ANSWERS_PER_PAGE).get_page(request.GET.get("page"))
     agents = selectors.listed_agents(request.user, search=search)[:AGENTS_SHOWN]
-    context = {"page": page, "search": search, "agents": agents}
+    priced = [(model, short_answer_wei(model)) for model in page]
+    context = {"page": page, "models": priced, "search": search, "agents": agents}
     return render(request, "marketplace/browse.html", context)
 
 
@@ -169,6 +171,7 @@ def _chat_page(
         "version": agent.newest if agent else None,
         "asked": agent or model,
         "form": form,
+        "short_answer_wei": short_answer_wei(model),
         "conversation": selectors.conversation(user, model, agent),
         "spendable_wei": spendable_wei(user),
         "index": index_of(model.adapter_digest),

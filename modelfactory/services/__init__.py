@@ -56,7 +56,7 @@ from modelfactory.services.plan import (
     recipe_of,
     time_in_words,
 )
-from modelfactory.services.pricing import fee_wei, price_wei
+from modelfactory.services.pricing import fee_wei, price_wei, short_answer_wei
 from modelfactory.services.publish_model import (
     NotReadyToPublish,
     RightToServeEnded,
@@ -149,6 +149,7 @@ __all__ = [
     "retry_safer",
     "rows_by_contributor",
     "seconds_left",
+    "short_answer_wei",
     "start_calibration",
     "start_run",
     "start_valuation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelfactory.models import Model
 
 TOKENS_PER_PRICE = 1000
+SHORT_ANSWER = (100, 50)  # tokens read and written; 50 are about 35 words
 
 
 def fee_wei(
@@ -36,3 +37,8 @@ def price_wei(model: Model, prompt_tokens: int, completion_tokens: int) -> int:
         price_completion_wei=model.price_completion_wei,
         platform_fee_wei=model.platform_fee_wei,
     )
+
+
+def short_answer_wei(model: Model) -> int:
+    """The example that pages give of what an answer costs."""
+    return price_wei(model, *SHORT_ANSWER)

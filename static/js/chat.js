@@ -33,25 +33,26 @@ async function handle(item, event) {
   if (event.html_url) await htmx.ajax("GET", event.html_url, { target: item, swap: "outerHTML" });
 }
 
-async function send(form, log, signal) {
-  const data = new FormData(form);
-  bubble(log, "user", data.get("prompt"));
+async function wasAnswered(form, log, signal) {
+  bubble(log, "user", form.elements.prompt.value);
   const item = bubble(log, "assistant", "");
   item.toggleAttribute("data-streaming", true);
   try {
     const headers = { Accept: "application/x-ndjson", "Idempotency-Key": randomKey() };
-    const response = await fetch(form.action, { method: "POST", body: data, headers, signal });
-    if (!response.ok) return fail(item, messageOf(await response.text(), response.status));
-    for await (const event of lines(response)) await handle(item, event);
+    const response = await fetch(form.action, { method: "POST", body: new FormData(form), headers, signal });
+    if (!response.ok) fail(item, messageOf(await response.text(), response.status));
+    else for await (const event of lines(response)) await handle(item, event);
   } catch (problem) {
     fail(item, problem.name === "AbortError" ? " (stopped)" : "The connection broke. You pay only for what was answered.");
   } finally {
     item.toggleAttribute("data-streaming", false);
   }
+  return !item.classList.contains("chat-error");
 }
 
 function start(form) {
   const log = form.closest(".chat").querySelector("[data-chat-log]");
+  log.lastElementChild?.scrollIntoView({ block: "nearest" });
   const field = form.elements.prompt;
   const stop = form.querySelector("[data-chat-stop]");
   field.addEventListener("keydown", (event) => {
@@ -61,19 +62,19 @@ function start(form) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (form.hasAttribute("data-sending") || !field.value.trim()) return;
+    const asked = field.value;
+    if (form.hasAttribute("data-sending") || !asked.trim()) return;
     const controller = new AbortController();
     form.toggleAttribute("data-sending", true);
     if (stop) Object.assign(stop, { hidden: false, onclick: () => controller.abort() });
-    const sending = send(form, log, controller.signal);
+    const answered = wasAnswered(form, log, controller.signal);
     field.value = "";
-    await sending;
+    if (!(await answered)) field.value ||= asked; // nobody types a question twice
+    log.lastElementChild.scrollIntoView({ block: "nearest" });
     form.toggleAttribute("data-sending", false);
     if (stop) stop.hidden = true;
     field.focus();
   });
 }
 
-export function attach(root) {
-  attachOnce(root, "form[data-chat]", start);
-}
+export const attach = (root) => attachOnce(root, "form[data-chat]", start);
