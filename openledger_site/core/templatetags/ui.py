@@ -42,15 +42,21 @@ def icon(name: str, css_class: str = "") -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def nav_link(context: template.Context, url_name: str, label: str, css_class: str = "") -> str:
-    """Link to a section, marked as current inside it; nothing when the route does not exist."""
+def nav_link(
+    context: template.Context, url_name: str, label: str, css_class: str = "", section: str = ""
+) -> str:
+    """Link to a section, marked as current inside it; nothing when the route does not exist.
+
+    `section` names the route that the section begins at, where the link leads deeper.
+    """
     try:
         url = reverse(url_name)
     except NoReverseMatch:
         return ""
     request = context.get("request")
     path = request.path if request is not None else ""
-    current = path == url or (url != "/" and path.startswith(url))
+    begin = reverse(section) if section else url
+    current = path == begin or (begin != "/" and path.startswith(begin))
     return format_html(
         '<a class="{}" href="{}"{}>{}</a>',
         css_class,

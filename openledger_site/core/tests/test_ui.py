@@ -73,6 +73,11 @@ def test_a_section_that_does_not_exist_is_left_out():
     assert render("{% nav_link 'nowhere:list' 'Nowhere' %}") == ""
 
 
+def test_a_link_deeper_into_a_section_is_marked_anywhere_in_it():
+    link = "{% nav_link 'rewards:explorer' 'Rewards' section='rewards:overview' %}"
+    assert 'aria-current="page"' in render(link, path="/rewards/governance/")
+
+
 def test_an_identicon_depends_on_nothing_but_its_seed():
     assert identicon_svg("0xAB", 24) == identicon_svg("0xab", 24)
     assert identicon_svg("0xab", 24) != identicon_svg("0xac", 24)
