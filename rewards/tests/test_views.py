@@ -174,6 +174,18 @@ def test_the_status_page_says_what_the_last_check_found(client: Client) -> None:
     content = client.get("/rewards/status/").content.decode()
     assert "7 wei" in content
     assert "secret key" not in content  # keys and addresses are for staff
+    assert "Each transaction sums to zero." in content
+    assert content.count("Not compared") == 11  # the other checks are not in this report
+
+
+def test_who_is_signed_out_is_led_to_the_public_pages_of_rewards(
+    client: Client, consumer: User
+) -> None:
+    header = '<a class="" href="/rewards/explorer/" aria-current="page">Rewards</a>'
+    assert header in client.get("/rewards/status/").content.decode()
+    assert "/rewards/earnings/" not in client.get("/rewards/status/").content.decode()
+    client.force_login(consumer)
+    assert "/rewards/earnings/" in client.get("/rewards/status/").content.decode()
 
 
 def test_a_key_without_the_scope_reads_no_balance(client: Client, consumer: User) -> None:

@@ -20,6 +20,7 @@ from openledger_site.accounts.selectors import wallets_of
 from openledger_site.core.csv_export import csv_response, json_response
 from openledger_site.core.idempotency import idempotent
 from rewards import selectors, services
+from rewards.book_words import checks_in_words, figures_in_words
 from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.forms.deposits import DepositForm
 from rewards.forms.withdrawals import WithdrawForm
@@ -181,5 +182,12 @@ def epoch_close(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_GET
 def status(request: HttpRequest) -> HttpResponse:
-    context = {"run": selectors.last_reconcile(), "freeze": selectors.payout_freeze()}
+    run = selectors.last_reconcile()
+    report = run.report if run is not None else {}
+    context = {
+        "run": run,
+        "freeze": selectors.payout_freeze(),
+        "checks": checks_in_words(report),
+        "figures": figures_in_words(report),
+    }
     return render(request, "rewards/status.html", context)
