@@ -11,6 +11,7 @@ import { attach as attachDropzone } from "./dropzone.js";
 import { attach as attachUpload } from "./upload.js";
 import { attach as attachLive } from "./live.js";
 import { attach as attachChat } from "./chat.js";
+import { attach as attachTimes } from "./times.js";
 import { attach as attachWallet } from "./wallet/wallet.js";
 
 function attachAll(root) {
@@ -18,6 +19,7 @@ function attachAll(root) {
   attachUpload(root);
   attachLive(root);
   attachChat(root);
+  attachTimes(root);
   attachWallet(root);
 }
 

@@ -23,7 +23,9 @@ def page(live_server, monkeypatch):
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        page = browser.new_page(base_url=live_server.url, color_scheme="light")
+        page = browser.new_page(
+            base_url=live_server.url, color_scheme="light", timezone_id="Asia/Tokyo"
+        )
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: problems.extend([line.text] * (line.type == "error")))
         yield page
@@ -54,3 +56,25 @@ def test_the_front_page_fits_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto("/")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_tabs_that_do_not_fit_begin_at_the_current_one(page):
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.goto("/rewards/status/")
+    expect(page.get_by_role("link", name="State of the books")).to_be_in_viewport(ratio=0.9)
+
+
+def test_times_stand_in_the_zone_of_the_reader(page):
+    page.goto("/")
+    expect(page.locator("footer")).to_contain_text("times in Asia/Tokyo")
+    shown = page.evaluate(
+        """() => {
+          const time = document.createElement("time");
+          Object.assign(time, { dateTime: "2026-11-28T20:05:00+00:00" });
+          time.textContent = "28 Nov 2026, 20:05";
+          document.querySelector("main").append(time);
+          time.dispatchEvent(new Event("htmx:load", { bubbles: true }));
+          return [time.textContent, time.title];
+        }"""
+    )
+    assert shown == ["29 Nov 2026, 05:05", "28 Nov 2026, 20:05 UTC"]
