@@ -105,6 +105,12 @@ def test_the_page_is_for_its_contributor_and_the_reviewers(as_user, pending, cur
         assert as_user(stranger).get(address).status_code == 404
 
 
+def test_who_sent_rows_is_told_that_nothing_is_left_to_do(as_user, pending, contributor, curator):
+    url, words = pending.get_absolute_url(), "Nothing is left for you to do"
+    assert words in as_user(contributor).get(url).text
+    assert words not in as_user(curator).get(url).text
+
+
 def test_only_its_contributor_withdraws_it(as_user, pending, curator, contributor):
     withdraw = reverse("datanets:contribution-withdraw", args=[pending.public_id])
     assert as_user(curator).post(withdraw).status_code == 404
@@ -118,7 +124,9 @@ def test_only_its_contributor_withdraws_it(as_user, pending, curator, contributo
 def test_columns_are_named_on_the_page(as_user, datanet, contributor, give):
     waiting = give(datanet, contributor, b"ask,tell\nWhy?,So.\nHow?,Thus.\n", "rows.csv")
     client, named = as_user(contributor), {"instruction": "ask", "response": "tell"}
-    assert b"Which column is which?" in client.get(waiting.get_absolute_url()).content
+    page = client.get(waiting.get_absolute_url()).text
+    assert page.index("Which column is which?") < page.index("SHA-256")
+    assert "Rows left out" not in page  # nothing was left out: the file waits as a whole
     url = reverse("datanets:contribution-map", args=[waiting.public_id])
     client.post(url, {"instruction": "ask", "response": "ask"})
     assert not Record.objects.exists()
