@@ -139,9 +139,10 @@ def review_all(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _said(decision: services.Decision, verdict: str) -> str:
     done = {"approve": "approved", "reject": "rejected"}.get(verdict, "left to a curator")
+    rows = f"{decision.count:,} row{'' if decision.count == 1 else 's'}"
     if verdict == "flag" or decision.decided == decision.count:
-        return f"{decision.count} rows {done}."
-    return f"You voted on {decision.count} rows; {decision.decided} are decided by it."
+        return f"{rows} {done}."
+    return f"You voted on {rows}; this decided {decision.decided:,}."
 
 
 @require_POST
