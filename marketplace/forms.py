@@ -59,6 +59,10 @@ class SpendingCapForm(forms.Form):
             shown[name] = None if wei is None else exact_open(wei)
         return cls(initial=shown, prefix=prefix)
 
+    @property
+    def sets_limit(self) -> bool:
+        return any(self.initial.get(name) is not None for name in ("day", "month"))
+
     def as_arguments(self) -> dict[str, Any]:
         data = self.cleaned_data
         return {

@@ -180,14 +180,18 @@ def test_the_page_shows_the_month_and_takes_caps(
 ) -> None:
     ask(api_key=key)
     client, page = as_user(payer), reverse("marketplace:spending")
-    assert b"agent" in client.get(page).content
+    before = client.get(page).content
+    assert b"agent" in before
+    assert b"has a cap" not in before
     client.post(reverse("marketplace:spending-cap"), {"month": "12.5", "alert_percent": "50"})
     key_url = reverse("marketplace:spending-key-cap", args=[key.public_id])
     prefix = key.public_id
     client.post(key_url, {f"{prefix}-day": "0.25", f"{prefix}-alert_percent": "80"})
     caps = SpendingCap.objects.order_by("pk").values_list("day_wei", "month_wei", "alert_percent")
     assert list(caps) == [(None, 25 * OPEN // 2, 50), (OPEN // 4, None, 80)]
-    assert b'value="12.5"' in client.get(page).content
+    capped = client.get(page).content
+    assert b'value="12.5"' in capped
+    assert b"has a cap" in capped
     wrong = client.post(reverse("marketplace:spending-cap"), {"day": "many", "alert_percent": "80"})
     assert wrong.status_code == 422
 
