@@ -137,7 +137,10 @@ def api_keys(request: HttpRequest) -> HttpResponse:
         {
             "form": form,
             "secret": secret,
-            "keys": selectors.api_keys_of(user),
+            "keys": [
+                (key, [services.API_KEY_SCOPES.get(scope, scope) for scope in key.scopes])
+                for key in selectors.api_keys_of(user)
+            ],
             "site_url": settings.SITE_URL,
         },
         status=422 if form.errors else 200,

@@ -70,6 +70,7 @@ def test_the_page_shows_a_new_key_once(client, consumer):
     assert f"{prefix}_" in made.text
     assert authenticate_api_key(made.context["secret"])
     assert made.context["secret"] not in client.get(url).text
+    assert made.text.count("Ask models and pay for the answers") == 2  # the choice, and the key's
 
 
 def test_a_key_without_a_name_is_asked_for_one(client, consumer):
