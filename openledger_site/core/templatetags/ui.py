@@ -130,7 +130,8 @@ def open_amount(
         "</data>",
         amount,
         f"{amount:,}",
-        ("+" if sign and amount > 0 else "") + format_open(amount, digits, aligned=aligned),
+        ("+" if sign and amount > 0 else "")
+        + format_open(amount, digits, aligned=aligned).replace("-", "\N{MINUS SIGN}"),
     )
 
 

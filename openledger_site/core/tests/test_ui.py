@@ -26,6 +26,10 @@ def test_an_amount_that_came_in_shows_its_sign_when_asked():
     assert ">+0.5<" in render("{% open_amount wei sign=True %}", wei=5 * 10**17)
 
 
+def test_an_amount_that_went_out_has_a_minus_as_wide_as_a_plus():
+    assert ">\N{MINUS SIGN}0.5<" in render("{% open_amount wei sign=True %}", wei=-5 * 10**17)
+
+
 def test_amounts_in_a_column_keep_their_last_zeros():
     html = render("{% open_amount wei digits=6 aligned=True %}", wei=282 * 10**12)
     assert ">0.000282<" in html
@@ -69,13 +73,13 @@ def test_the_current_section_is_marked_in_the_navigation():
     assert "aria-current" not in render("{% nav_link 'account_login' 'Sign in' %}", path="/")
 
 
-def test_a_section_that_does_not_exist_is_left_out():
-    assert render("{% nav_link 'nowhere:list' 'Nowhere' %}") == ""
-
-
 def test_a_link_deeper_into_a_section_is_marked_anywhere_in_it():
     link = "{% nav_link 'rewards:explorer' 'Rewards' section='rewards:overview' %}"
     assert 'aria-current="page"' in render(link, path="/rewards/governance/")
+
+
+def test_a_section_that_does_not_exist_is_left_out():
+    assert render("{% nav_link 'nowhere:list' 'Nowhere' %}") == ""
 
 
 def test_an_identicon_depends_on_nothing_but_its_seed():
