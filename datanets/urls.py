@@ -21,6 +21,7 @@ urlpatterns = [
     path("", datanets.datanet_list, name="datanet-list"),
     path("new/", datanets.datanet_create, name="datanet-create"),
     path("contributions/", contributions.contribution_list, name="contribution-list"),
+    path("contributions/waiting/", contributions.waiting, name="waiting"),
     path(
         "contributions/<uuid:contribution_id>/",
         contributions.contribution_detail,

@@ -18,6 +18,7 @@ from rewards.views import (
 app_name = "rewards"
 urlpatterns = [
     path("", money.overview, name="overview"),
+    path("summary/", money.summary, name="summary"),
     path("statement.csv", money.statement_export, name="statement-export"),
     path("statement.json", money.statement_json, name="statement-json"),
     path("deposits/", money.deposit_state, name="deposit-state"),

@@ -16,7 +16,8 @@ from openledger_site.core.jobs import cancel_job, job_for
 @login_not_required
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "home.html")
+    template = "home_signed_in.html" if request.user.is_authenticated else "home.html"
+    return render(request, template)
 
 
 @login_not_required

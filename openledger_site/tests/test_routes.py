@@ -96,6 +96,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:statement-export": own(),
     "rewards:statement-json": own(),
     "rewards:deposit-state": own(),
+    "rewards:summary": own(),
     "rewards:claim-state": own(),
     "rewards:withdrawal-state": own(),
     "rewards:withdrawal-new": door("POST", FOUND, 422, 422),
@@ -155,6 +156,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "datanets:datanet-list": public(),
     "datanets:datanet-create": own(),
     "datanets:contribution-list": own(),
+    "datanets:waiting": own(),
     "datanets:contribution-detail": mine("contribution.public_id", by="Carla"),
     "datanets:contribution-progress": mine("contribution.public_id", by="Carla"),
     "datanets:contribution-map": mine(

@@ -55,6 +55,17 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "rewards/overview.html", overview_context(request))
 
 
+@require_GET
+def summary(request: HttpRequest) -> HttpResponse:
+    """A part of the front page."""
+    user = signed_in_user(request)
+    context = {
+        "balance": selectors.balance_of(user),
+        "summary": selectors.earnings_summary(user),
+    }
+    return render(request, "rewards/_summary.html", context)
+
+
 def overview_context(request: HttpRequest) -> dict[str, Any]:
     user = signed_in_user(request)
     entries = Paginator(selectors.statement_of(user), ROWS_A_PAGE)
