@@ -43,6 +43,13 @@ def test_htmx_gets_the_card_alone(as_user, pending, curator):
     assert b"<html" not in answer.content
 
 
+def test_enter_in_the_note_never_approves(as_user, pending, curator):
+    """It presses the first button of the form that the note stands in."""
+    page = as_user(curator).get(queue_of(pending.datanet)).text
+    form = page[page.index(review_of(pending.records.first())) :]
+    assert form.index('value="flag"') < form.index('value="approve"')
+
+
 def test_a_skipped_row_waits(as_user, pending, curator):
     first = pending.records.first()
     page = as_user(curator).get(queue_of(pending.datanet), {"after": first.pk}).content
