@@ -66,6 +66,12 @@ def nav_link(
     )
 
 
+@register.filter
+def sentence_case(text: str) -> str:
+    """“ Change Password ” as “Change password”: for headings and buttons of other packages."""
+    return text.strip().capitalize()
+
+
 @register.inclusion_tag("components/breadcrumbs.html")
 def breadcrumbs(*parts: object) -> dict[str, object]:
     """Take label, url, label, url, …; a last label without url is the page itself."""

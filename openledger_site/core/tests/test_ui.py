@@ -128,3 +128,8 @@ def test_the_stepper_names_its_current_step():
     html = render("{% stepper 2 'Data' 'Base' %}")
     assert 'aria-label="Step 2 of 2"' in html
     assert html.index("is-done") < html.index('aria-current="step"')
+
+
+def test_headings_of_other_packages_are_written_as_ours():
+    words = "{% filter sentence_case %}\n  Two-Factor Authentication\n{% endfilter %}"
+    assert render(words) == "Two-factor authentication"
