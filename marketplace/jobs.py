@@ -8,7 +8,7 @@ from marketplace.services.forget_passages import FORGET_JOB, forget_passages
 from openledger_site.core.jobs import Lease, handles
 
 
-@handles("marketplace.settle_answer")
+@handles("marketplace.settle_answer", for_others=True)
 def settle_answer(lease: Lease) -> None:
     settle_inference(lease)
 

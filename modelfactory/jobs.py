@@ -39,20 +39,20 @@ def train(lease: Lease) -> None:
     )
 
 
-@handles(GUARD_JOB)
+@handles(GUARD_JOB, for_others=True)
 def guard(lease: Lease) -> None:
     rows = Run.objects.select_related("version")
     make_output_guard_again(lease, rows.get(public_id=lease.job.payload["run_id"]))
 
 
-@handles(INDEX_JOB)
+@handles(INDEX_JOB, for_others=True)
 def index(lease: Lease) -> None:
     digest = lease.job.payload["adapter_digest"]
     rows = AttributionIndex.objects.select_related("run__version", "run__base")
     build_attribution_index(lease, rows.get(adapter_digest=digest))
 
 
-@handles(FOLLOW_JOB)
+@handles(FOLLOW_JOB, for_others=True)
 def follow(lease: Lease) -> None:
     digest = lease.job.payload["adapter_digest"]
     rows = AttributionIndex.objects.select_related("run__version", "run__builder")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pgtrigger
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.test import Client
 
 from datanets.models import Record
 from marketplace.models import Inference, Receipt
@@ -38,6 +40,14 @@ def test_the_payer_pays_the_fee_and_gets_the_rest_of_the_hold_back(
     run_attempt(answered)
     assert spendable_wei(payer) == before - answered.fee_wei
     assert Hold.objects.get(pk=answered.hold_id).state == Hold.State.POSTED
+
+
+def test_who_asked_cannot_stop_what_makes_them_pay(
+    answered: Inference, payer: User, as_user: Callable[[User], Client]
+) -> None:
+    as_user(payer).post(f"/jobs/{answered.job_id}/cancel/")
+    run_attempt(answered)
+    assert answered.settled
 
 
 def test_the_owner_of_the_row_that_was_recited_earns_most_and_is_named(

@@ -25,7 +25,7 @@ from django.http import Http404
 from psycopg.errors import LockNotAvailable
 
 from openledger_site.core import push
-from openledger_site.core.errors import DomainError
+from openledger_site.core.errors import DomainError, NotAllowed
 from openledger_site.core.logs import current_request_id
 from openledger_site.core.models import Job, JobEvent
 from openledger_site.core.outbox import send_on_commit
@@ -37,6 +37,7 @@ JOB_WAKE_AGAIN_SECONDS = 30
 
 Handler = Callable[["Lease"], None]
 _handlers: dict[str, Handler] = {}
+_for_others: set[str] = set()
 
 
 class LeaseLost(Exception):
@@ -62,8 +63,18 @@ class JobFailed(DomainError):
     """A failure that trying again will not mend; `code` and `message` are shown to the owner."""
 
 
-def handles(kind: str) -> Callable[[Handler], Handler]:
-    """Register the function that runs jobs of `kind`. It takes a `Lease` and may run twice."""
+class NotToBeStopped(NotAllowed):
+    code = "not_to_be_stopped"
+    message = "This is not stopped by hand: other people are paid or protected by it."
+
+
+def handles(kind: str, *, for_others: bool = False) -> Callable[[Handler], Handler]:
+    """Register the function that runs jobs of `kind`. It takes a `Lease` and may run twice.
+
+    `for_others`: somebody else is paid or protected by it, so whoever owns it cannot stop it.
+    """
+    if for_others:
+        _for_others.add(kind)
 
     def register(handler: Handler) -> Handler:
         if kind in _handlers and _handlers[kind].__qualname__ != handler.__qualname__:
@@ -321,6 +332,17 @@ def cancel_job(job: Job) -> None:
             row.cancel_requested = True
             row.save(update_fields=["cancel_requested"])
     push.hint(f"job.{job.pk}")
+
+
+def may_be_stopped(job: Job) -> bool:
+    return not job.ended and job.kind not in _for_others
+
+
+def stop_job(job: Job) -> None:
+    """`cancel_job` by hand. Raises `NotToBeStopped`."""
+    if job.kind in _for_others:
+        raise NotToBeStopped()
+    cancel_job(job)
 
 
 def job_for(user: Any, job_id: Any) -> Job:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from openledger_site.core.jobs import cancel_job, job_for
+from openledger_site.core.jobs import job_for, may_be_stopped, stop_job
 
 
 @login_not_required
@@ -42,11 +42,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_GET
 def job_progress(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = job_for(request.user, job_id)
-    return render(request, "core/job_progress.html", {"job": job})
+    context = {"job": job, "may_be_stopped": may_be_stopped(job)}
+    return render(request, "core/job_progress.html", context)
 
 
 @require_POST
 def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = job_for(request.user, job_id)
-    cancel_job(job)
+    stop_job(job)
     return redirect("core:job-progress", job_id=job.pk)
