@@ -88,11 +88,11 @@ class RecordAdmin(admin.ModelAdmin[Record]):
     def answer(self, record: Record) -> str:
         return record.response[:80]
 
-    @admin.action(description="Approve the chosen rows")
+    @admin.action(permissions=["change"], description="Approve the chosen rows")
     def approve(self, request: HttpRequest, queryset: QuerySet[Record]) -> None:
         self._decide(request, queryset, "approve", "")
 
-    @admin.action(description="Reject the chosen rows (poorly written)")
+    @admin.action(permissions=["change"], description="Reject the chosen rows (poorly written)")
     def reject(self, request: HttpRequest, queryset: QuerySet[Record]) -> None:
         self._decide(request, queryset, "reject", Review.Reason.QUALITY)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from datanets.models import Record, Review
@@ -25,6 +26,14 @@ def test_rows_are_approved_in_bulk_through_the_service(as_user, pending, staff):
     decide(as_user(staff), "approve")
     assert set(Record.objects.values_list("state", flat=True)) == {"approved"}
     assert Review.objects.filter(reviewer=staff).count() == 3
+
+
+def test_who_may_only_look_decides_nothing(as_user, pending, make_user):
+    looker = make_user("Lou", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_record"))
+    for action in ("approve", "reject"):
+        decide(as_user(looker), action)
+    assert set(Record.objects.values_list("state", flat=True)) == {"pending"}
 
 
 def test_ones_own_rows_are_left_alone(as_user, datanet, staff, give):
