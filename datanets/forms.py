@@ -37,7 +37,7 @@ class DatanetForm(forms.ModelForm[Datanet]):
         widget=forms.CheckboxSelectMultiple,
         initial=["malware"],
         help_text="All other rules only label a row for its reviewers. Contributors are told which"
-        " row was left out, and why.",
+        " row was left out, and why; for being like a row that they may not see, none is.",
     )
 
     class Meta:

@@ -68,13 +68,23 @@ def judge_rows(
     rows = checked.rows()
     while batch := list(islice(rows, BATCH_ROWS)):
         matches = compare_rows(contribution, batch)
-        judged = [_judge(contribution, row, matches.get(row.position, [])) for row in batch]
-        _count(contribution, judged, tally)
+        pks = {one.record_pk for several in matches.values() for one in several}
+        visible = visible_matches(contribution, pks)
+        judged = [
+            _judge(contribution, row, matches.get(row.position, []), visible) for row in batch
+        ]
+        _count(judged, visible, tally)
         yield judged
 
 
-def _judge(contribution: Contribution, row: CheckedRow, matched: list[Matched]) -> JudgedRow:
-    """The checks compare within the upload, `matched` with what is stored: both are told."""
+def _judge(
+    contribution: Contribution, row: CheckedRow, matched: list[Matched], visible: set[int]
+) -> JudgedRow:
+    """The checks compare within the upload, `matched` with what is stored: both are told.
+
+    A row is not left out for a match that its contributor may not see, which would confirm a guess
+    of it: reviewers see the label and decide.
+    """
     findings = list(row.findings)
     if malware := contribution.report.get("malware_found"):
         findings.append(_malware(malware))
@@ -84,7 +94,11 @@ def _judge(contribution: Contribution, row: CheckedRow, matched: list[Matched]) 
         tuple(findings[:FINDINGS_PER_ROW]),
         tuple(matched[:FINDINGS_PER_ROW]),
         row.keys,
-        _left_out(contribution, row, [*findings, *(one.finding for one in matched)]),
+        _left_out(
+            contribution,
+            row,
+            [*findings, *(one.finding for one in matched if one.record_pk in visible)],
+        ),
         row.language,
     )
 
@@ -109,9 +123,7 @@ def _left_out(
     return None
 
 
-def _count(contribution: Contribution, judged: list[JudgedRow], tally: Tally) -> None:
-    pks = {one.record_pk for row in judged for one in row.matched}
-    visible = visible_matches(contribution, pks)
+def _count(judged: list[JudgedRow], visible: set[int], tally: Tally) -> None:
     for row in judged:
         if row.left_out is not None:
             tally.leave_out(row.left_out)

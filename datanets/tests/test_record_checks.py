@@ -101,6 +101,25 @@ def test_the_owner_chooses_which_rows_are_left_out_and_the_contributor_is_told(
     assert "Duplicate" in bad["cause"]
 
 
+@pytest.mark.parametrize("rule", ["duplicate", "near_duplicate", "same_question"])
+def test_what_is_left_out_tells_of_no_row_that_its_sender_may_not_see(
+    owner, contributor, stranger, give, as_user, rule
+):
+    hidden = make_datanet(owner, "Cases", "restricted")
+    give(hidden, contributor, jsonl([asked("Who is patient 12?", LONG)]))
+    approve_all(hidden, owner)
+    hidden.left_out_rules = [rule]
+    hidden.save()
+    guesses = {
+        "duplicate": LONG,
+        "near_duplicate": f"{LONG} So it is.",
+        "same_question": "Nobody knows, and nobody asks.",
+    }
+    guess = give(hidden, stranger, jsonl([asked("Who is patient 12?", guesses[rule])]))
+    assert (guess.rows_accepted, guess.report["bad_rows"]) == (1, [])
+    assert rule in guess.records.get().flags  # which its reviewers see
+
+
 def test_new_rows_are_counted_before_anything_is_sent(as_user, datanet, pending, contributor, give):
     page = as_user(contributor)
     rows = [*[asked("What does KeyError mean?", "Mapping key not found.")], asked("New?", "Yes.")]
