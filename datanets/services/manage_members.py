@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.db import transaction
 
 from datanets.models import Datanet, Membership
@@ -14,10 +16,18 @@ _OWNER = Membership.Role.OWNER
 
 
 def set_member(*, datanet: Datanet, actor: User, email: str, role: str) -> Membership:
-    """Give somebody a role; the owner's own role stays. Raises DomainError: no such person."""
+    """Give somebody a role; the owner's own role stays. Raises DomainError: no such person, or
+    nobody confirmed that the address is theirs.
+    """
     user = User.objects.filter(email__iexact=email, is_active=True).first()
     if user is None:
         raise DomainError("Nobody has signed up with this email address.", where="email")
+    if _is_unconfirmed(user):
+        raise DomainError(
+            "This email address has not been confirmed yet. Ask them to follow the link in the mail"
+            " that they got when they signed up.",
+            where="email",
+        )
     if user.pk == datanet.owner_id or role == _OWNER:
         raise DomainError("A Datanet has one owner. Hand it over below instead.", where="role")
     with transaction.atomic():
@@ -26,6 +36,16 @@ def set_member(*, datanet: Datanet, actor: User, email: str, role: str) -> Membe
         )
         _write_down("set_member", membership, actor)
     return membership
+
+
+def _is_unconfirmed(user: User) -> bool:
+    """Whoever signs up first with somebody's address would get what is meant for them.
+
+    Not asked while developing, where mail arrives nowhere; an account that the operator made has
+    no address to confirm.
+    """
+    addresses = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=False)
+    return not settings.DEBUG and addresses.exists()
 
 
 def change_role(*, datanet: Datanet, actor: User, membership_id: int, role: str) -> Membership:

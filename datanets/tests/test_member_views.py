@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.urls import reverse
 
 from datanets import selectors
@@ -30,6 +31,20 @@ def test_an_unknown_member_is_refused_beside_the_field(as_user, datanet, owner):
     answer = as_user(owner).post(url("member-list", datanet), form)
     assert answer.status_code == 422
     assert b"Nobody has signed up" in answer.content
+
+
+def test_an_address_is_nobodys_until_it_is_confirmed(client, as_user, private, owner):
+    """Else whoever signs up first with the address of somebody else gets their rights."""
+    words = {"password1": "correct horse 7 battery", "password2": "correct horse 7 battery"}
+    client.post(reverse("account_signup"), {"email": "doctor@clinic.example", **words})
+    form = {"email": "doctor@clinic.example", "role": "reader"}
+    answer = as_user(owner).post(url("member-list", private), form)
+    assert client.get(private.get_absolute_url()).status_code == 404
+    assert answer.status_code == 422
+    assert b"has not been confirmed" in answer.content
+    EmailAddress.objects.update(verified=True)
+    assert as_user(owner).post(url("member-list", private), form).status_code == 302
+    assert client.get(private.get_absolute_url()).status_code == 200
 
 
 def test_a_role_is_changed_and_never_to_owner(as_user, datanet, owner, curator):
