@@ -86,6 +86,7 @@ from datanets.selectors.quality import (
     reviews_shown,
     second_look_for,
     second_looks,
+    with_reviews_shown,
 )
 from datanets.selectors.rows import (
     SORTS,
@@ -194,5 +195,6 @@ __all__ = [
     "visible_anchor_ids",
     "visible_to",
     "waiting_requests",
+    "with_reviews_shown",
     "withdrawn_training_records",
 ]

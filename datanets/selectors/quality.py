@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from datanets.agreement import nominal_alpha, share_at_least
@@ -108,6 +108,14 @@ def reviews_shown(user: Any, record: Record) -> QuerySet[Review]:
     if waits and not (record.escalated and is_senior(user, record.datanet)):
         return reviews.filter(reviewer=user.pk)
     return reviews
+
+
+def with_reviews_shown(user: Any, records: QuerySet[Record], datanet: Datanet) -> QuerySet[Record]:
+    """Rows of a Datanet, each with the reviews that `reviews_shown` has of it."""
+    shown = ~Q(record__state=Record.State.PENDING) | Q(reviewer=user.pk)
+    if is_senior(user, datanet):
+        shown |= Q(record__escalated=True)
+    return records.prefetch_related(Prefetch("reviews", Review.objects.filter(shown)))
 
 
 def appeal_of(record: Record) -> Appeal | None:

@@ -106,6 +106,19 @@ def test_votes_are_blind(three_votes, record, people, as_user):
     assert [one.reviewer for one in reviews_shown(people[0], first_row())] == [people[0]]
 
 
+def test_votes_are_blind_on_the_page_of_the_contribution_too(
+    three_votes, record, people, owner, contributor, as_user
+):
+    vote(people[0], "reject")
+    url = record.contribution.get_absolute_url()
+    said = b"The answer is wrong"
+    assert said in as_user(people[0]).get(url).content
+    for person in (people[1], owner, contributor):
+        assert said not in as_user(person).get(url).content
+    vote(people[1], "reject")
+    assert said in as_user(contributor).get(url).content
+
+
 def test_a_row_leaves_the_queue_of_who_voted(three_votes, pending, people):
     vote(people[0], "approve")
     assert review_queue(people[0], three_votes).count() == 2

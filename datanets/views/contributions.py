@@ -129,7 +129,9 @@ def _contribution_page(
 ) -> HttpResponse:
     wanted = contribution.report.get("needs_mapping") or {}
     mine = contribution.contributor_id == request.user.pk
-    rows = contribution.records.prefetch_related("reviews").order_by("position")
+    rows = selectors.with_reviews_shown(
+        request.user, contribution.records.order_by("position"), contribution.datanet
+    )
     context = {
         "contribution": contribution,
         "datanet": contribution.datanet,
