@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from datanets.agreement import nominal_alpha, share_at_least
 from datanets.models import Appeal, Datanet, GoldAnswer, GoldRow, Record, Review, SecondLook
-from datanets.selectors.access import curatable_by, first_or_404
+from datanets.selectors.access import curatable_by, first_or_404, reviewable_by
 from datanets.selectors.counts import so_many
 from openledger_site.accounts.models import User
 
@@ -116,6 +116,13 @@ def with_reviews_shown(user: Any, records: QuerySet[Record], datanet: Datanet) -
     if is_senior(user, datanet):
         shown |= Q(record__escalated=True)
     return records.prefetch_related(Prefetch("reviews", Review.objects.filter(shown)))
+
+
+def reads_notes(user: Any, record: Record) -> bool:
+    """Who reviews the Datanet, and who gave the row: a note may say whom it is about."""
+    if record.contribution.contributor_id == user.pk:
+        return True
+    return reviewable_by(user).filter(pk=record.datanet_id).exists()
 
 
 def appeal_of(record: Record) -> Appeal | None:

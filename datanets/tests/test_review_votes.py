@@ -119,6 +119,18 @@ def test_votes_are_blind_on_the_page_of_the_contribution_too(
     assert said in as_user(contributor).get(url).content
 
 
+def test_notes_are_for_reviewers_and_for_who_gave_the_row(
+    datanet, record, people, owner, contributor, stranger, as_user
+):
+    vote(people[0], "approve", note="I know whom this is about")
+    said = b"I know whom"
+    for person in (people[1], owner, contributor):
+        assert said in as_user(person).get(record.get_absolute_url()).content
+    page = as_user(stranger).get(record.get_absolute_url()).content
+    assert b"Ada" in page
+    assert said not in page
+
+
 def test_a_row_leaves_the_queue_of_who_voted(three_votes, pending, people):
     vote(people[0], "approve")
     assert review_queue(people[0], three_votes).count() == 2

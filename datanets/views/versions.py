@@ -109,6 +109,7 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
         "samples_max": services.SAMPLES_MAX,
         "behind_wei": selectors.stake_behind(record.contribution),
         "reviews": selectors.reviews_shown(request.user, record),
+        "reads_notes": selectors.reads_notes(request.user, record),
         **_quality(request, record, curates),
         "remarks": selectors.remarks_on(request.user, record)
         if request.user.is_authenticated
