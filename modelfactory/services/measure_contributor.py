@@ -20,7 +20,7 @@ from modelfactory.services.base_models import base_source
 from modelfactory.services.build_index import index_folder
 from modelfactory.services.calibrate_model import rows_of
 from modelfactory.services.child import Event, run_child
-from modelfactory.services.train_run import train_in_child
+from modelfactory.services.train_run import check_right, train_in_child
 from modelfactory.services.train_subset import Reporter
 from modelfactory.services.training_files import (
     private_folder,
@@ -79,7 +79,7 @@ def _adapter(lease: Lease, retraining: ValueRetraining, folder: Path) -> tuple[P
     )
     if not (folder / "result.json").is_file():
         lease.report("preparing", progress=10, message="Training again without some rows")
-        train_in_child(lease, folder, Reporter(lease).on_event)
+        train_in_child(lease, folder, Reporter(lease).on_event, lambda: check_right(run))
     result = json.loads((folder / "result.json").read_text())
     return folder / str(result["adapter_folder"]), float(result["seconds"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.test import Client
 
-from datanets.models import Record, Version
+from datanets.models import Datanet, Record, Version
 from modelfactory.contributor_value import value_line
 from modelfactory.models import (
     AttributionIndex,
@@ -28,6 +29,7 @@ from modelfactory.selectors import value_measurement_for
 from modelfactory.services import (
     NothingToValue,
     StillStopping,
+    measure_contributor,
     publish_model,
     start_calibration,
     start_run,
@@ -38,7 +40,7 @@ from modelfactory.services.value_contributors import locked, queue_estimate, que
 from modelfactory.tests.site.conftest import PRICES, settle
 from modelfactory.tests.site.workers import finish_job
 from openledger_site.accounts.models import User
-from openledger_site.core.jobs import run_job
+from openledger_site.core.jobs import JobFailed, Lease, run_job
 from openledger_site.core.models import AuditEntry, Job
 
 PAGE = "/factory/models/birds/"
@@ -237,6 +239,32 @@ def test_the_rows_are_not_read_again_without_the_right_to_train(valuation: Valua
     datanet.visibility = "private"
     datanet.save()
     assert refused(valuation) == "no_right_to_train"
+
+
+class RevokedWhilePreparing(Lease):
+    """The right ends once the rows were read and before the trainer has begun."""
+
+    def report(self, kind: str, **figures: Any) -> None:
+        super().report(kind, **figures)
+        if kind == "preparing":
+            Datanet.objects.update(visibility="private")
+
+
+def test_a_right_that_ends_meanwhile_ends_the_retraining(
+    valuation: Valuation, settings: LazySettings
+) -> None:
+    settings.JOB_HEARTBEAT_SECONDS, settings.JOB_LEASE_SECONDS = 3_000, 6_000
+    do(valuation, 1)
+    retraining = valuation.retrainings.all()[1]
+    Job.objects.filter(pk=retraining.job_id).update(
+        state="running", attempt=1, lease_until=Now() + timedelta(hours=1)
+    )
+    lease = RevokedWhilePreparing(Job.objects.get(pk=retraining.job_id))
+    with pytest.raises(JobFailed, match="right to train"):
+        measure_contributor(lease, retraining)
+    retraining.refresh_from_db()
+    assert retraining.done_at is None
+    assert not list(Path(settings.RUNS_DIR).glob("*"))
 
 
 @pytest.mark.parametrize(
