@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextvars import ContextVar
+from typing import Any
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="-")
+
+# PostgreSQL's refusals repeat the row, from here to the end of the message.
+_ROW_IN_REFUSAL = re.compile(
+    r"\n(DETAIL|CONTEXT):.*?(?=\n\n(?:The above exception was the direct cause of"
+    r"|During handling of the above exception)|\Z)",
+    re.DOTALL,
+)
 
 
 class LineFormatter(logging.Formatter):
@@ -17,3 +26,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = current_request_id.get()
         return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 # logging calls it so
+        """The trace, with what PostgreSQL refused named by its constraint alone."""
+        return _ROW_IN_REFUSAL.sub(r"\n\1: left out", super().formatException(ei))
