@@ -71,7 +71,8 @@ def signing_key(secret: str) -> Ed25519PrivateKey:
 
 
 def without_text(body: Mapping[str, Any], erased_at: str) -> dict[str, Any]:
-    """`body` without what spells out question or answer: tokens, words, gradient, places, hash.
+    """`body` without what spells out question or answer: tokens, words, gradient, places, hash, and
+    how well the words fit each row.
 
     Whom it paid, by which scores, and what was read stay. The digest is that of the whole body, so
     only a copy from before can be checked against it.
@@ -79,8 +80,10 @@ def without_text(body: Mapping[str, Any], erased_at: str) -> dict[str, Any]:
     evidence = dict(body["evidence"])
     if evidence["influence"]:
         query: dict[str, list[str]] = {"sketches": [], "prompt_words": [], "response_words": []}
-        nothing = {"prompt_ids": [], "response_ids": [], "query": query}
-        attribution = evidence["influence"]["attribution"] | nothing
+        attribution = evidence["influence"]["attribution"]
+        records = [row | {"lexical_micro": 0} for row in attribution["records"]]
+        nothing = {"prompt_ids": [], "response_ids": [], "query": query, "records": records}
+        attribution = attribution | nothing
         evidence["influence"] = evidence["influence"] | {"attribution": attribution}
     if "verbatim" in evidence:
         evidence["verbatim"] = None

@@ -105,9 +105,11 @@ def _erase(inference: Inference) -> None:
     now = timezone.now()
     inference.messages, inference.answer, inference.fingerprint = [], "", ""
     inference.prompt_ids, inference.response_ids, inference.erased_at = [], [], now
+    inference.sampling = {**inference.sampling, "stop": []}  # words of theirs, too
     inference.save(
         update_fields=[
-            "messages", "answer", "fingerprint", "prompt_ids", "response_ids", "erased_at",
+            "messages", "answer", "fingerprint", "prompt_ids", "response_ids", "sampling",
+            "erased_at",
         ]
     )  # fmt: skip
     for receipt in Receipt.objects.filter(inference=inference):

@@ -15,10 +15,16 @@ from psycopg import sql
 from marketplace import receipts
 from marketplace.models import Dispute, Inference, Receipt
 from marketplace.selectors import conversation
-from marketplace.services import ask_for_refund, erase_answer, raise_dispute, start_erasing
+from marketplace.services import (
+    Sampling,
+    ask_for_refund,
+    erase_answer,
+    raise_dispute,
+    start_erasing,
+)
 from marketplace.services.erase_answers import AnswerInDispute, AnswerUnderWay
 from marketplace.services.raise_dispute import AnswerErased
-from marketplace.tests.conftest import World, record_id
+from marketplace.tests.conftest import World, delivered, record_id, run_attempt
 from openledger_site.accounts.models import User
 from openledger_site.core.jobs import run_job
 from openledger_site.core.models import AuditEntry, Job
@@ -59,6 +65,18 @@ def test_no_word_and_no_token_is_left(settled: Inference, payer: User) -> None:
     after = whole_table(Inference) + whole_table(Receipt)
     for text in [*words, *spelled, sketch, *hashes, settled.fingerprint]:
         assert text not in after
+
+
+def test_neither_what_was_to_end_it_nor_how_its_words_fit_the_rows_is_left(
+    ask: Callable[..., Inference], world: World, payer: User
+) -> None:
+    asked = delivered(ask(sampling=Sampling(stop=("Mr Miller",))), world)
+    run_attempt(asked)
+    assert "Mr Miller" in whole_table(Inference)
+    erase_answer(inference=asked, actor=payer)
+    assert "Mr Miller" not in whole_table(Inference)
+    influence = Receipt.objects.get().body["evidence"]["influence"]
+    assert {row["lexical_micro"] for row in influence["attribution"]["records"]} == {0}
 
 
 def test_what_was_paid_stays_and_the_books_are_clean(settled: Inference, payer: User) -> None:
