@@ -8,10 +8,11 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404
 
-from datanets.selectors import record_cards
+from datanets.selectors import RecordCard, record_cards
 from marketplace.models import Agent, Inference, Receipt
 from marketplace.selectors.evidence import (
     evidence_records,
+    is_readable,
     lineage_view,
     retrieval_view,
     verbatim_view,
@@ -127,7 +128,7 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
                 "record_id": record_id,
                 "card": cards.get(record_id),
                 "percent": part / 10_000_000,
-                "bm25": lexical.get(record_id, 0.0),
+                "bm25": _lexical_shown(cards.get(record_id), lexical),
             }
             for record_id, part in sorted(record_parts.items(), key=lambda item: -item[1])
         ],
@@ -135,6 +136,13 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
         **verbatim_view(body, inference.answer, cards),
         **retrieval_view(body, cards),
     }
+
+
+def _lexical_shown(card: RecordCard | None, lexical: dict[str, float]) -> float | None:
+    """How well the question's words fit a row, for whoever may read the row now."""
+    if card is None or not is_readable(card):
+        return None
+    return lexical.get(card.record_id, 0.0)
 
 
 def _why_missing(body: dict[str, Any]) -> str:

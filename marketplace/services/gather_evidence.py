@@ -13,7 +13,12 @@ from datanets.selectors import RecordCard, record_cards
 from marketplace.models import Inference
 from marketplace.selectors.evidence import is_readable
 from modelfactory.attribution.spans import Span, TooMuchTextError
-from modelfactory.services import measure_passages, passage_text, verbatim_spans
+from modelfactory.services import (
+    AttributedAnswer,
+    measure_passages,
+    passage_text,
+    verbatim_spans,
+)
 
 MEASURED, WITHDRAWN, UNREADABLE, UNMEASURED = "measured", "withdrawn", "unreadable", "unmeasured"
 
@@ -26,6 +31,22 @@ class PassageEvidence:
 
     entries: list[dict[str, Any]]
     together: dict[str, int] | None = None
+
+
+def influence_told(inference: Inference, attributed: AttributedAnswer) -> dict[str, Any]:
+    """The attribution as the receipt holds it.
+
+    How well the question's words fit a row is told of rows that the consumer may read: asked word
+    by word, it would spell out the others. Neither pay nor replay needs it.
+    """
+    told = attributed.as_dict()
+    rows = told["attribution"]["records"]
+    cards = record_cards(inference.consumer, [row["record_id"] for row in rows])
+    for row in rows:
+        card = cards.get(row["record_id"])
+        if card is None or not is_readable(card):
+            row["lexical_micro"] = 0
+    return told
 
 
 def find_verbatim(inference: Inference) -> list[dict[str, Any]] | None:

@@ -18,6 +18,7 @@ from marketplace import receipts
 from marketplace.models import AnswerShare, Inference, Receipt
 from marketplace.services.gather_evidence import (
     find_verbatim,
+    influence_told,
     measure_retrieval,
     unmeasured_retrieval,
 )
@@ -129,7 +130,7 @@ def _evidence(
     answer = f"answer {inference.public_id}"
     verbatim = _or_give_up(lease, f"spans of {answer}", lambda: find_verbatim(inference))
     return {
-        "influence": attributed.as_dict() if attributed else None,
+        "influence": influence_told(inference, attributed) if attributed else None,
         "influence_missing": missing or None,
         "verbatim": verbatim,
         **_retrieval(inference, missing, lease),

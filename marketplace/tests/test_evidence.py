@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 from django.test import Client
 
-from datanets.models import Contribution, Datanet
+from datanets.models import Contribution, Datanet, Membership
 from datanets.services import withdraw_contribution
 from marketplace import receipts
 from marketplace.models import Inference, Receipt
@@ -235,6 +235,35 @@ def test_nobody_sees_anothers_rows_in_the_evidence(
     page = earned_page(as_user(builder), told)
     assert not [text for row in ROWS for text in row if text in page]
     assert "read or repeated" not in page
+
+
+def test_how_well_words_fit_a_row_is_told_to_its_readers_only(
+    answered: Inference, payer: User, builder: User, client: Client
+) -> None:
+    """Asked word by word, it would tell what a hidden row holds."""
+    Datanet.objects.update(visibility="private")
+    datanet = Datanet.objects.get()
+    Membership.objects.create(datanet=datanet, user=builder, role="trainer")
+    run_attempt(answered)
+    listed = evidence_of(answered)["influence"]["attribution"]["records"]
+    assert listed
+    assert {row["lexical_micro"] for row in listed} == {0}
+    client.force_login(payer)
+    receipt = client.get(f"/marketplace/answers/{answered.public_id}/receipt.json").json()
+    assert receipts.verify(receipt).ok
+
+
+def test_its_readers_are_told_until_they_may_not_read_it(
+    settled: Inference, payer: User, client: Client
+) -> None:
+    listed = evidence_of(settled)["influence"]["attribution"]["records"]
+    best = max(row["lexical_micro"] for row in listed)
+    assert best > 0
+    client.force_login(payer)
+    figure = f'class="number">{best / 1e6:.2f}<'
+    assert figure in receipt_page(client, settled)
+    Datanet.objects.update(visibility="private")
+    assert figure not in receipt_page(client, settled)
 
 
 def test_a_stranger_gets_neither_page_nor_receipt(
