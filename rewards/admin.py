@@ -154,7 +154,11 @@ class PayoutFreezeAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "reason", "lifted_at"]
     actions = ["lift"]
 
-    @admin.action(description="Lift the freeze: the difference is explained")
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        """Nothing is edited here; who may change a freeze may lift it, who may look may not."""
+        return request.user.has_perm("rewards.change_payoutfreeze")
+
+    @admin.action(permissions=["lift"], description="Lift the freeze: the difference is explained")
     def lift(self, request: HttpRequest, queryset: QuerySet[models.PayoutFreeze]) -> None:
         queryset.filter(lifted_at__isnull=True).update(lifted_at=Now())
 

@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
+from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from openledger_site.accounts.models import User, Wallet
 from openledger_site.accounts.services import create_api_key
-from rewards.models import Account, Epoch, ReconcileRun
+from rewards.models import Account, Epoch, PayoutFreeze, ReconcileRun
 from rewards.selectors import earnings_summary, forecast_of
 from rewards.services import place_hold, refund_answer, release_earnings, settle_answer
 from rewards.services.ledger import post, system_account, user_account
@@ -40,6 +42,21 @@ def paid(consumer: User, builder: User, contributor: User, fund: Fund, settings:
         source_url="/receipts/1/",
     )
     release_earnings()
+
+
+@pytest.mark.parametrize(("right", "lifted"), [("view", False), ("change", True)])
+def test_a_freeze_is_lifted_by_those_who_may_and_not_by_those_who_look(
+    client: Client, make_user: Callable[..., User], right: str, lifted: bool
+) -> None:
+    freeze = PayoutFreeze.objects.create(reason="The books differ.")
+    staff = make_user("Lou", is_staff=True)
+    for codename in {"view_payoutfreeze", f"{right}_payoutfreeze"}:
+        staff.user_permissions.add(Permission.objects.get(codename=codename))
+    client.force_login(staff, backend="django.contrib.auth.backends.ModelBackend")
+    form = {"action": "lift", "_selected_action": [freeze.pk]}
+    client.post(reverse("admin:rewards_payoutfreeze_changelist"), form)
+    freeze.refresh_from_db()
+    assert (freeze.lifted_at is not None) is lifted
 
 
 @pytest.fixture
