@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
-from datanets.models import Contribution, Datanet, Membership, VersionRecord
+from datanets.models import Contribution, Datanet, Membership, Record, VersionRecord
 from datanets.selectors.access import first_or_404
 from openledger_site.accounts.models import User
 from openledger_site.core.models import AuditEntry
@@ -49,11 +49,17 @@ class LogLine:
 
 def datanet_for_log(user: Any, slug: str) -> Datanet:
     """For its owner, and for everybody who gave rows to it, a member or not."""
-    gave = Contribution.objects.filter(contributor=user.pk).values("datanet")
+    gave = _given_by(user).values("datanet")
     found: Datanet = first_or_404(
         Datanet.objects.filter(Q(owner=user.pk) | Q(pk__in=gave), slug=slug), "Datanet"
     )
     return found
+
+
+def _given_by(user: Any) -> QuerySet[Contribution]:
+    """What holds rows, be they withdrawn: a draft of theirs has given nothing yet."""
+    rows = Record.objects.filter(contribution=OuterRef("pk"))
+    return Contribution.objects.filter(Exists(rows), contributor=user.pk)
 
 
 def access_log(user: Any, datanet: Datanet) -> QuerySet[AuditEntry]:
@@ -65,7 +71,7 @@ def access_log(user: Any, datanet: Datanet) -> QuerySet[AuditEntry]:
     ).order_by("-number")
     if datanet.owner_id == user.pk:
         return entries
-    since = datanet.contributions.filter(contributor=user.pk).aggregate(at=Min("created_at"))["at"]
+    since = _given_by(user).filter(datanet=datanet).aggregate(at=Min("created_at"))["at"]
     reading = [str(role) for role in Membership.TRAINING]
     about_rows = ~Q(action="datanet.set_member") | Q(data__role__in=reading)
     own = VersionRecord.objects.filter(

@@ -18,7 +18,7 @@ from datanets.services import (
     request_access,
     set_member,
 )
-from datanets.tests.conftest import approve_all
+from datanets.tests.conftest import approve_all, make_datanet
 from openledger_site.core.audit import verify_audit
 from openledger_site.core.models import AuditEntry
 
@@ -103,6 +103,15 @@ def test_a_contributor_sees_readers_and_grants_but_no_requests(
 def test_a_contributor_who_was_removed_still_sees_who_reads_their_rows(as_user, given, contributor):
     Membership.objects.filter(user=contributor).delete()
     assert log_of(as_user(contributor), given).status_code == 200
+
+
+def test_a_draft_is_no_gift_that_opens_the_log(as_user, owner, stranger, give):
+    """Anybody may begin one in a restricted Datanet, and nobody else ever sees it."""
+    restricted = make_datanet(owner, "Cases", "restricted")
+    give(restricted, stranger, look_first=True)
+    assert log_of(as_user(stranger), restricted).status_code == 404
+    give(restricted, stranger)
+    assert log_of(as_user(stranger), restricted).status_code == 200
 
 
 def test_others_get_404(as_user, given, stranger, curator, client):
