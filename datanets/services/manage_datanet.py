@@ -29,7 +29,10 @@ def create_datanet(
     visibility: str = Datanet.Visibility.PUBLIC,
     left_out_rules: Sequence[str] = ("malware",),
 ) -> Datanet:
-    """A new Datanet with its owner as first member; the slug follows the name and is unique."""
+    """A new Datanet with its owner as first member; the slug follows the name and is unique.
+
+    That of a private one cannot be guessed: else whoever takes the same name learns that it exists.
+    """
     with transaction.atomic():
         datanet = _insert_with_free_slug(
             owner=owner,
@@ -75,10 +78,16 @@ def set_review_rules(
 def _insert_with_free_slug(**fields: Any) -> Datanet:
     stem = slugify(fields["name"])[:60] or "datanet"
     slug = f"{stem}-datanet" if stem in RESERVED_SLUGS else stem
+    if fields["visibility"] == Datanet.Visibility.PRIVATE:
+        slug = _unguessable(stem)
     for _ in range(5):
         try:
             with transaction.atomic():
                 return Datanet.objects.create(slug=slug, **fields)
         except IntegrityError:
-            slug = f"{stem}-{get_random_string(5, '0123456789abcdefghijkmnpqrstuvwxyz')}"
+            slug = _unguessable(stem)
     raise Conflict("No free address for this name. Choose another name.", where="name")
+
+
+def _unguessable(stem: str) -> str:
+    return f"{stem}-{get_random_string(5, '0123456789abcdefghijkmnpqrstuvwxyz')}"

@@ -85,6 +85,13 @@ def test_two_datanets_of_one_name_have_two_addresses(owner):
     assert "new" not in {first.slug, second.slug}
 
 
+def test_no_address_tells_that_there_is_a_private_datanet_of_that_name(as_user, owner, stranger):
+    make_datanet(owner, "Smith v Jones", "private")
+    form = {**FORM, "name": "Smith v Jones"}
+    answer = as_user(stranger).post(reverse("datanets:datanet-create"), form)
+    assert answer.url == "/datanets/smith-v-jones/"
+
+
 def test_the_page_shows_rows_versions_and_contributors(client, version):
     page = client.get(version.datanet.get_absolute_url()).content
     assert b"What does KeyError mean?" in page
