@@ -97,8 +97,7 @@ def contribution_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[
     in_version = VersionRecord.objects.filter(record__contribution=OuterRef("pk"))
     published = Exists(rows.filter(state=Record.State.APPROVED)) | Exists(in_version)
     seen = (
-        Contribution.objects.filter(public_id__in=ids)
-        .exclude(state__in=Contribution.UNSENT)
+        Contribution.objects.filter(_sent(), public_id__in=ids)
         .annotate(is_open=_member(user, Membership.REVIEWING, "datanet"), is_published=published)
         .filter(
             Q(contributor=user.pk)
@@ -286,11 +285,18 @@ def contributions_of(user: Any) -> QuerySet[Contribution]:
     )
 
 
+def _sent() -> Q:
+    """What others than its contributor may know of: what was withdrawn before has no rows."""
+    rows = Record.objects.filter(contribution=OuterRef("pk"))
+    never_sent = Q(~Exists(rows), state=Contribution.State.WITHDRAWN)
+    return ~Q(state__in=Contribution.UNSENT) & ~never_sent
+
+
 def contribution_for(user: Any, public_id: Any) -> Contribution:
     """Seen by who sent it; by the Datanet's reviewers once it is sent."""
-    sent = ~Q(state__in=Contribution.UNSENT)
     rows = Contribution.objects.filter(
-        Q(contributor=user.pk) | (Q(datanet__in=reviewable_by(user)) & sent), public_id=public_id
+        Q(contributor=user.pk) | (Q(datanet__in=reviewable_by(user)) & _sent()),
+        public_id=public_id,
     ).select_related("datanet", "contributor", "job")
     found: Contribution = first_or_404(rows, "contribution")
     return found

@@ -111,6 +111,16 @@ def test_who_sent_rows_is_told_that_nothing_is_left_to_do(as_user, pending, cont
     assert words not in as_user(curator).get(url).text
 
 
+def test_what_was_never_sent_is_nobody_elses_once_it_is_withdrawn(
+    as_user, datanet, curator, contributor, give
+):
+    draft = give(datanet, contributor, filename="miller-v-smith.jsonl", look_first=True)
+    for _ in range(2):
+        assert as_user(curator).get(draft.get_absolute_url()).status_code == 404
+        as_user(contributor).post(reverse("datanets:contribution-withdraw", args=[draft.public_id]))
+    assert as_user(contributor).get(draft.get_absolute_url()).status_code == 200
+
+
 def test_only_its_contributor_withdraws_it(as_user, pending, curator, contributor):
     withdraw = reverse("datanets:contribution-withdraw", args=[pending.public_id])
     assert as_user(curator).post(withdraw).status_code == 404
