@@ -337,10 +337,11 @@ def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
         row.personal_data.all().delete()
         if row.job is not None and not row.job.ended:
             cancel_job(row.job)
-        row.state, row.report = Contribution.State.WITHDRAWN, {}
+        # Without a header the names of columns are the first row's texts.
+        row.state, row.report, row.mapping = Contribution.State.WITHDRAWN, {}, {}
         for name, nothing in NOTHING_SAID.items():
             setattr(row, name, nothing)
-        row.save(update_fields=["state", "report", *NOTHING_SAID])
+        row.save(update_fields=["state", "report", "mapping", *NOTHING_SAID])
         discard_file(row)
         record_audit("contribution.withdraw", actor=actor, subject=f"contribution:{row.public_id}")
         tell_followers(withdrawn)

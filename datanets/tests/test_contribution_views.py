@@ -121,6 +121,21 @@ def test_what_was_never_sent_is_nobody_elses_once_it_is_withdrawn(
     assert as_user(contributor).get(draft.get_absolute_url()).status_code == 200
 
 
+def test_withdrawing_forgets_the_names_of_columns(as_user, datanet, contributor, give):
+    """Without a header the first row stands where they are looked for."""
+    given = give(datanet, contributor, b"Who is ill?,Mr Miller\nWho is well?,Nobody\n", "a.csv")
+    assert given.state == "needs_mapping"
+    chosen = {"instruction": "Who is ill?", "response": "Mr Miller"}
+    page = as_user(contributor)
+    page.post(reverse("datanets:contribution-map", args=[given.public_id]), chosen)
+    given.refresh_from_db()
+    assert given.mapping == chosen
+    page.post(reverse("datanets:contribution-withdraw", args=[given.public_id]))
+    given.refresh_from_db()
+    assert given.state == "withdrawn"
+    assert given.mapping == {}
+
+
 def test_only_its_contributor_withdraws_it(as_user, pending, curator, contributor):
     withdraw = reverse("datanets:contribution-withdraw", args=[pending.public_id])
     assert as_user(curator).post(withdraw).status_code == 404
