@@ -125,4 +125,14 @@ def agent_income(agent: Agent) -> dict[str, int]:
 def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, str, int]]:
     """Name, page and owner of the agents that this person may see and stake on."""
     seen = agents_visible_to(user).filter(public_id__in=ids)
-    return {row.public_id: (row.name, row.get_absolute_url(), row.owner_id) for row in seen}
+    return {
+        row.public_id: (_name_shown(user, row), row.get_absolute_url(), row.owner_id)
+        for row in seen
+    }
+
+
+def _name_shown(user: Any, agent: Agent) -> str:
+    """As its page: the words of one that was taken down may be why."""
+    if agent.takedown is None or agent.owner_id == user.pk or user.is_staff:
+        return agent.name
+    return "An agent that was taken down"

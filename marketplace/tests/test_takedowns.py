@@ -22,6 +22,7 @@ from marketplace.services import (
 )
 from marketplace.services.reserve_answer import Sampling
 from marketplace.services.take_down_agent import AppealedBefore, NotTakenDown
+from marketplace.tests.conftest import stake_on
 from openledger_site.accounts.models import User
 from openledger_site.accounts.services import create_api_key
 from openledger_site.core.errors import NotAllowed
@@ -104,6 +105,17 @@ def test_others_read_the_reason_and_none_of_its_words(
     assert "Tells of birds." not in content
     assert WORDS not in content
     assert as_user(consumer).get(PAGE + "chat/").status_code == 403
+
+
+def test_its_stakers_find_it_without_its_words(
+    bot: Agent, taken: AgentTakedown, client: Client, payer: User, stranger: User
+) -> None:
+    stake_on(bot.subject)
+    page = f"/rewards/stakes/agent/{bot.public_id}/"
+    for person, told in ((payer, False), (stranger, True)):
+        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        for path in ("/rewards/stakes/", page):
+            assert (bot.name in client.get(path).content.decode()) is told, path
 
 
 def test_the_audit_log_keeps_each_step(bot: Agent, taken: AgentTakedown, staff: User) -> None:
