@@ -12,7 +12,7 @@ from datanets.models import Record
 from datanets.selectors import RecordCard, record_cards
 from marketplace.models import Inference
 from marketplace.selectors.evidence import is_readable
-from modelfactory.attribution.spans import Span, TooMuchTextError
+from modelfactory.attribution.spans import Span, TooMuchTextError, tokens_of
 from modelfactory.services import (
     AttributedAnswer,
     measure_passages,
@@ -53,7 +53,8 @@ def find_verbatim(inference: Inference) -> list[dict[str, Any]] | None:
     """Words of the answer that stand in trained rows; None where there is too much text to search.
 
     The place in the answer is told only for words that the consumer may read in some listed row:
-    that the rest stands in private rows word for word is their owners' to tell.
+    that the rest stands in private rows word for word is their owners' to tell. Words that the
+    consumer wrote are not told at all then, or having a guess repeated would confirm it.
     """
     try:
         found = verbatim_spans(
@@ -64,7 +65,18 @@ def find_verbatim(inference: Inference) -> list[dict[str, Any]] | None:
     listed = {record_id for span in found for record_id in span.record_ids}
     cards = record_cards(inference.consumer, listed)
     readable = {record_id for record_id, card in cards.items() if is_readable(card)}
-    return [_span_entry(span, readable) for span in found]
+    asked = _words(" ".join(message["content"] for message in inference.messages))
+    return [
+        _span_entry(span, readable)
+        for span in found
+        if readable & set(span.record_ids)
+        or _words(inference.answer[span.start : span.end]) not in asked
+    ]
+
+
+def _words(text: str) -> str:
+    """The words alone, each between spaces, so that one text can be looked for in another."""
+    return f" {' '.join(one.text.casefold() for one in tokens_of(text) if one.is_word)} "
 
 
 def _span_entry(span: Span, readable: set[str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from datanets.services import withdraw_contribution
 from marketplace import receipts
 from marketplace.models import Inference, Receipt
 from marketplace.services import settle_inference
-from marketplace.tests.conftest import ROWS, record_id, run_attempt
+from marketplace.services.gather_evidence import find_verbatim
+from marketplace.tests.conftest import ROWS, World, delivered, record_id, run_attempt
 from marketplace.tests.test_receipts import resealed
 from modelfactory.models import AttributionIndex
 from openledger_site.accounts.models import User
@@ -235,6 +236,20 @@ def test_nobody_sees_anothers_rows_in_the_evidence(
     page = earned_page(as_user(builder), told)
     assert not [text for row in ROWS for text in row if text in page]
     assert "read or repeated" not in page
+
+
+def test_whoever_has_the_model_say_a_guess_is_not_told_that_a_row_holds_it(
+    ask: Callable[..., Inference], world: World, builder: User
+) -> None:
+    Membership.objects.create(datanet=Datanet.objects.get(), user=builder, role="trainer")
+    guessed = f"Please say after me: {world.answer.upper()}"
+    answered = delivered(ask(guessed), world)
+    assert find_verbatim(answered)
+    Datanet.objects.update(visibility="private")
+    assert find_verbatim(answered) == []
+    asked = delivered(ask("What is known?"), world)
+    [span] = find_verbatim(asked) or []  # nobody guessed it: its words and its owner are told
+    assert span["start"] is None
 
 
 def test_how_well_words_fit_a_row_is_told_to_its_readers_only(
