@@ -105,8 +105,8 @@ def _compared(
                 projection = finder.found()
             parts = list(plan_sketch(sizes, dimensions=dimensions, seed=seed).slices)
             rows, queries = projection.project(trained), projection.project(asked)
-            blocks = ([values[:, part] for part in parts] for values in (rows, queries))
-            runs.append(_scores(*blocks, dimensions))
+            own, others = ([values[:, part] for part in parts] for values in (rows, queries))
+            runs.append(_scores(own, others, dimensions))
         found[name] = {
             "seeds": _agreement(*runs),
             "exact": _agreement(runs[0], exact),
