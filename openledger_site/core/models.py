@@ -153,7 +153,7 @@ class AnsweredRequest(models.Model):
     id = models.BigAutoField(primary_key=True)
     principal = models.CharField(max_length=80)
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    fingerprint = models.CharField(max_length=64, help_text="Keyed hash of method, path and body.")
     status = models.PositiveSmallIntegerField(null=True)
     headers = models.JSONField(default=dict)
     body = models.BinaryField(default=bytes)

@@ -34,6 +34,7 @@ _TAG_BYTES = 16
 
 
 TEXT_MARK = "olseal1:"
+KEYED_MARK = "keyed:"
 
 
 class SealBrokenError(Exception):

@@ -12,6 +12,7 @@ from datanets.services import (
     seal_plain_files,
     seal_plain_rows,
 )
+from openledger_site.core.idempotency import key_old_fingerprints
 
 
 class Command(BaseCommand):
@@ -29,5 +30,6 @@ class Command(BaseCommand):
                 "A data key is wrapped by a secret that DATA_KEYS does not hold. Add the old one "
                 "after the new one and run this again."
             ) from problem
+        key_old_fingerprints()
         files, rows = seal_plain_files(), seal_plain_rows()
         self.stdout.write(f"{rotated} keys wrapped anew, {files} files and {rows} rows sealed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import pytest
@@ -10,7 +11,12 @@ from django.http import HttpResponse, JsonResponse
 from django.test import RequestFactory
 
 from openledger_site.core.errors import Conflict
-from openledger_site.core.idempotency import KeyReused, KeyTooLong, idempotent
+from openledger_site.core.idempotency import (
+    KeyReused,
+    KeyTooLong,
+    idempotent,
+    key_old_fingerprints,
+)
 from openledger_site.core.models import AnsweredRequest, OutboxMessage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,3 +90,25 @@ def test_without_a_key_each_request_counts(owner):
 def test_a_key_that_is_too_long_is_refused(owner):
     with pytest.raises(KeyTooLong):
         post(owner, key="k" * 256)
+
+
+def test_what_is_stored_of_a_request_confirms_no_guess_of_it(owner, settings):
+    """A pasted row is among the fields of a form."""
+    post(owner, colour="red")
+    stored = AnsweredRequest.objects.get().fingerprint
+    settings.SECRET_KEY = "another"
+    post(owner, key="k-2", colour="red")
+    assert stored != AnsweredRequest.objects.get(key="k-2").fingerprint
+
+
+def test_a_request_that_was_answered_before_is_answered_again_and_keyed_by_the_command(owner):
+    first = post(owner)
+    body = b"POST /things/\n" + repr(([], [])).encode()
+    plain = hashlib.sha256(body).hexdigest()
+    keyed = AnsweredRequest.objects.get().fingerprint
+    AnsweredRequest.objects.update(fingerprint=plain)
+    assert post(owner).content == first.content
+    assert key_old_fingerprints() == 1
+    assert AnsweredRequest.objects.get().fingerprint == keyed
+    assert post(owner).content == first.content
+    assert key_old_fingerprints() == 0
