@@ -67,7 +67,7 @@ class RecordAdmin(admin.ModelAdmin[Record]):
     list_filter = ["state", "kind", "datanet"]
     list_select_related = ["datanet"]
     search_fields = ["instruction", "response", "text", "public_id", "content_hash"]
-    search_help_text = "Rows of private Datanets are stored sealed: find them by id or hash."
+    search_help_text = "Rows of private Datanets are stored sealed: find them by id or keyed hash."
     actions = ["approve", "reject"]
     exclude = ["salt"]
 

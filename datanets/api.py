@@ -119,7 +119,10 @@ def contribution_collection(request: Request, slug: str) -> HttpResponse:
     if request.method == "POST":
         contribution = contribute(request, datanet)
         status = 202 if contribution.state in Contribution.UNSENT else 201
-        return Response(ContributionSerializer(contribution).data, status=status)
+        data = dict(ContributionSerializer(contribution).data)
+        if datanet.visibility == Datanet.Visibility.PRIVATE:
+            data["file_digest"] = ""  # this answer is kept for a repeat, in the clear
+        return Response(data, status=status)
     rows = selectors.contributions_of(request.user).filter(datanet=datanet)[:ROWS_MAX]
     return Response(ContributionSerializer(rows, many=True).data)
 

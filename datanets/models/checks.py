@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pgtrigger
 from django.db import models
 
 from datanets.checks.findings import PERSONAL_DATA_KINDS, RULES
 from datanets.models.contribution import Contribution, Record
+from openledger_site.core.sealing import HashKeyer
 
 
 class Finding(models.Model):
@@ -54,20 +56,60 @@ class Finding(models.Model):
 class RecordKey(models.Model):
     """A short key by which a record is found again: as private as its text, and gone with it.
 
-    A table and a plain index, because arrays with a GIN index took a minute for what this answers
+    What it is says its kind, and whether it was keyed: that of a private row always is (0050). A
+    table and a plain index, because arrays with a GIN index took a minute for what this answers
     in a moment (docs/experiments.md).
     """
 
     class Kind(models.TextChoices):
         NEAR = "near", "A band of its MinHash"
         HELD_OUT = "held_out", "A wording of its question that is held out"
+        KEYED_NEAR = "near_key", "A band of its MinHash, keyed"
+        KEYED_HELD_OUT = "held_key", "A held-out wording of its question, keyed"
+
+    KEYED = {Kind.NEAR: Kind.KEYED_NEAR, Kind.HELD_OUT: Kind.KEYED_HELD_OUT}
 
     record = models.ForeignKey(Record, on_delete=models.CASCADE, related_name="keys")
     kind = models.CharField(max_length=8, choices=Kind)
     key = models.BigIntegerField(db_index=True)
 
+    class Meta:
+        triggers = [
+            pgtrigger.Protect(name="record_key_never_changes", operation=pgtrigger.Update),
+            # A look for each statement, at few rows: a record has a dozen keys and more.
+            pgtrigger.Trigger(
+                name="key_of_a_private_row_is_keyed",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="added"),  # type: ignore[no-untyped-call]
+                func="""
+                    IF EXISTS (
+                        SELECT FROM (
+                            SELECT DISTINCT record_id FROM added
+                            WHERE kind NOT IN ('near_key', 'held_key')
+                        ) AS plain
+                        JOIN datanets_record AS record ON record.id = plain.record_id
+                        JOIN datanets_datanet AS datanet ON datanet.id = record.datanet_id
+                        WHERE datanet.visibility = 'private'
+                    ) THEN
+                        RAISE EXCEPTION 'A key of a private row is stored keyed.'
+                            USING ERRCODE = 'check_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"{self.kind} key of record {self.record_id}"
+
+    @classmethod
+    def stored(cls, kind: str, key: int, keyer: HashKeyer | None) -> tuple[str, int]:
+        """Kind and key as they are stored, with what keys the hashes of the Datanet's rows."""
+        if keyer is None:
+            return kind, key
+        return cls.KEYED[cls.Kind(kind)], keyer.number(key, kind)
 
 
 class PersonalDatum(models.Model):

@@ -18,7 +18,12 @@ from datanets.licences import licence_choices
 from datanets.models.data_key import DataKey
 from datanets.models.datanet import Datanet
 from datanets.models.provenance import Provenance, provenance_constraints
-from datanets.models.sealed import SealedJSONField, SealedTextField
+from datanets.models.sealed import (
+    KeyedHashField,
+    SealedBinaryField,
+    SealedJSONField,
+    SealedTextField,
+)
 from openledger_site.core.models import Job
 
 
@@ -43,7 +48,7 @@ class Contribution(Provenance):
     title = models.CharField(max_length=120)
     # Shown only: never a path, never trusted.
     filename = models.CharField(max_length=120, blank=True)
-    file_digest = models.CharField(max_length=64)
+    file_digest = SealedTextField()
     size_bytes = models.PositiveBigIntegerField()
     # False once the bytes are destroyed: withdrawn, refused, or holding data that was to go.
     file_kept = models.BooleanField(default=True)
@@ -68,6 +73,8 @@ class Contribution(Provenance):
     # When its contributor was last mailed that it will be deleted.
     reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
+
+    sealed_through = "datanet"
 
     class Meta:
         ordering = ["-id"]
@@ -112,6 +119,9 @@ class Contribution(Provenance):
 
     def get_absolute_url(self) -> str:
         return reverse("datanets:contribution-detail", args=[self.public_id])
+
+    def sealed_place(self) -> str:
+        return str(self.public_id)
 
     @property
     def stake_subject(self) -> str:
@@ -175,6 +185,7 @@ def _viewer_indexes() -> list[models.Index]:
 
 
 _SEALED_COLUMNS = ("instruction", "response", "rejected", "text", "messages", "wordings")
+_KEYED_COLUMNS = ("content_hash", "fingerprint", "prompt_fingerprint")
 _CONTENT_COLUMNS = ("kind", *_SEALED_COLUMNS)
 
 
@@ -205,10 +216,11 @@ class Record(models.Model):
     messages = SealedJSONField(default=list, blank=True)
     # Other ways to ask: "own" (the contributor's), "training" and "held_out" (made by rule).
     wordings = SealedJSONField(default=dict, blank=True)
-    content_hash = models.CharField(max_length=64, db_index=True)
-    fingerprint = models.CharField(max_length=64)
-    prompt_fingerprint = models.CharField(max_length=64)
-    salt = models.BinaryField(max_length=32)
+    content_hash = KeyedHashField(max_length=64, db_index=True)
+    fingerprint = KeyedHashField(max_length=64)
+    prompt_fingerprint = KeyedHashField(max_length=64)
+    # Sealed too: with it a leaf, which anybody may have, would tell whether a guess is right.
+    salt = SealedBinaryField(max_length=32)
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
     # Pending, and only a curator decides: the votes are tied, one was unsure, or an appeal waits.
     escalated = models.BooleanField(default=False, db_default=False)
@@ -282,9 +294,11 @@ class Record(models.Model):
             pgtrigger.Trigger(
                 name="private_row_is_sealed",
                 when=pgtrigger.Before,
-                operation=pgtrigger.Insert | pgtrigger.UpdateOf(*_SEALED_COLUMNS),  # type: ignore[no-untyped-call]
+                operation=pgtrigger.Insert
+                | pgtrigger.UpdateOf(*_SEALED_COLUMNS, *_KEYED_COLUMNS, "salt"),  # type: ignore[no-untyped-call]
                 declare=[("mark", "text")],
                 # Each text is empty or names the key of this Datanet's rows; JSON is in quotes.
+                # Hashes and salts from before may stay until the command has been there.
                 func="""
                     IF EXISTS (
                         SELECT FROM datanets_datanet
@@ -301,6 +315,23 @@ class Record(models.Model):
                             AND starts_with(ltrim(stored, '"'), mark) IS NOT TRUE
                         ) THEN
                             RAISE EXCEPTION 'A row of a private Datanet is stored sealed.'
+                                USING ERRCODE = 'check_violation';
+                        END IF;
+                        IF octet_length(NEW.salt) > 0 AND NEW.salt IS DISTINCT FROM OLD.salt
+                        AND substring(NEW.salt FROM 1 FOR octet_length(mark))
+                            IS DISTINCT FROM convert_to(mark, 'UTF8') THEN
+                            RAISE EXCEPTION 'The salt of a private row is stored sealed.'
+                                USING ERRCODE = 'check_violation';
+                        END IF;
+                        IF EXISTS (
+                            SELECT FROM unnest(
+                                ARRAY[NEW.content_hash, NEW.fingerprint, NEW.prompt_fingerprint],
+                                ARRAY[OLD.content_hash, OLD.fingerprint, OLD.prompt_fingerprint]
+                            ) AS hash (stored, before)
+                            WHERE stored <> '' AND stored IS DISTINCT FROM before
+                            AND NOT starts_with(stored, 'keyed:')
+                        ) THEN
+                            RAISE EXCEPTION 'The hashes of a private row are stored keyed.'
                                 USING ERRCODE = 'check_violation';
                         END IF;
                     END IF;

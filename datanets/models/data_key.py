@@ -10,7 +10,14 @@ from django.db import models
 from django.db.models.functions import Now
 
 from datanets.models.datanet import Datanet
-from openledger_site.core.sealing import SealBrokenError, TextSealer, new_key, unwrap_key, wrap_key
+from openledger_site.core.sealing import (
+    HashKeyer,
+    SealBrokenError,
+    TextSealer,
+    new_key,
+    unwrap_key,
+    wrap_key,
+)
 
 
 class DataKey(models.Model):
@@ -63,6 +70,9 @@ class DataKey(models.Model):
 
     def sealer(self) -> TextSealer:
         return TextSealer(self.unwrapped(), self.public_id.hex)
+
+    def keyer(self) -> HashKeyer:
+        return HashKeyer(self.unwrapped())
 
 
 def wrapping_keys() -> dict[str, bytes]:

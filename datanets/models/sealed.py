@@ -1,4 +1,5 @@
-"""Fields whose text is encrypted in the database where its Datanet is private (decision 0039).
+"""Fields whose text is encrypted in the database where its Datanet is private (decision 0039), and
+whose hashes say nothing there without the key (decision 0050).
 
 A model that has one says which way leads to its Datanet (`sealed_through`, as in a query) and where
 a text stands (`sealed_place`). Reading opens what is sealed wherever a query returns the column;
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.db import models
@@ -18,11 +19,20 @@ from django.db import models
 from datanets.models.data_key import DataKey
 from datanets.models.datanet import Datanet
 from openledger_site.core.errors import Unavailable
-from openledger_site.core.sealing import TEXT_MARK, SealBrokenError, TextSealer, key_id_of
+from openledger_site.core.sealing import (
+    KEYED_MARK,
+    TEXT_MARK,
+    HashKeyer,
+    SealBrokenError,
+    TextSealer,
+    key_id_of,
+)
 
 # Before a plain text that looks like a sealed one: nobody can have another's text opened by
 # sending what they found in a stolen copy of the database.
 _PLAIN_MARK = "olplain:"
+# As long as a plain hash with its mark, so that a column holds either: 232 bits of an HMAC.
+_KEYED_DIGITS = 64 - len(KEYED_MARK)
 
 
 class RowsUnreadable(Unavailable):
@@ -33,18 +43,52 @@ class RowsUnreadable(Unavailable):
     )
 
 
-def sealer_for(datanet: Datanet) -> TextSealer | None:
-    """What seals the rows of a private Datanet; None for the others.
+class RowKeys(NamedTuple):
+    """Of one Datanet: what seals the texts of its rows, and what keys their hashes."""
+
+    sealer: TextSealer
+    keyer: HashKeyer
+
+
+def row_keys_for(datanet: Datanet) -> RowKeys | None:
+    """What rows of a private Datanet are stored by; None for the others.
 
     Kept with this object and no longer: a key whose transaction was rolled back must seal nothing.
     """
     if datanet.visibility != Datanet.Visibility.PRIVATE:
         return None
     kept: dict[str, Any] = vars(datanet)
-    if "_row_sealer" not in kept:
-        kept["_row_sealer"] = _sealer(DataKey.of(datanet, DataKey.Use.ROWS))
-    sealer: TextSealer = kept["_row_sealer"]
-    return sealer
+    if "_row_keys" not in kept:
+        kept["_row_keys"] = _row_keys(DataKey.of(datanet, DataKey.Use.ROWS))
+    keys: RowKeys = kept["_row_keys"]
+    return keys
+
+
+def sealer_for(datanet: Datanet) -> TextSealer | None:
+    """What seals the rows of a private Datanet; None for the others."""
+    keys = row_keys_for(datanet)
+    return None if keys is None else keys.sealer
+
+
+def keyer_for(datanet: Datanet) -> HashKeyer | None:
+    """What keys the hashes of a private Datanet's rows; None for the others."""
+    keys = row_keys_for(datanet)
+    return None if keys is None else keys.keyer
+
+
+def keyer_of(datanet: Datanet) -> HashKeyer | None:
+    """What rows stored here may be keyed by, also where the Datanet is private no more."""
+    key = DataKey.objects.filter(datanet=datanet, use=DataKey.Use.ROWS).first()
+    return None if key is None else _row_keys(key).keyer
+
+
+def keyed(digest: str, use: str, keyer: HashKeyer) -> str:
+    """A hash as it is stored with a private row; `use` is its column."""
+    return KEYED_MARK + keyer.hex(digest, use)[:_KEYED_DIGITS]
+
+
+def is_keyed(digest: str) -> bool:
+    return digest.startswith(KEYED_MARK)
 
 
 def opened(line: str, column: str) -> str:
@@ -66,12 +110,12 @@ def _sealer_named(key_id: str) -> TextSealer:
         key = DataKey.objects.get(public_id=UUID(hex=key_id))
     except (ValueError, DataKey.DoesNotExist) as problem:
         raise RowsUnreadable from problem
-    return _sealer(key)
+    return _row_keys(key).sealer
 
 
-def _sealer(key: DataKey) -> TextSealer:
+def _row_keys(key: DataKey) -> RowKeys:
     try:
-        return key.sealer()
+        return RowKeys(key.sealer(), key.keyer())
     except SealBrokenError as problem:
         raise RowsUnreadable from problem
 
@@ -79,13 +123,22 @@ def _sealer(key: DataKey) -> TextSealer:
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
     _JSONField = models.JSONField[Any, Any]
+    _CharField = models.CharField[str, str]
+    _BinaryField = models.BinaryField[bytes, bytes]
 else:
     _TextField = models.TextField
     _JSONField = models.JSONField
+    _CharField = models.CharField
+    _BinaryField = models.BinaryField
+
+
+def _datanet_of(instance: Any) -> Datanet:
+    datanet: Datanet = reduce(getattr, instance.sealed_through.split("__"), instance)
+    return datanet
 
 
 def _sealer_of(instance: Any) -> TextSealer | None:
-    return sealer_for(reduce(getattr, instance.sealed_through.split("__"), instance))
+    return sealer_for(_datanet_of(instance))
 
 
 class SealedTextField(_TextField):
@@ -119,3 +172,41 @@ class SealedJSONField(_JSONField):
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         read = super().from_db_value(value, expression, connection)
         return json.loads(opened(read, self.attname)) if isinstance(read, str) else read
+
+
+class SealedBinaryField(_BinaryField):
+    """A secret of a row in bytes, as it is or as the bytes of a sealed line."""
+
+    def pre_save(self, model_instance: Any, add: bool) -> Any:
+        secret = bytes(super().pre_save(model_instance, add))
+        sealer = _sealer_of(model_instance) if secret else None
+        if sealer is None:
+            return secret
+        place = model_instance.sealed_place()
+        return sealer.seal(secret.hex(), column=self.attname, place=place).encode()
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> bytes | None:
+        return value if value is None else opened_bytes(value, self.attname)
+
+
+def opened_bytes(stored: Any, column: str) -> bytes:
+    """The bytes of a stored secret. Raises `RowsUnreadable`."""
+    secret = bytes(stored)
+    if not secret.startswith(TEXT_MARK.encode()):
+        return secret
+    return bytes.fromhex(opened(secret.decode(), column))
+
+
+class KeyedHashField(_CharField):
+    """A hash of a row's text, as it is or keyed; a keyed one stays what it is.
+
+    Reading gives what is stored: nothing turns it back, and whoever needs the plain hash computes
+    it from the row.
+    """
+
+    def pre_save(self, model_instance: Any, add: bool) -> Any:
+        digest = super().pre_save(model_instance, add)
+        if not digest or is_keyed(digest):
+            return digest
+        keyer = keyer_for(_datanet_of(model_instance))
+        return digest if keyer is None else keyed(digest, self.attname, keyer)

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from datanets.models.datanet import Datanet
+from datanets.models.sealed import SealedTextField
 
 
 class ResumableUpload(models.Model):
@@ -28,12 +29,12 @@ class ResumableUpload(models.Model):
     size_bytes = models.PositiveBigIntegerField(help_text="Announced when it began.")
     offset_bytes = models.PositiveBigIntegerField(default=0, help_text="On disk for certain.")
     # What the sender said the whole file would hash to; empty when nothing was said.
-    expected_digest = models.CharField(max_length=64, blank=True)
-    digest = models.CharField(
-        max_length=64, blank=True, help_text="SHA-256 of what arrived, once all of it has."
-    )
+    expected_digest = SealedTextField(blank=True)
+    digest = SealedTextField(blank=True, help_text="SHA-256 of what arrived, once all of it has.")
     expires_at = models.DateTimeField(db_index=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    sealed_through = "datanet"
 
     class Meta:
         ordering = ["-id"]
@@ -50,6 +51,9 @@ class ResumableUpload(models.Model):
 
     def __str__(self) -> str:
         return f"upload {self.public_id}"
+
+    def sealed_place(self) -> str:
+        return str(self.public_id)
 
     @property
     def complete(self) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 
-from datanets.content import Content, answer_of, prompt_of
+from datanets.content import Content, answer_of, content_hash, prompt_of
 from datanets.models import Record, Version, VersionRecord
+from datanets.models.sealed import is_keyed
 from datanets.selectors.access import readable_by, trainable_by
 from openledger_site.core.row_security import all_rows
 
@@ -42,7 +43,10 @@ class EvaluationRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordCard:
-    """A record on a receipt. `question`, `answer` and `text` are empty without a right to read."""
+    """A record on a receipt. `question`, `answer` and `text` are empty without a right to read.
+
+    `content_hash` is the stored one, of a private row keyed: a receipt confirms no guess either.
+    """
 
     record_id: str
     content_hash: str
@@ -83,6 +87,13 @@ def content_of(record: Record) -> Content:
         text=record.text,
         messages=tuple(record.messages),
     )
+
+
+def plain_hash(record: Record) -> str:
+    """The SHA-256 of a row. Of a private one it is stored nowhere: "" once its text is gone."""
+    if not is_keyed(record.content_hash):
+        return record.content_hash
+    return "" if record.state == Record.State.WITHDRAWN else content_hash(content_of(record))
 
 
 def _entries(version: Version) -> QuerySet[VersionRecord]:

@@ -29,7 +29,12 @@ from datanets.services.errors import (
 )
 from datanets.services.expire_undecided import expire_undecided
 from datanets.services.follow_withdrawal import register_withdrawal_follower
-from datanets.services.kept_files import FileUnreadable, rotate_data_keys, seal_plain_files
+from datanets.services.kept_files import (
+    FileUnreadable,
+    rename_sealed_files,
+    rotate_data_keys,
+    seal_plain_files,
+)
 from datanets.services.limit_rows import refuse_unkept
 from datanets.services.look_again import ask_to_look_again, decide_second_look
 from datanets.services.mail_about_grant import mail_about_grant
@@ -51,7 +56,7 @@ from datanets.services.receive_upload import (
 )
 from datanets.services.remind_undecided import mail_about_undecided, remind_undecided
 from datanets.services.review_records import Decision, review_all, review_record, undo_review
-from datanets.services.seal_rows import seal_plain_rows
+from datanets.services.seal_rows import open_sealed_rows, seal_plain_rows
 from datanets.services.submit_contribution import (
     Upload,
     choose_mapping,
@@ -103,12 +108,14 @@ __all__ = [
     "note_reading",
     "note_training",
     "offset_of",
+    "open_sealed_rows",
     "parse_contribution",
     "refuse_oversized",
     "refuse_unkept",
     "register_withdrawal_follower",
     "remind_undecided",
     "remove_member",
+    "rename_sealed_files",
     "request_access",
     "retire_gold",
     "review_all",

@@ -1,6 +1,7 @@
 """Compare checked rows with the rows that are stored: here, and in other public Datanets.
 
-Seven queries for a thousand rows, whatever is stored: fingerprints and MinHash bands are indexed.
+Eight queries for a thousand rows, whatever is stored: fingerprints and MinHash bands are indexed.
+Rows of a private Datanet are stored under keyed ones (0050): they are looked up under both forms.
 It looks at rows that the contributor may not see; who is told of a match is decided by
 `selectors.findings_for` and by `judge_rows.visible_matches`, never here.
 """
@@ -26,8 +27,10 @@ from datanets.content import (
     whole_text,
 )
 from datanets.models import Contribution, Datanet, Record, RecordKey, VersionRecord
+from datanets.models.sealed import keyed, keyer_of
 from datanets.selectors import content_of
 from openledger_site.core.row_security import all_rows
+from openledger_site.core.sealing import HashKeyer
 
 GONE = (Record.State.WITHDRAWN, Record.State.REJECTED)
 # A frame that thousands of rows share would propose them all; the first of them will do.
@@ -55,6 +58,25 @@ class _Asked:
     keys: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """What is looked up, in every form that it may be stored in: back from there to what it is."""
+
+    keyer: HashKeyer | None
+
+    def hashes(self, column: str, plain: Iterable[str]) -> dict[str, str]:
+        forms = {digest: digest for digest in plain}
+        if self.keyer is not None:
+            forms |= {keyed(digest, column, self.keyer): digest for digest in [*forms]}
+        return forms
+
+    def keys(self, kind: str, plain: Iterable[int]) -> dict[tuple[str, int], int]:
+        forms = {(kind, key): key for key in plain}
+        if self.keyer is not None:
+            forms |= {RecordKey.stored(kind, key, self.keyer): key for key in forms.values()}
+        return forms
+
+
 @all_rows("a copy is a copy of rows that its sender may not see, too")
 def compare_rows(
     contribution: Contribution, rows: Sequence[CheckedRow]
@@ -63,12 +85,12 @@ def compare_rows(
     asked = [_asked(row) for row in rows if row.row is not None]
     found: dict[int, list[Matched]] = defaultdict(list)
     stored = Record.objects.exclude(state__in=GONE).exclude(contribution=contribution.pk)
-    copied = _copies(contribution.datanet_id, stored, asked, found)
-    _near(
-        contribution.datanet_id, stored, [one for one in asked if one.position not in copied], found
-    )
-    _same_question(contribution.datanet_id, stored, asked, found)
-    _held_out_wordings(contribution.datanet_id, stored, asked, found)
+    datanet_id, forms = contribution.datanet_id, _Forms(keyer_of(contribution.datanet))
+    copied = _copies(datanet_id, stored, forms, asked, found)
+    others = [one for one in asked if one.position not in copied]
+    _near(datanet_id, stored, forms, others, found)
+    _same_question(datanet_id, stored, forms, asked, found)
+    _held_out_wordings(datanet_id, stored, forms, asked, found)
     _held_out_rows(found)
     return found
 
@@ -94,16 +116,18 @@ def _rule(base: str, datanet_id: int, found_in: int) -> str:
 def _copies(
     datanet_id: int,
     stored: QuerySet[Record],
+    forms: _Forms,
     asked: Sequence[_Asked],
     found: dict[int, list[Matched]],
 ) -> set[int]:
     """Equal fingerprints; returns the positions of the rows that have one."""
-    rows = stored.filter(_in_scope(datanet_id), fingerprint__in={one.fingerprint for one in asked})
+    prints = forms.hashes("fingerprint", {one.fingerprint for one in asked})
+    rows = stored.filter(_in_scope(datanet_id), fingerprint__in=prints)
     first: dict[tuple[str, bool], tuple[int, int]] = {}
     for fingerprint, pk, where in rows.order_by("pk").values_list(
         "fingerprint", "pk", "datanet_id"
     ):
-        first.setdefault((fingerprint, where == datanet_id), (pk, where))
+        first.setdefault((prints[fingerprint], where == datanet_id), (pk, where))
     copied: set[int] = set()
     for one in asked:
         for here in (True, False):
@@ -117,16 +141,18 @@ def _copies(
 def _near(
     datanet_id: int,
     stored: QuerySet[Record],
+    forms: _Forms,
     asked: Sequence[_Asked],
     found: dict[int, list[Matched]],
 ) -> None:
-    keys = {key for one in asked for key in one.keys}
+    keys = forms.keys(RecordKey.Kind.NEAR, {key for one in asked for key in one.keys})
     if not keys:
         return
-    places = RecordKey.objects.filter(kind=RecordKey.Kind.NEAR, key__in=keys).order_by("record")
+    places = _stored_under(keys).order_by("record")
     by_key: dict[int, list[int]] = defaultdict(list)
-    for key, pk in places.values_list("key", "record")[:KEYS_MAX]:
-        by_key[key].append(pk)
+    for kind, key, pk in places.values_list("kind", "key", "record")[:KEYS_MAX]:
+        if (kind, key) in keys:
+            by_key[keys[kind, key]].append(pk)
     likely_pks = {pk for several in by_key.values() for pk in several}
     rows = stored.filter(_in_scope(datanet_id), pk__in=likely_pks).order_by("pk")
     candidates = {record.pk: record for record in rows.defer("salt", "wordings")[:CANDIDATES_MAX]}
@@ -140,6 +166,12 @@ def _near(
                 share, pk = best[here]
                 rule = "near_duplicate" if here else "near_duplicate_elsewhere"
                 found[one.position].append(Matched(near_finding(rule, share), pk))
+
+
+def _stored_under(keys: Iterable[tuple[str, int]]) -> QuerySet[RecordKey]:
+    """Records with such a key. One of another kind that is the same number may be among them."""
+    kinds, numbers = {kind for kind, _ in keys}, [number for _, number in keys]
+    return RecordKey.objects.filter(kind__in=kinds, key__in=numbers)
 
 
 def _best_by_place(
@@ -160,17 +192,19 @@ def _best_by_place(
 def _same_question(
     datanet_id: int,
     stored: QuerySet[Record],
+    forms: _Forms,
     asked: Sequence[_Asked],
     found: dict[int, list[Matched]],
 ) -> None:
     """The first stored row that asks the same and answers otherwise, unless the row is a copy."""
-    prompts = {one.prompt for one in asked if one.prompt}
+    prompts = forms.hashes("prompt_fingerprint", {one.prompt for one in asked if one.prompt})
+    prints = forms.hashes("fingerprint", {one.fingerprint for one in asked})
     rows = stored.filter(datanet=datanet_id, prompt_fingerprint__in=prompts).order_by("pk")
     answers: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for prompt, fingerprint, pk in rows.values_list("prompt_fingerprint", "fingerprint", "pk")[
         : 4 * CANDIDATES_MAX
     ]:
-        answers[prompt].append((fingerprint, pk))
+        answers[prompts[prompt]].append((prints.get(fingerprint, fingerprint), pk))
     for one in asked:
         if any(matched.finding.rule == "duplicate" for matched in found[one.position]):
             continue
@@ -182,18 +216,19 @@ def _same_question(
 def _held_out_wordings(
     datanet_id: int,
     stored: QuerySet[Record],
+    forms: _Forms,
     asked: Sequence[_Asked],
     found: dict[int, list[Matched]],
 ) -> None:
     """A question that is a wording kept for measuring another row."""
     by_key = {short_key(one.prompt): one for one in asked if one.prompt}
-    places = RecordKey.objects.filter(
-        kind=RecordKey.Kind.HELD_OUT,
-        key__in=list(by_key),
-        record__in=stored.filter(datanet=datanet_id),
-    ).order_by("record")
-    for pk, key in places.values_list("record", "key")[:CANDIDATES_MAX]:
-        found[by_key[key].position].append(Matched(copy_finding("held_out"), pk))
+    keys = forms.keys(RecordKey.Kind.HELD_OUT, by_key)
+    places = _stored_under(keys).filter(record__in=stored.filter(datanet=datanet_id))
+    rows = places.order_by("record").values_list("kind", "key", "record")
+    for kind, key, pk in rows[:CANDIDATES_MAX]:
+        if (kind, key) in keys:
+            one = by_key[keys[kind, key]]
+            found[one.position].append(Matched(copy_finding("held_out"), pk))
 
 
 def _held_out_rows(found: dict[int, list[Matched]]) -> None:

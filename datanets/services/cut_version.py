@@ -13,7 +13,7 @@ from datanets.content import Leaf
 from datanets.inclusion import SCHEMA as PROOF_SCHEMA
 from datanets.models import Datanet, Record, Version, VersionRecord
 from datanets.provenance import summary_for_machines
-from datanets.selectors import content_of
+from datanets.selectors import content_of, plain_hash
 from datanets.services.errors import NothingToCut
 from datanets.services.summarise_version import make_summary
 from datanets.services.version_entries import copy_entries, listed, plan_entries, planned
@@ -83,7 +83,7 @@ def cut_version(
 def leaf_of(record: Record, split: str) -> Leaf:
     return Leaf(
         record=str(record.public_id),
-        content_hash=record.content_hash,
+        content_hash=plain_hash(record),
         contributor=str(record.contribution.contributor.public_id),
         licence=record.contribution.licence,
         split=split,

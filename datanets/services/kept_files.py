@@ -2,7 +2,8 @@
 
 Each such Datanet has a key, wrapped by the operator's (`settings.DATA_KEYS`). The last file that is
 destroyed takes the key with it, so that no copy of a file, in a backup or on a lent disk, opens
-again. See docs/decisions/0027 for what is not sealed.
+again. On disk a file is named by its keyed digest: the plain one would confirm a guess of the file
+(0050). See docs/decisions/0027 for what is not sealed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from datanets.models.data_key import wrapping_keys
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, Unavailable
 from openledger_site.core.row_security import all_rows
-from openledger_site.core.sealing import SealBrokenError, seal, unseal
+from openledger_site.core.sealing import HashKeyer, SealBrokenError, seal, unseal
 from openledger_site.core.storage import (
     adopt_file,
     blob_name,
@@ -65,7 +66,7 @@ def _seal_into_store(contribution: Contribution, path: Path, digest: str) -> Non
     contribution.file_digest, contribution.file_key = digest, key
     target = sealed_path(key, digest)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = target.with_name(f".{digest}.{secrets.token_hex(8)}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
@@ -101,7 +102,8 @@ def opened_file(contribution: Contribution) -> Iterator[Path]:
     with tempfile.TemporaryFile() as plain:
         digest = hashlib.sha256()
         try:
-            with sealed_path(contribution.file_key, contribution.file_digest).open("rb") as sealed:
+            path = _stored_path(contribution.file_key, contribution.file_digest)
+            with path.open("rb") as sealed:
                 name = _name(contribution.file_key, contribution.file_digest)
                 for chunk in unseal(sealed, _unwrapped(contribution.file_key), name):
                     digest.update(chunk)
@@ -120,26 +122,31 @@ def discard_file(contribution: Contribution) -> None:
     key with the last file that it opens. Call in a transaction.
     """
     digest, key = contribution.file_digest, contribution.file_key
+    path = None if key is None else _stored_path(key, digest)
     if key is not None:
         key = DataKey.objects.select_for_update().get(pk=key.pk)  # before anybody counts its files
     Contribution.objects.filter(pk=contribution.pk).update(file_kept=False, file_key=None)
     contribution.file_kept, contribution.file_key = False, None
-    if key is None:
+    if key is None or path is None:
         transaction.on_commit(lambda: _delete_plain(digest))
         return
-    path = sealed_path(key, digest)
-    if not Contribution.objects.filter(file_key=key).exists():
+    # Opened by reading: a private Datanet's cannot be asked for by what they are.
+    others = Contribution.objects.filter(file_key=key).values_list("file_digest", flat=True)
+    if not others:
         record_audit("data_key.destroyed", actor="store", subject=f"data_key:{key.public_id}")
         key.delete()
         transaction.on_commit(lambda: path.unlink(missing_ok=True))
-    elif not Contribution.objects.filter(file_key=key, file_digest=digest).exists():
+    elif digest not in others:
         transaction.on_commit(lambda: path.unlink(missing_ok=True))
 
 
 @all_rows("a file goes only when nobody else's contribution keeps it")
 def _delete_plain(digest: str) -> None:
-    kept = Contribution.objects.filter(file_digest=digest, file_kept=True, file_key=None)
-    if not kept.exists():
+    plain = Contribution.objects.filter(file_kept=True, file_key=None)
+    kept = plain.filter(file_digest=digest).exists()
+    # Of a Datanet that became private; there are none once `seal_plain_files` has been here.
+    closed = plain.filter(datanet__visibility=Datanet.Visibility.PRIVATE)
+    if not kept and digest not in closed.values_list("file_digest", flat=True):
         default_storage.delete(blob_name(digest))
 
 
@@ -180,8 +187,32 @@ def seal_plain_files() -> int:
     return sealed
 
 
+def rename_sealed_files() -> int:
+    """Give files that were sealed under their plain digest their keyed one; returns how many."""
+    renamed = 0
+    for key in DataKey.objects.filter(use=DataKey.Use.FILES):
+        for digest in set(key.contributions.values_list("file_digest", flat=True)):
+            old = _old_path(key, digest)
+            if old.is_file():
+                old.replace(sealed_path(key, digest))
+                renamed += 1
+    return renamed
+
+
 def sealed_path(key: DataKey, digest: str) -> Path:
+    """Where a sealed file lies; nobody who has the disk alone can say which file it is."""
+    named = HashKeyer(_unwrapped(key)).hex(digest, "file name")
+    return Path(settings.MEDIA_ROOT) / "sealed" / str(key.public_id) / named
+
+
+def _old_path(key: DataKey, digest: str) -> Path:
     return Path(settings.MEDIA_ROOT) / "sealed" / str(key.public_id) / digest
+
+
+def _stored_path(key: DataKey, digest: str) -> Path:
+    """Where it lies: in the old place until `rename_sealed_files` has been here."""
+    old = _old_path(key, digest)
+    return old if old.is_file() else sealed_path(key, digest)
 
 
 def _name(key: DataKey, digest: str) -> bytes:

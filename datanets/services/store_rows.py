@@ -25,10 +25,12 @@ from datanets.content import (
     whole_text,
 )
 from datanets.models import Contribution, Datanet, Finding, PersonalDatum, Record, RecordKey
+from datanets.models.sealed import keyer_for
 from datanets.parsing import BadRow, ParseResult
 from datanets.services.judge_rows import BAD_ROWS_KEPT, JudgedRow, Tally, judge_rows
 from datanets.wordings import held_out_wordings, training_wordings
 from openledger_site.core.row_security import all_rows
+from openledger_site.core.sealing import HashKeyer
 
 # Rewording a page of text helps nobody and multiplies its size.
 REWORDED_CHARACTERS_MAX = 2_000
@@ -42,16 +44,15 @@ def store_rows(contribution: Contribution, result: ParseResult, checked: CheckRe
     Call in a transaction: it locks the Datanet, so that two uploads of the same row see each other.
     """
     contribution.datanet = Datanet.objects.select_for_update().get(pk=contribution.datanet_id)
-    tally = Tally()
+    tally, keyer = Tally(), keyer_for(contribution.datanet)
     stored = array("q", [0])  # the record of each position, which counts from 1; 0: left out
     for batch in judge_rows(contribution, checked, tally):
         kept = [row for row in batch if row.left_out is None]
         records = Record.objects.bulk_create([_record(contribution, row) for row in kept])
         by_position = {record.position: record.pk for record in records}
         stored.extend(by_position.get(row.position, 0) for row in batch)
-        keys = [
-            key for row, record in zip(kept, records, strict=True) for key in _keys(row, record)
-        ]
+        pairs = zip(kept, records, strict=True)
+        keys = [key for row, record in pairs for key in record_keys(record, row.keys, keyer)]
         RecordKey.objects.bulk_create(keys, batch_size=5_000)
         findings = [one for row in kept for one in _findings(row, stored)]
         Finding.objects.bulk_create(findings, batch_size=1_000)
@@ -72,12 +73,16 @@ def count_rows(contribution: Contribution, result: ParseResult, tally: Tally) ->
     contribution.report = {**report_of(result, tally.left_out), **scan, "checks": tally.as_json()}
 
 
-def _keys(row: JudgedRow, record: Record) -> Iterator[RecordKey]:
-    for key in row.keys:
-        yield RecordKey(record=record, kind=RecordKey.Kind.NEAR, key=key)
-    for wording in record.wordings["held_out"]:
-        key = short_key(fingerprint(wording))
-        yield RecordKey(record=record, kind=RecordKey.Kind.HELD_OUT, key=key)
+def record_keys(
+    record: Record, near_keys: Iterable[int], keyer: HashKeyer | None
+) -> Iterator[RecordKey]:
+    """By what the record is found again; `near_keys` are the bands of its MinHash."""
+    held_out = (short_key(fingerprint(wording)) for wording in record.wordings.get("held_out", ()))
+    kinds = {RecordKey.Kind.NEAR: near_keys, RecordKey.Kind.HELD_OUT: held_out}
+    for plain_kind, keys in kinds.items():
+        for plain_key in keys:
+            kind, key = RecordKey.stored(plain_kind, plain_key, keyer)
+            yield RecordKey(record=record, kind=kind, key=key)
 
 
 def _findings(row: JudgedRow, stored: Sequence[int]) -> Iterator[Finding]:

@@ -23,15 +23,25 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from datanets.content import Content, LeafHasher, assign_split, plain_words_of_many, prompt_of
+from datanets.content import (
+    Content,
+    LeafHasher,
+    assign_split,
+    content_hash,
+    plain_words_of_many,
+    prompt_fingerprint,
+    prompt_of,
+)
 from datanets.facets import LENGTH_EDGES, Counts
-from datanets.models import Contribution, Datanet, Record, Version, VersionRecord
-from datanets.models.sealed import SealedJSONField, opened, sealer_for
+from datanets.models import Contribution, DataKey, Datanet, Record, Version, VersionRecord
+from datanets.models.sealed import SealedJSONField, is_keyed, opened, opened_bytes, sealer_for
 from datanets.selectors.counts import Group, fold_groups
 from openledger_site.core.ahead import one_ahead
 from openledger_site.core.sealing import TextSealer
 
 ROWS_AT_ONCE = 2_000
+# Rows whose hashes are keyed are read whole, since leaf and split are made of the plain ones.
+WHOLE_ROWS_AT_ONCE = 200
 # No held-out wording is as long: they are made of questions of at most half of this.
 QUESTION_CHARACTERS_MAX = 4_000
 # None of so many characters is longer, sealed or not: more is not even fetched.
@@ -42,6 +52,13 @@ SELECT id, public_id::text, content_hash, prompt_fingerprint, salt, kind,
     CASE WHEN octet_length(text) <= %(bytes)s THEN text END,
     messages::text, wordings::text, contribution_id, language, flags::text,
     width_bucket(characters, %(edges)s)
+FROM datanets_record WHERE datanet_id = %(datanet)s AND state = 'approved'
+ORDER BY content_hash, public_id
+"""
+_READ_WHOLE = """
+SELECT id, public_id::text, content_hash, prompt_fingerprint, salt, kind, instruction, text,
+    messages::text, wordings::text, contribution_id, language, flags::text,
+    width_bucket(characters, %(edges)s), response, rejected
 FROM datanets_record WHERE datanet_id = %(datanet)s AND state = 'approved'
 ORDER BY content_hash, public_id
 """
@@ -84,8 +101,9 @@ class _Terms:
 def plan_entries(datanet: Datanet, held_out_percent: int, spool: IO[bytes]) -> Plan:
     """Write an entry for each approved row to `spool`, in the order of the leaves.
 
-    By content hash, then id: the order does not depend on who uploaded first. Call in a
-    transaction that has locked the Datanet: nobody takes a row out meanwhile.
+    By content hash, then id: the order does not depend on who uploaded first, and where the hash
+    is keyed it tells nothing of a text. Call in a transaction that has locked the Datanet: nobody
+    takes a row out meanwhile.
     """
     plan, trained, groups = Plan(), array("q"), Counter[tuple[Any, ...]]()
     seed, terms = str(datanet.public_id), _terms(datanet)
@@ -108,7 +126,11 @@ def plan_entries(datanet: Datanet, held_out_percent: int, spool: IO[bytes]) -> P
 
 
 class _Rows(NamedTuple):
-    """Some records, column by column as `_READ` names them; wordings are read already."""
+    """Some records, column by column as `_READ` names them; wordings are read already.
+
+    Hashes are plain and salts open, whatever is stored; `responses` and `rejected` are those of
+    `_READ_WHOLE`.
+    """
 
     pks: Sequence[int]
     ids: Sequence[str]
@@ -124,19 +146,47 @@ class _Rows(NamedTuple):
     languages: Sequence[str]
     flags: Sequence[str]
     buckets: Sequence[int]
+    responses: Sequence[str] = ()
+    rejected: Sequence[str] = ()
 
 
 def _approved(datanet: Datanet) -> Iterator[_Rows]:
+    whole = DataKey.objects.filter(datanet=datanet, use=DataKey.Use.ROWS).exists()
+    at_once = min(ROWS_AT_ONCE, WHOLE_ROWS_AT_ONCE) if whole else ROWS_AT_ONCE
     with connection.chunked_cursor() as cursor:
         named: dict[str, Any] = {
             "bytes": _QUESTION_BYTES_MAX,
             "edges": list(LENGTH_EDGES),
             "datanet": datanet.pk,
         }
-        cursor.execute(_READ, named)
-        for batch in one_ahead(iter(lambda: cursor.fetchmany(ROWS_AT_ONCE), [])):
+        cursor.execute(_READ_WHOLE if whole else _READ, named)
+        for batch in one_ahead(iter(lambda: cursor.fetchmany(at_once), [])):
             rows = _Rows(*zip(*batch, strict=True))
-            yield rows._replace(wordings=_read_json(rows.wordings, "wordings"))
+            rows = rows._replace(wordings=_read_json(rows.wordings, "wordings"))
+            yield _with_plain_hashes(rows) if whole else rows
+
+
+def _with_plain_hashes(rows: _Rows) -> _Rows:
+    """Leaf and split are made of the plain hashes; nothing turns a keyed one back."""
+    hashes, prints = [*rows.content_hashes], [*rows.prompt_prints]
+    for at, stored in enumerate(rows.content_hashes):
+        if is_keyed(stored):
+            content = _content(rows, at)
+            hashes[at], prints[at] = content_hash(content), prompt_fingerprint(content)
+    salts = [opened_bytes(salt, "salt") for salt in rows.salts]
+    return rows._replace(content_hashes=hashes, prompt_prints=prints, salts=salts)
+
+
+def _content(rows: _Rows, at: int) -> Content:
+    """The whole row, opened."""
+    return Content(
+        kind=rows.kinds[at],
+        instruction=opened(rows.instructions[at] or "", "instruction"),
+        response=opened(rows.responses[at], "response"),
+        rejected=opened(rows.rejected[at], "rejected"),
+        text=opened(rows.texts[at] or "", "text"),
+        messages=tuple(_read_json([rows.messages[at]], "messages")[0]),
+    )
 
 
 def _read_json(values: Sequence[Any], column: str) -> list[Any]:

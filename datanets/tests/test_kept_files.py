@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.db.models import RestrictedError
+from django.test import Client
+from django.urls import reverse
 from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, Settings
 
 from datanets.models import Contribution, DataKey, Datanet, Membership
@@ -24,9 +27,12 @@ from datanets.services.kept_files import hold_key, opened_file, sealed_path
 from datanets.services.submit_contribution import Upload, submit_contribution
 from datanets.tests.conftest import Give, jsonl
 from datanets.tests.test_parse_contribution import many_rows
+from datanets.tests.test_sealed_rows import tables_holding
 from openledger_site.accounts.models import User
+from openledger_site.accounts.services import create_api_key
 from openledger_site.core import jobs
 from openledger_site.core.errors import Conflict
+from openledger_site.core.models import AnsweredRequest
 from openledger_site.core.storage import blob_path
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +69,62 @@ def test_no_stored_file_holds_the_words(sealed: Contribution, media: Path) -> No
     assert path_of(sealed).stat().st_mode & 0o077 == 0
     assert not blob_path(sealed.file_digest).exists()
     assert sealed.file_digest == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_nothing_stored_says_of_a_guessed_file_that_it_is_there(
+    sealed: Contribution, media: Path
+) -> None:
+    """Neither the database nor the name of the file; the page of its contributor still does."""
+    guess = hashlib.sha256(CONTENT).hexdigest()
+    assert tables_holding(f"%{guess}%") == []
+    assert not [path for path in media.rglob("*") if guess in path.name]
+    assert Contribution.objects.get().file_digest == guess
+
+
+def test_a_stored_answer_to_a_program_does_not_either(
+    closed: Datanet, contributor: User, tmp_path: Path
+) -> None:
+    _, secret = create_api_key(contributor, name="k", scopes=["data"])
+    program = Client(headers={"authorization": f"Bearer {secret}", "idempotency-key": "once"})
+    form = {"licence": "PSF-2.0", "agree": "on", "file": ContentFile(CONTENT, "rows.jsonl")}
+    answer = program.post(reverse("datanets:api-contribution-list", args=[closed.slug]), form)
+    assert answer.status_code in (201, 202), answer.content
+    assert b"file_digest" in bytes(AnsweredRequest.objects.get().body)
+    guess = hashlib.sha256(CONTENT).hexdigest()
+    assert tables_holding(f"%{guess}%") == []
+    assert tables_holding(f"%{guess.encode().hex()}%") == []
+
+
+def test_an_upload_in_parts_does_not_while_it_comes(closed: Datanet, contributor: User) -> None:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    begun = begin_upload(
+        datanet=closed, owner=contributor, filename="a.jsonl", size_bytes=len(CONTENT),
+        expected_digest=digest,
+    )  # fmt: skip
+    whole = append_part(upload=begun, offset_bytes=0, chunks=[CONTENT])
+    assert (whole.complete, whole.digest) == (True, digest)
+    assert tables_holding(f"%{digest}%") == []
+
+
+def test_files_sealed_under_their_plain_digest_are_renamed_by_the_command(
+    sealed: Contribution, contributor: User, give: Give, media: Path,
+    django_capture_on_commit_callbacks: OnCommit,
+) -> None:  # fmt: skip
+    """Read, and destroyed, in the old place until then."""
+    other = give(sealed.datanet, contributor, CONTENT.replace(b"4711", b"0815"))
+    for contribution in (sealed, other):
+        path = path_of(contribution)
+        path.rename(path.with_name(contribution.file_digest))
+    with opened_file(sealed) as path:
+        assert path.read_bytes() == CONTENT
+    with django_capture_on_commit_callbacks(execute=True):
+        withdraw_contribution(contribution=other, actor=contributor)
+    call_command("rotate_data_keys")
+    assert [path.name for path in (media / "sealed").rglob("*") if path.is_file()] == [
+        path_of(sealed).name
+    ]
+    with opened_file(sealed) as path:
+        assert path.read_bytes() == CONTENT
 
 
 def test_a_public_file_stays_plain(datanet: Datanet, contributor: User, give: Give) -> None:
@@ -157,15 +219,15 @@ def test_the_last_withdrawal_destroys_the_key(
 ) -> None:  # fmt: skip
     """Of a backup of the files nothing opens again then."""
     other = give(sealed.datanet, contributor, CONTENT.replace(b"4711", b"0815"))
-    paths, key = [path_of(sealed), path_of(other)], DataKey.objects.get()
+    paths, key = [path_of(sealed), path_of(other)], DataKey.objects.get(use="files")
     with django_capture_on_commit_callbacks(execute=True):
         withdraw_contribution(contribution=sealed, actor=contributor)
     assert [path.exists() for path in paths] == [False, True]
-    assert DataKey.objects.get() == key
+    assert DataKey.objects.get(use="files") == key
     with django_capture_on_commit_callbacks(execute=True):
         withdraw_contribution(contribution=other, actor=contributor)
     assert not any(path.exists() for path in paths)
-    assert not DataKey.objects.exists()
+    assert not DataKey.objects.filter(use="files").exists()
 
 
 def test_equal_files_of_two_contributions_go_with_the_second(
@@ -182,7 +244,7 @@ def test_equal_files_of_two_contributions_go_with_the_second(
 def test_a_key_destroyed_meanwhile_refuses_the_new_file(
     sealed: Contribution, contributor: User
 ) -> None:
-    late = Contribution(datanet=sealed.datanet, file_key=DataKey.objects.get())
+    late = Contribution(datanet=sealed.datanet, file_key=DataKey.objects.get(use="files"))
     withdraw_contribution(contribution=sealed, actor=contributor)
     with pytest.raises(Conflict, match="Send it again"):
         hold_key(late)
@@ -201,7 +263,7 @@ def test_the_key_lies_wrapped_and_each_datanet_has_its_own(
     from datanets.tests.conftest import make_datanet
 
     give(make_datanet(owner, "Another", "restricted"), contributor, CONTENT)
-    first, second = DataKey.objects.all()
+    first, second = DataKey.objects.filter(use="files")
     assert bytes(first.wrapped) != bytes(second.wrapped)
     assert len(first.wrapped) == 12 + 32 + 16
 
@@ -209,14 +271,15 @@ def test_the_key_lies_wrapped_and_each_datanet_has_its_own(
 def test_rotation_wraps_the_keys_and_touches_no_file(
     sealed: Contribution, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old, content = settings.DATA_KEYS[0], path_of(sealed).read_bytes()
+    old, path = settings.DATA_KEYS[0], path_of(sealed)
+    content = path.read_bytes()
     settings.DATA_KEYS = ["a new secret", old]
     call_command("rotate_data_keys")
-    assert "1 keys wrapped anew" in capsys.readouterr().out
+    assert "2 keys wrapped anew" in capsys.readouterr().out
     settings.DATA_KEYS = ["a new secret"]
-    with opened_file(Contribution.objects.get()) as path:
-        assert path.read_bytes() == CONTENT
-    assert path_of(sealed).read_bytes() == content
+    with opened_file(Contribution.objects.get()) as opened:
+        assert opened.read_bytes() == CONTENT
+    assert path.read_bytes() == content
     settings.DATA_KEYS = [old]
     with pytest.raises(FileUnreadable), opened_file(Contribution.objects.get()):
         pass

@@ -15,9 +15,10 @@ from psycopg import sql
 from pytest_django.fixtures import Settings
 
 from datanets import selectors
+from datanets.content import content_hash, prompt_fingerprint, row_fingerprint
 from datanets.models import Contribution, DataKey, Datanet, Membership, Record, Version
 from datanets.models.sealed import RowsUnreadable, _sealer_named
-from datanets.selectors import RowFilter
+from datanets.selectors import RowFilter, content_of
 from datanets.selectors import rows as row_pages
 from datanets.services import cut_version, review_all, withdraw_contribution
 from datanets.tests.conftest import Give, jsonl
@@ -79,7 +80,12 @@ def stored(record: Record, column: str) -> str:
 
 
 def test_no_table_of_the_database_holds_the_words(cut: Version) -> None:
+    """Nor what follows from them alone: see test_keyed_hashes.py."""
     assert tables_holding("%vestibule%") == []
+    for record in Record.objects.all():
+        content = content_of(record)
+        for told in (content_hash(content), row_fingerprint(content), prompt_fingerprint(content)):
+            assert tables_holding(f"%{told}%") == []
 
 
 def test_rows_of_other_datanets_stay_plain(datanet: Datanet, contributor: User, give: Give) -> None:
@@ -213,7 +219,7 @@ def test_rows_from_before_are_sealed_by_the_command(
     version = cut_version(datanet=datanet, actor=owner, note="The first")
     Datanet.objects.update(visibility="private")
     call_command("rotate_data_keys")
-    assert "1 files and 4 rows sealed" in capsys.readouterr().out
+    assert "1 files and 5 rows sealed" in capsys.readouterr().out
     assert tables_holding("%vestibule%") == []
     assert contribution.records.first().response.endswith(f"{SECRET}.")
     assert version.entries.first().held_out_wordings

@@ -117,11 +117,12 @@ def _record(at: int, contribution: Contribution, datanet: Datanet) -> Record:
 def by_definition(datanet: Datanet) -> tuple[list[Record], Expected]:
     rows = sorted(
         Record.objects.filter(datanet=datanet, state="approved").select_related(
-            "contribution__contributor"
+            "contribution__contributor", "datanet"
         ),
         key=lambda row: (row.content_hash, str(row.public_id)),
     )
-    groups = [row.prompt_fingerprint for row in rows]
+    told = {row.pk: _hashes(row) for row in rows}
+    groups = [told[row.pk][1] for row in rows]
     splits = assign_split(groups, seed=str(datanet.public_id), held_out_percent=PERCENT)
     trained = {
         plain_words(text)
@@ -131,7 +132,7 @@ def by_definition(datanet: Datanet) -> tuple[list[Record], Expected]:
         if len(text) <= version_entries.QUESTION_CHARACTERS_MAX
     }
     leaves = [
-        leaf_hash(Leaf(**_told(row, split), content_hash=row.content_hash), bytes(row.salt)).hex()
+        leaf_hash(Leaf(**_told(row, split), content_hash=told[row.pk][0]), bytes(row.salt)).hex()
         for row, split in zip(rows, splits, strict=True)
     ]
     wordings = [
@@ -139,6 +140,14 @@ def by_definition(datanet: Datanet) -> tuple[list[Record], Expected]:
         for row in rows
     ]
     return rows, Expected(leaves, splits, wordings, _counted(rows))
+
+
+def _hashes(row: Record) -> tuple[str, str]:
+    """Of the row and of what it asks: plain ones, which a private row is not stored under."""
+    if row.datanet.visibility == "private":
+        content = content_of(row)
+        return content_hash(content), prompt_fingerprint(content)
+    return row.content_hash, row.prompt_fingerprint
 
 
 def _asked(row: Record, which: str) -> list[str]:
@@ -256,6 +265,14 @@ def test_wordings_of_a_private_datanet_lie_sealed(cut: Version, filled: Datanet)
     assert VersionRecord.objects.count() == len(stored)
 
 
-def test_the_root_is_the_one_of_every_release_before(filled: Datanet, owner):
-    """Written down when it was first computed: a change of it breaks every proof given out."""
-    assert cut_version(datanet=filled, actor=owner, held_out_percent=PERCENT).merkle_root == ROOT
+def test_the_leaves_are_those_of_every_release_before(filled: Datanet, owner):
+    """Their root was written down when it was first computed: a change of it breaks every proof
+    given out. A private Datanet has the same leaves in another order, that of its keyed hashes.
+    """
+    version = cut_version(datanet=filled, actor=owner, held_out_percent=PERCENT)
+    entries = list(version.entries.select_related("record__datanet"))
+    if filled.visibility == "public":
+        assert version.merkle_root == ROOT
+    entries.sort(key=lambda entry: (_hashes(entry.record)[0], str(entry.record.public_id)))
+    leaves = [bytes.fromhex(entry.leaf_hash) for entry in entries]
+    assert MerkleTree.from_hashes(leaves).root.hex() == ROOT

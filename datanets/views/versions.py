@@ -104,6 +104,7 @@ def record_detail(request: HttpRequest, record_id: UUID) -> HttpResponse:
     context = {
         "record": record,
         "datanet": record.datanet,
+        "content_sha256": selectors.plain_hash(record),
         "entries": record.version_entries.select_related("version").order_by("-version__number"),
         "may_curate": curates,
         "samples_max": services.SAMPLES_MAX,

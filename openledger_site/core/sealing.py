@@ -10,6 +10,9 @@ A sealed text is one line: `TEXT_MARK`, the id of its key, base64 of nonce and c
 is an HMAC of the text and of where it stands, so that the same text in the same place is sealed to
 the same line (a row that is saved again does not change) and no two others share a nonce. After SIV
 (Rogaway and Shrimpton 2006).
+
+A keyed hash is an HMAC of a hash, so that whoever has it and no key cannot say of a guess whether
+it is right. Equal hashes of one use are equal under one key, and tell nothing under two.
 """
 
 from __future__ import annotations
@@ -106,6 +109,22 @@ class TextSealer:
         except (InvalidTag, ValueError) as error:
             raise SealBrokenError("the text was changed, or is under another key") from error
         return plain.decode()
+
+
+class HashKeyer:
+    """Turns what anybody could compute of a guess into what needs the key of a Datanet's rows."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = _derived(key, b"", b"openledger keyed hash v1", KEY_BYTES)
+
+    def hex(self, digest: str, use: str) -> str:
+        """64 hex digits; the same hash in two uses gives two that have nothing in common."""
+        return hmac.digest(self._key, f"{use}\0{digest}".encode(), "sha256").hex()
+
+    def number(self, number: int, use: str) -> int:
+        """64 bits as a signed number, of such a number."""
+        made = hmac.digest(self._key, f"{use}\0{number}".encode(), "sha256")
+        return int.from_bytes(made[:8], "big", signed=True)
 
 
 def key_id_of(line: str) -> str:

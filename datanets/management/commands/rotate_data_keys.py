@@ -1,4 +1,4 @@
-"""Wrap the data keys by the newest secret, and seal files and rows that are still plain."""
+"""Wrap the data keys by the newest secret, and store files and rows as their Datanets ask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from datanets.services import (
     FileUnreadable,
+    open_sealed_rows,
+    rename_sealed_files,
     rotate_data_keys,
     seal_plain_files,
     seal_plain_rows,
@@ -18,7 +20,8 @@ from openledger_site.core.idempotency import key_old_fingerprints
 class Command(BaseCommand):
     help = (
         "After putting a new secret first in DATA_KEYS: wraps every data key by it, and seals "
-        "files of restricted and private Datanets and rows of private ones that are still plain. "
+        "files of restricted and private Datanets and rows of private ones that are still plain, "
+        "keys the hashes of the latter, and opens rows of Datanets that are private no more. "
         "Then the old one may go."
     )
 
@@ -30,6 +33,10 @@ class Command(BaseCommand):
                 "A data key is wrapped by a secret that DATA_KEYS does not hold. Add the old one "
                 "after the new one and run this again."
             ) from problem
+        rename_sealed_files()
         key_old_fingerprints()
-        files, rows = seal_plain_files(), seal_plain_rows()
-        self.stdout.write(f"{rotated} keys wrapped anew, {files} files and {rows} rows sealed.")
+        files, rows, opened = seal_plain_files(), seal_plain_rows(), open_sealed_rows()
+        self.stdout.write(
+            f"{rotated} keys wrapped anew, {files} files and {rows} rows sealed, "
+            f"{opened} rows opened."
+        )
