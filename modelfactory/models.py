@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from datanets.models.sealed import SealedTextField
+from datanets.models.sealed import KeyedHashField, SealedTextField
 from modelfactory.guard_models import OutputGuard
 from modelfactory.value_models import ContributorValue, Valuation, ValueRetraining
 from openledger_site.core.models import Job
@@ -106,7 +106,13 @@ class Run(models.Model):
     # The result: empty until the run is settled, then final.
     adapter_digest = models.CharField(max_length=64, blank=True)
     metrics = models.JSONField(default=dict, blank=True)
+    rows_digest = KeyedHashField(
+        max_length=64, blank=True, default="", db_default="",
+        help_text="SHA-256 of the examples that it learnt; empty for an older run.",
+    )  # fmt: skip
     settled_at = models.DateTimeField(null=True)
+
+    sealed_through = "version__datanet"
 
     class Meta:
         constraints = [
@@ -132,6 +138,16 @@ class Run(models.Model):
                     pgtrigger.Q(old__settled_at__df=pgtrigger.F("new__settled_at"))
                     | pgtrigger.Q(old__adapter_digest__df=pgtrigger.F("new__adapter_digest"))
                     | pgtrigger.Q(old__metrics__df=pgtrigger.F("new__metrics"))
+                ),
+            ),
+            # But for being keyed, once, where it was stored before hashes were (decision 0050).
+            pgtrigger.Protect(
+                name="run_keeps_what_it_learnt",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "OLD.settled_at IS NOT NULL AND OLD.rows_digest <> NEW.rows_digest"
+                    " AND (OLD.rows_digest = '' OR starts_with(OLD.rows_digest, 'keyed:')"
+                    " OR NOT starts_with(NEW.rows_digest, 'keyed:'))"
                 ),
             ),
         ]
@@ -258,7 +274,7 @@ class Calibration(models.Model):
     )
     subset_count = models.PositiveIntegerField()
     seed = models.PositiveBigIntegerField()
-    rows_digest = models.CharField(
+    rows_digest = KeyedHashField(
         max_length=64, help_text="SHA-256 of the run's examples: all retrainings need the same."
     )
     job = models.ForeignKey(
@@ -275,6 +291,8 @@ class Calibration(models.Model):
         null=True, help_text="A file of it had another digest: it is fitted again, answers wait."
     )
     ready_at = models.DateTimeField(null=True)
+
+    sealed_through = "index__run__version__datanet"
 
     class Meta:
         constraints = [

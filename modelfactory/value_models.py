@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from datanets.models.sealed import KeyedHashField
 from openledger_site.core.models import Job
 
 
@@ -19,7 +20,7 @@ class Valuation(models.Model):
     index = models.OneToOneField(
         "modelfactory.AttributionIndex", on_delete=models.PROTECT, related_name="valuation"
     )
-    rows_digest = models.CharField(
+    rows_digest = KeyedHashField(
         max_length=64, help_text="SHA-256 of the run's examples: all retrainings need the same."
     )
     repeat_count = models.PositiveIntegerField()
@@ -32,6 +33,8 @@ class Valuation(models.Model):
         null=True, help_text="Its owner stopped it: until they go on, no job of it is queued."
     )
     ready_at = models.DateTimeField(null=True)
+
+    sealed_through = "index__run__version__datanet"
 
     class Meta:
         constraints = [

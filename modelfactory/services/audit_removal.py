@@ -29,6 +29,7 @@ from modelfactory.services.child import Event, run_child
 from modelfactory.services.train_run import refusal, train_in_child
 from modelfactory.services.training_files import (
     SEAL,
+    are_learnt,
     examples_digest,
     examples_of,
     private_folder,
@@ -257,5 +258,5 @@ def _report_step(lease: Lease, event: Mapping[str, Any], low: int, high: int) ->
 
 def _rows_changed(run: Run) -> bool:
     """Whether the rows are not those that the run learnt; only later runs wrote that down."""
-    learnt = run.metrics.get("examples_digest")
-    return learnt is not None and learnt != examples_digest(examples_of(run.version))
+    learnt, version = run.rows_digest, run.version
+    return learnt != "" and not are_learnt(version, learnt, examples_of(version))

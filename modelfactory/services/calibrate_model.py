@@ -19,7 +19,12 @@ from datanets.selectors import TrainingRow, training_rows, version_for_training
 from modelfactory.models import Calibration, CalibrationSubset, Model, Run, Valuation
 from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.retrainings import queue_turns, unended
-from modelfactory.services.training_files import examples_digest, examples_of, row_examples
+from modelfactory.services.training_files import (
+    are_learnt,
+    examples_digest,
+    examples_of,
+    row_examples,
+)
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict
 from openledger_site.core.jobs import JobFailed, cancel_job, start_job
@@ -108,7 +113,7 @@ def _unended_jobs(calibration: Calibration) -> list[Job]:
 
 def _plan(run: Run) -> dict[str, Any]:
     """The rows are the ones the run learnt from; an older run did not write down which."""
-    learnt = run.metrics.get("examples_digest") or examples_digest(examples_of(run.version))
+    learnt = run.rows_digest or examples_digest(examples_of(run.version))
     return {
         "subset_count": settings.CALIBRATION_SUBSETS,
         "seed": run.seed,
@@ -178,7 +183,7 @@ def rows_of(calibration: Calibration | Valuation) -> list[TrainingRow]:
         ) from ended
     rows = list(training_rows(version))
     examples: Iterable[dict[str, str]] = (row for each in rows for row in row_examples(each))
-    if examples_digest(examples) != calibration.rows_digest:
+    if not are_learnt(version, calibration.rows_digest, examples):
         raise rows_changed()
     return rows
 

@@ -17,6 +17,7 @@ from modelfactory.services.child import ChildDied, Event, run_child
 from modelfactory.services.guard_output import keep_output_guard, write_output_guard
 from modelfactory.services.training_files import (
     SEAL,
+    kept_digest,
     remove_folder,
     remove_private_text,
     run_folder,
@@ -192,7 +193,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
     digest = str(result["adapter_digest"])
     keep_adapter(folder / str(result["adapter_folder"]), digest)
     trail = keep_trail(folder)
-    metrics = _metrics(result) | {"examples_digest": (folder / SEAL).read_text()}
+    learnt = kept_digest(run.version, (folder / SEAL).read_text())
     answers = _evaluation(run, folder)
     guarded = write_output_guard(run, folder / "examples.jsonl")
     with lease.fenced():
@@ -202,7 +203,7 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
         check_right(run)
         EvaluationResult.objects.bulk_create(answers)
         Run.objects.filter(pk=run.pk).update(
-            adapter_digest=digest, metrics=metrics, settled_at=Now()
+            adapter_digest=digest, metrics=_metrics(result), rows_digest=learnt, settled_at=Now()
         )
         keep_output_guard(locked, guarded)
         _queue_index(locked, digest, trail)

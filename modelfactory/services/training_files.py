@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 
 from datanets.models import Datanet, Version
+from datanets.models.sealed import keyed, keyer_for, keyer_of
 from datanets.selectors import TrainingRow, evaluation_rows, training_rows
 from modelfactory.models import Run
 from modelfactory.services.base_models import base_source
@@ -90,6 +91,18 @@ def write_recipe(run: Run, folder: Path, **changes: Any) -> None:
 def examples_digest(examples: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 of the examples as the trainer reads them: tells whether two runs learn the same."""
     return hashlib.sha256("".join(map(_line, examples)).encode()).hexdigest()
+
+
+def kept_digest(version: Version, digest: str) -> str:
+    """`examples_digest` as it is stored: of private rows keyed, since it confirms a guess too."""
+    keyer = keyer_for(version.datanet)
+    return digest if keyer is None else keyed(digest, "rows_digest", keyer)
+
+
+def are_learnt(version: Version, kept: str, examples: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether what is stored is the digest of these, keyed or not."""
+    digest, keyer = examples_digest(examples), keyer_of(version.datanet)
+    return kept == digest or (keyer is not None and kept == keyed(digest, "rows_digest", keyer))
 
 
 def examples_of(version: Version) -> Iterator[dict[str, str]]:

@@ -173,7 +173,7 @@ def _valuation_of(index: AttributionIndex) -> Valuation | None:
     people, questions = rows_by_contributor(run.version), asked_questions(run)
     if len(people) < 2 or not questions:
         return None
-    learnt = run.metrics.get("examples_digest") or examples_digest(examples_of(run.version))
+    learnt = run.rows_digest or examples_digest(examples_of(run.version))
     valuation, created = Valuation.objects.get_or_create(
         index=index,
         defaults={

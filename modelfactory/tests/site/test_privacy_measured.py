@@ -13,9 +13,11 @@ from django.test import Client
 from django.urls import reverse
 
 from datanets.models import Datanet, Membership
+from datanets.models.sealed import is_keyed
 from modelfactory.models import Model, Run
 from modelfactory.privacy import Privacy, privacy_of
 from modelfactory.services.adapters import adapter_folder
+from modelfactory.services.training_files import are_learnt, examples_of
 from modelfactory.tests.site.workers import finish_job
 from openledger_site.accounts.models import User
 
@@ -35,6 +37,8 @@ def test_a_private_run_is_measured_and_its_adapter_has_no_canary(
     public.refresh_from_db()
     private.refresh_from_db()
     assert private.adapter_digest == public.adapter_digest
+    assert (is_keyed(public.rows_digest), is_keyed(private.rows_digest)) == (False, True)
+    assert are_learnt(private.version, private.rows_digest, examples_of(private.version))
     assert adapter_folder(private.adapter_digest).is_dir()
     assert privacy_of(public) is None
     found = privacy_of(private)
