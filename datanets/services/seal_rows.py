@@ -73,6 +73,8 @@ def _write_anew(rows: models.QuerySet[Any], datanet: Datanet, said: str, change:
     columns, total, last = _columns(rows.model), 0, 0
     while True:
         with pgtrigger.ignore("datanets.Record:record_content_never_changes"), transaction.atomic():
+            if rows.model is Record:  # first, as whoever withdraws rows or cuts a version does
+                Datanet.objects.select_for_update(no_key=True).get(pk=datanet.pk)
             locked = rows.filter(pk__gt=last).select_for_update(of=("self",))
             batch = list(locked.order_by("pk")[:ROWS_AT_ONCE])
             if not batch:

@@ -168,7 +168,7 @@ def test_a_grant_opens_rows_while_it_holds_and_only_for_reading(
 def test_no_guarded_table_gives_a_stranger_anything(rows, owner, stranger, name):
     record = Record.objects.first()
     Finding.objects.create(record=record, rule="short", sentence="It is short.")
-    record.keys.create(kind="near", key=1)
+    record.keys.create(kind="near_key", key=1)
     record.second_looks.create(source="reader", note="Is it so?")
     apps.get_model("datanets", "GoldRow").objects.create(record=record, expected="approve")
     apps.get_model("datanets", "Appeal").objects.create(record=record, text="Look again.")
