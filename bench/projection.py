@@ -20,6 +20,10 @@ import numpy.typing as npt
 
 from bench.influence.bank import FULL, PlanSize, Worker, prepare, read_plan, read_world
 from bench.influence.world import WorldSize
+from modelfactory.attribution.axes import AxesFinder
+from modelfactory.attribution.curvature import damped_fisher, unit_norm
+from modelfactory.attribution.index import Projection
+from modelfactory.attribution.sketch import plan_sketch
 
 SEED = 1
 SIZE = WorldSize(places=60, health=36, contributors=40, fitting_questions=20, reported_questions=20)
@@ -52,7 +56,8 @@ def measure(folder: Path | None = None) -> dict[str, Any]:
 def _gradients(folder: Path) -> tuple[Gradients, Gradients, Any]:
     """Whole gradients of records (mean of two wordings) and of answers, and the layers' shapes."""
     from bench.influence.bank import token_answers
-    from modelfactory.attribution.gradients import batched, lora_modules
+    from modelfactory.attribution.build import project_gradients
+    from modelfactory.attribution.gradients import lora_modules
     from modelfactory.attribution.subjects import load_tracks
     from modelfactory.attribution.worker import record_examples
     from modelfactory.training.base import load_base
@@ -66,46 +71,40 @@ def _gradients(folder: Path) -> tuple[Gradients, Gradients, Any]:
     records = [
         record_examples(tokenizer, list(row.examples()), 512, 2).examples for row in world.rows
     ]
+    layers = lora_modules(model)
+    sizes = {layer.name: layer.size for layer in layers}
+    whole = plan_sketch(sizes, dimensions=sum(sizes.values()), seed=0)  # each number is its own
 
     def taken(groups: list[Any]) -> Gradients:
-        flat = [(at, example) for at, group in enumerate(groups) for example in group]
-        found: dict[str, npt.NDArray[np.float32]] = {}
-        done = 0
-        for batch in batched(model, [example for _, example in flat], batch_size=16):
-            rows = [at for at, _ in flat[done : done + 16]]
-            done += len(rows)
-            for name, values in batch.modules.items():
-                kept = found.setdefault(name, np.zeros((len(groups), values.shape[1]), np.float32))
-                np.add.at(kept, rows, values.cpu().numpy() / len(groups[rows[0]]))
-        return found
+        (rows,) = project_gradients(model, [whole], groups, batch_size=16)
+        return {
+            module.name: rows[:, part]
+            for module, part in zip(whole.modules, whole.slices, strict=True)
+        }
 
-    shapes = {
-        layer.name: (tuple(layer.down.weight.shape), tuple(layer.up.weight.shape))
-        for layer in lora_modules(model)
-    }
+    shapes = {layer.name: layer.shapes for layer in layers}
     return taken(records), taken([(answers[at],) for at in reported]), shapes
 
 
 def _compared(
     trained: Gradients, asked: Gradients, shapes: Any, dimensions: int
 ) -> dict[str, dict[str, float]]:
-    from modelfactory.attribution.axes import AxesFinder
-    from modelfactory.attribution.sketch import plan_sketch
-
     sizes = {name: rows.shape[1] for name, rows in trained.items()}
     exact = _scores(list(trained.values()), list(asked.values()), dimensions)
     found = {}
     for name in ("sketch", "axes"):
         runs, began = [], time.process_time()
         for seed in (1, 2):
-            projection: Any = plan_sketch(sizes, dimensions=dimensions, seed=seed)
+            sketch = plan_sketch(sizes, dimensions=dimensions, seed=seed)
+            projection: Projection = sketch
             if name == "axes":
-                finder = AxesFinder(projection, shapes)
+                finder = AxesFinder(sketch, shapes)
                 finder.add(trained)
                 projection = finder.found()
-            parts = list(plan_sketch(sizes, dimensions=dimensions, seed=seed).slices)
             rows, queries = projection.project(trained), projection.project(asked)
-            own, others = ([values[:, part] for part in parts] for values in (rows, queries))
+            own, others = (
+                [values[:, part] for part in sketch.slices] for values in (rows, queries)
+            )
             runs.append(_scores(own, others, dimensions))
         found[name] = {
             "seeds": _agreement(*runs),
@@ -121,22 +120,17 @@ def _scores(rows: list[Any], queries: list[Any], dimensions: int) -> Float64:
 
     Each layer weighs the same; the damper is of the mean eigenvalue over ``dimensions`` numbers.
     """
-    count, dots, own, other = len(rows[0]), 0.0, 0.0, 0.0
-    damper = DAMPING * count
+    own, width = 0.0, dimensions / len(rows)
+    dots, squares = np.zeros((len(queries[0]), len(rows[0]))), np.zeros(len(queries[0]))
     for given, asked in zip(rows, queries, strict=True):
-        length = np.sqrt(
-            np.square(given, dtype=np.float64).sum() / count / (dimensions / len(rows))
-        )
-        z, q = (
-            given.astype(np.float64) / (length or 1.0),
-            asked.astype(np.float64) / (length or 1.0),
-        )
-        products, crossed = z @ z.T, q @ z.T
-        inner = np.linalg.inv(products + damper * np.eye(count))
-        dots = dots + crossed - crossed @ inner @ products
-        own = own + np.diag(products) - np.einsum("ij,jk,ki->i", products, inner, products)
-        other = other + np.square(q).sum(axis=1) - np.einsum("ij,jk,ik->i", crossed, inner, crossed)
-    return np.asarray(dots / np.sqrt(np.maximum(np.outer(other, own), 1e-30)))
+        length = np.sqrt(np.square(given, dtype=np.float64).sum() / len(given) / width) or 1.0
+        z, q = given.astype(np.float64) / length, asked.astype(np.float64) / length
+        fold = damped_fisher(z, DAMPING * z.shape[1] / width)
+        folded = fold(q)
+        dots += folded @ z.T
+        squares += (folded * q).sum(axis=1)
+        own = own + (fold(z) * z).sum(axis=1)
+    return unit_norm(dots, squares, np.asarray(own))
 
 
 def _agreement(one: Float64, other: Float64) -> float:

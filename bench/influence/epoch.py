@@ -6,7 +6,6 @@ somebody else moves a third of the pay. People are paid for all answers of an ep
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from bench.influence.bank import FULL, read_world
 from bench.influence.contributors import pay_of
+from bench.influence.exchange import read_questions, write_questions
 from bench.influence.ours import Seeds, ask
 from datanets.wordings import held_out_wordings
 
@@ -28,20 +28,17 @@ def epoch_questions(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / "epoch.jsonl"
     if not path.exists():
-        lines = [json.dumps(one, ensure_ascii=False) for one in _answered(folder)]
-        path.write_text("\n".join(lines), encoding="utf-8")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        _write_answers(folder, path)
+    return read_questions(path)
 
 
-def _answered(folder: Path) -> list[dict[str, Any]]:
+def _write_answers(folder: Path, path: Path) -> None:
     from peft import PeftModel
 
-    from modelfactory.attribution.worker import token_example
     from modelfactory.training.base import load_base
     from modelfactory.training.base_files import SHIPPED_BASE
     from modelfactory.training.chat import messages_for
     from modelfactory.training.evaluate import answers
-    from modelfactory.training.recipe import Example
 
     world = read_world(folder)
     fitted = {question.text for question in world.questions if not question.reported}
@@ -55,17 +52,7 @@ def _answered(folder: Path) -> list[dict[str, Any]]:
     base, tokenizer = load_base(SHIPPED_BASE)
     model = PeftModel.from_pretrained(base, folder / "runs" / FULL / "adapter")
     said = answers(model, tokenizer, [messages_for(text) for text in texts])
-    found = []
-    for text, answer in zip(texts, said, strict=True):
-        tokens = token_example(tokenizer, Example("", text, answer), 512)
-        found.append(
-            {
-                "prompt_ids": tokens.prompt_ids,
-                "response_ids": tokens.response_ids,
-                "text": f"{text}\n{answer}",
-            }
-        )
-    return found
+    write_questions(path, tokenizer, texts, said)
 
 
 def epoch_pay(folder: Path, seeds: Seeds) -> Float64:

@@ -11,6 +11,7 @@ settings' names, versions, seconds and bytes. Or ``METHOD.json`` with ``error`` 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.influence.bank import FULL, read_world, token_answers
+from bench.influence.bank import FULL, read_world
 
 BYTES_PER_RECORD = 4096
 """What a stored record may take; who cannot keep to it says what it took."""
@@ -60,19 +61,34 @@ def write_exchange(folder: Path) -> Path:
             }
         )
     said = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
-    questions = [
-        {
-            "prompt_ids": tokens.prompt_ids,
-            "response_ids": tokens.response_ids,
-            "text": f"{question.text}\n{answer}",
-        }
-        for question, answer, tokens in zip(
-            world.questions, said, token_answers(folder, world, tokenizer), strict=True
-        )
-    ]
     _write_lines(place / "examples.jsonl", examples)
-    _write_lines(place / "questions.jsonl", questions)
+    asked = [question.text for question in world.questions]
+    write_questions(place / "questions.jsonl", tokenizer, asked, said)
     return place
+
+
+def write_questions(
+    path: Path, tokenizer: Any, asked: Sequence[str], answers: Sequence[str]
+) -> None:
+    """One line a question, with its answer as the text and the tokens that scores are of."""
+    from modelfactory.attribution.worker import token_example
+    from modelfactory.training.recipe import Example
+
+    lines = []
+    for text, answer in zip(asked, answers, strict=True):
+        tokens = token_example(tokenizer, Example("", text, answer), 512)
+        lines.append(
+            {
+                "prompt_ids": tokens.prompt_ids,
+                "response_ids": tokens.response_ids,
+                "text": f"{text}\n{answer}",
+            }
+        )
+    _write_lines(path, lines)
+
+
+def read_questions(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.influence.bank import bank_file, read_plan, read_world
+from bench.influence.exchange import read_questions
 from modelfactory.attribution.calibration import calibration_folder
 from modelfactory.training.recipe import Example, write_examples
 
@@ -138,8 +139,7 @@ def _calibrate(
 def our_scores(folder: Path, seeds: Seeds = Seeds()) -> Ours:
     """Ask the attribution worker about every question, with and without the calibration."""
     _, indexes, fidelity, index_seconds = prepare_ours(folder, seeds)
-    exchange = folder / "exchange" / "questions.jsonl"
-    questions = [json.loads(line) for line in exchange.read_text(encoding="utf-8").splitlines()]
+    questions = read_questions(folder / "exchange" / "questions.jsonl")
     calibrated, thresholds = ask(folder, seeds, questions)
     bare = indexes.with_name("indexes-bare")
     shutil.rmtree(bare, ignore_errors=True)

@@ -39,6 +39,7 @@ def stability(bench: Bench, first: Ours) -> dict[str, Any]:
     ]
     sketches = [first, *(our_scores(folder, seeds) for seeds in sketch_seeds)]
     trainings = [first, *(our_scores(folder, seeds) for seeds in training_seeds)]
+    epoch = epoch_pay(folder, Seeds())
     return {
         "sketch_self_agreement": _agreement(bench, [one.uncalibrated for one in sketches]),
         "sketch_self_agreement_calibrated": _agreement(bench, [one.calibrated for one in sketches]),
@@ -46,8 +47,8 @@ def stability(bench: Bench, first: Ours) -> dict[str, Any]:
         "payout_cv_sketch": _variation(_answers_pay(bench, sketches)),
         "payout_cv_training": _variation(_answers_pay(bench, trainings)),
         "epoch_answers": len(epoch_questions(folder)),
-        "epoch_payout_cv_sketch": _variation(_epoch_pay(folder, sketch_seeds)),
-        "epoch_payout_cv_training": _variation(_epoch_pay(folder, training_seeds)),
+        "epoch_payout_cv_sketch": _variation(_epoch_pay(folder, epoch, sketch_seeds)),
+        "epoch_payout_cv_training": _variation(_epoch_pay(folder, epoch, training_seeds)),
     }
 
 
@@ -55,8 +56,8 @@ def _answers_pay(bench: Bench, runs: list[Ours]) -> Float64:
     return np.array([pay(bench, one.calibrated, one.thresholds) for one in runs])
 
 
-def _epoch_pay(folder: Path, others: list[Seeds]) -> Float64:
-    return np.array([epoch_pay(folder, seeds) for seeds in [Seeds(), *others]])
+def _epoch_pay(folder: Path, first: Float64, others: list[Seeds]) -> Float64:
+    return np.array([first, *(epoch_pay(folder, seeds) for seeds in others)])
 
 
 def _calibrated(bench: Bench, seed: int) -> bool:

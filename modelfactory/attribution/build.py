@@ -97,21 +97,11 @@ def find_axes(
     """The main axes of the gradients of ``at_most`` groups, evenly spread, by one example each."""
     spread = np.unique(np.linspace(0, len(groups) - 1, at_most, dtype=int))
     examples = [groups[at][0] for at in spread]
-    finder = AxesFinder(
-        sketch,
-        {
-            module.name: (_shape(module.down), _shape(module.up))
-            for module in lora_modules(model, adapter)
-        },
-    )
+    shapes = {module.name: module.shapes for module in lora_modules(model, adapter)}
+    finder = AxesFinder(sketch, shapes)
     for batch in batched(model, examples, batch_size=batch_size, adapter=adapter):
         finder.add({name: values.cpu().numpy() for name, values in batch.modules.items()})
     return finder.found()
-
-
-def _shape(layer: nn.Linear) -> tuple[int, int]:
-    rows, columns = layer.weight.shape
-    return rows, columns
 
 
 def build_index(

@@ -57,6 +57,12 @@ class LoraModule:
     def size(self) -> int:
         return self.down.weight.numel() + self.up.weight.numel()
 
+    @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """[out, in] of both matrices, A first."""
+        down, up = self.down, self.up
+        return (down.out_features, down.in_features), (up.out_features, up.in_features)
+
 
 @dataclass(frozen=True)
 class RecordGradients:

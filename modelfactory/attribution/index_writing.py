@@ -131,8 +131,8 @@ def append_records(
     """
     if len(texts) != len(records) or not len(records) or len(rows) != len(index.tracks):
         raise ValueError("each new record needs a text and a row in every track")
-    for values in rows:
-        _check_rows(values, (len(records), (index.wide or index.sketch).dimensions))
+    for track, values in zip(index.tracks, rows, strict=True):
+        _check_rows(values, (len(records), track.projection.dimensions))
     more = _words(index.identity, texts)
     return write_stored(
         folder,
