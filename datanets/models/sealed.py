@@ -26,13 +26,12 @@ from openledger_site.core.sealing import (
     SealBrokenError,
     TextSealer,
     key_id_of,
+    keyed_form,
 )
 
 # Before a plain text that looks like a sealed one: nobody can have another's text opened by
 # sending what they found in a stolen copy of the database.
 _PLAIN_MARK = "olplain:"
-# As long as a plain hash with its mark, so that a column holds either: 232 bits of an HMAC.
-_KEYED_DIGITS = 64 - len(KEYED_MARK)
 
 
 class RowsUnreadable(Unavailable):
@@ -84,7 +83,7 @@ def keyer_of(datanet: Datanet) -> HashKeyer | None:
 
 def keyed(digest: str, use: str, keyer: HashKeyer) -> str:
     """A hash as it is stored with a private row; `use` is its column."""
-    return KEYED_MARK + keyer.hex(digest, use)[:_KEYED_DIGITS]
+    return keyed_form(keyer.hex(digest, use))
 
 
 def is_keyed(digest: str) -> bool:

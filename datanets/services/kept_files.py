@@ -122,21 +122,20 @@ def discard_file(contribution: Contribution) -> None:
     key with the last file that it opens. Call in a transaction.
     """
     digest, key = contribution.file_digest, contribution.file_key
-    path = None if key is None else _stored_path(key, digest)
     if key is not None:
         key = DataKey.objects.select_for_update().get(pk=key.pk)  # before anybody counts its files
     Contribution.objects.filter(pk=contribution.pk).update(file_kept=False, file_key=None)
     contribution.file_kept, contribution.file_key = False, None
-    if key is None or path is None:
+    if key is None:
         transaction.on_commit(lambda: _delete_plain(digest))
         return
+    path = _stored_path(key, digest)
     # Opened by reading: a private Datanet's cannot be asked for by what they are.
     others = Contribution.objects.filter(file_key=key).values_list("file_digest", flat=True)
     if not others:
         record_audit("data_key.destroyed", actor="store", subject=f"data_key:{key.public_id}")
         key.delete()
-        transaction.on_commit(lambda: path.unlink(missing_ok=True))
-    elif digest not in others:
+    if digest not in others:
         transaction.on_commit(lambda: path.unlink(missing_ok=True))
 
 

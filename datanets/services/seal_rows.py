@@ -16,7 +16,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from datanets.checks.duplicates import near_keys, stored_keys
-from datanets.content import prompt_fingerprint, row_fingerprint, whole_text
+from datanets.content import content_hash, prompt_fingerprint, row_fingerprint, whole_text
 from datanets.models import DataKey, Datanet, Record, RecordKey
 from datanets.models.sealed import (
     KeyedHashField,
@@ -25,7 +25,7 @@ from datanets.models.sealed import (
     SealedTextField,
     keyer_for,
 )
-from datanets.selectors import content_of, plain_hash
+from datanets.selectors import content_of
 from datanets.services.store_rows import record_keys
 from openledger_site.core.audit import record_audit
 from openledger_site.core.sealing import KEYED_MARK, TEXT_MARK
@@ -101,8 +101,8 @@ def _key(records: Sequence[Record]) -> None:
     plain = RecordKey.objects.filter(record__in=records, kind__in=RecordKey.KEYED)
     found = list(plain.values_list("record", "kind", "key"))
     plain.delete()
-    keyers = {record.pk: keyer_for(record.datanet) for record in records}
-    stored = ((pk, *RecordKey.stored(kind, key, keyers[pk])) for pk, kind, key in found)
+    keyer = keyer_for(records[0].datanet)  # theirs all: rows of one Datanet are written at a time
+    stored = ((pk, *RecordKey.stored(kind, key, keyer)) for pk, kind, key in found)
     RecordKey.objects.bulk_create(
         (RecordKey(record_id=pk, kind=kind, key=key) for pk, kind, key in stored),
         batch_size=5_000,
@@ -111,13 +111,13 @@ def _key(records: Sequence[Record]) -> None:
 
 def _make_plain(records: Sequence[Record]) -> None:
     """Compute from the text what keyed hashes do not give back."""
-    for record in records:
-        content = content_of(record)
-        record.content_hash = plain_hash(record)
+    contents = [content_of(record) for record in records]
+    for record, content in zip(records, contents, strict=True):
+        record.content_hash = content_hash(content)
         record.fingerprint = row_fingerprint(content)
         record.prompt_fingerprint = prompt_fingerprint(content)
     RecordKey.objects.filter(record__in=records).delete()
-    bands = near_keys([whole_text(content_of(record)) for record in records])
+    bands = near_keys([whole_text(content) for content in contents])
     made = (
         record_keys(record, stored_keys(own), None)
         for record, own in zip(records, bands, strict=True)

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 
 from openledger_site.core.errors import DomainError
 from openledger_site.core.models import AnsweredRequest
-from openledger_site.core.sealing import KEYED_MARK
+from openledger_site.core.sealing import KEYED_MARK, keyed_form
 
 OLD_AT_ONCE = 1_000
 STORED_HEADERS = ("Content-Type", "Location", "HX-Redirect", "HX-Trigger")
@@ -88,7 +88,7 @@ def _begin(request: HttpRequest, key: str) -> AnsweredRequest:
 def _keyed(plain: str) -> str:
     """A form may hold a row of a private Datanet: a plain hash would confirm a guess of it."""
     digits = salted_hmac("openledger answered request", plain, algorithm="sha256").hexdigest()
-    return KEYED_MARK + digits[: 64 - len(KEYED_MARK)]
+    return keyed_form(digits)
 
 
 def key_old_fingerprints() -> int:

@@ -127,6 +127,12 @@ class HashKeyer:
         return int.from_bytes(made[:8], "big", signed=True)
 
 
+def keyed_form(digits: str) -> str:
+    """An HMAC in hex as it is stored: as long as a plain hash, so that a column holds either. 232
+    bits of it are left."""
+    return KEYED_MARK + digits[: 64 - len(KEYED_MARK)]
+
+
 def key_id_of(line: str) -> str:
     """Which key a sealed text names."""
     return line.removeprefix(TEXT_MARK).partition(":")[0]
