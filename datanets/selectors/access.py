@@ -93,7 +93,7 @@ def contribution_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[
     withdrawing takes it out of nobody's sight who saw rows of it in a version. Readers get the
     page of the Datanet: the contribution's own is for the first two. Its title, too, is theirs.
     """
-    rows = Record.objects.filter(contribution=OuterRef("pk"))
+    rows = rows_of_contribution()
     in_version = VersionRecord.objects.filter(record__contribution=OuterRef("pk"))
     published = Exists(rows.filter(state=Record.State.APPROVED)) | Exists(in_version)
     seen = (
@@ -285,10 +285,14 @@ def contributions_of(user: Any) -> QuerySet[Contribution]:
     )
 
 
+def rows_of_contribution() -> QuerySet[Record]:
+    """Inside a query of contributions: the rows of each, be they withdrawn."""
+    return Record.objects.filter(contribution=OuterRef("pk"))
+
+
 def _sent() -> Q:
     """What others than its contributor may know of: what was withdrawn before has no rows."""
-    rows = Record.objects.filter(contribution=OuterRef("pk"))
-    never_sent = Q(~Exists(rows), state=Contribution.State.WITHDRAWN)
+    never_sent = Q(~Exists(rows_of_contribution()), state=Contribution.State.WITHDRAWN)
     return ~Q(state__in=Contribution.UNSENT) & ~never_sent
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, Q, QuerySet
 
-from datanets.models import Contribution, Datanet, Membership, Record, VersionRecord
-from datanets.selectors.access import first_or_404
+from datanets.models import Contribution, Datanet, Membership, VersionRecord
+from datanets.selectors.access import first_or_404, rows_of_contribution
 from openledger_site.accounts.models import User
 from openledger_site.core.models import AuditEntry
 
@@ -58,8 +58,7 @@ def datanet_for_log(user: Any, slug: str) -> Datanet:
 
 def _given_by(user: Any) -> QuerySet[Contribution]:
     """What holds rows, be they withdrawn: a draft of theirs has given nothing yet."""
-    rows = Record.objects.filter(contribution=OuterRef("pk"))
-    return Contribution.objects.filter(Exists(rows), contributor=user.pk)
+    return Contribution.objects.filter(Exists(rows_of_contribution()), contributor=user.pk)
 
 
 def access_log(user: Any, datanet: Datanet) -> QuerySet[AuditEntry]:
