@@ -83,12 +83,9 @@ class WithdrawalSerializer(serializers.Serializer[Any]):
     state = serializers.CharField()
     transaction_hash = serializers.CharField(source="chain_transaction.transaction_hash")
     waits_for = serializers.SerializerMethodField()
-    can_be_cancelled = serializers.SerializerMethodField()
+    can_be_cancelled = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField()
 
     def get_waits_for(self, withdrawal: Any) -> str:
         return progress_of(withdrawal).words
-
-    def get_can_be_cancelled(self, withdrawal: Any) -> bool:
-        return progress_of(withdrawal).can_be_cancelled

@@ -11,6 +11,7 @@ from marketplace.selectors.agents import (
     listed_agents,
     newest_versions,
     retired_agents_of,
+    shows_words,
     taken_down_agents_of,
 )
 from marketplace.selectors.answers import (
@@ -79,6 +80,7 @@ __all__ = [
     "refund_for",
     "refund_state",
     "retired_agents_of",
+    "shows_words",
     "spending_of",
     "spent_since",
     "taken_down_agents_of",

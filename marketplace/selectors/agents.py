@@ -132,7 +132,9 @@ def stake_subjects(user: Any, ids: Collection[UUID]) -> dict[UUID, tuple[str, st
 
 
 def _name_shown(user: Any, agent: Agent) -> str:
-    """As its page: the words of one that was taken down may be why."""
-    if agent.takedown is None or agent.owner_id == user.pk or user.is_staff:
-        return agent.name
-    return "An agent that was taken down"
+    return agent.name if shows_words(user, agent) else "An agent that was taken down"
+
+
+def shows_words(user: Any, agent: Agent) -> bool:
+    """Those of one that was taken down may be why: they are for its owner and the staff."""
+    return agent.takedown is None or agent.owner_id == user.pk or user.is_staff

@@ -140,9 +140,7 @@ def receipt_view(user: Any, inference: Inference) -> dict[str, Any]:
 
 def _lexical_shown(card: RecordCard | None, lexical: dict[str, float]) -> float | None:
     """How well the question's words fit a row, for whoever may read the row now."""
-    if card is None or not is_readable(card):
-        return None
-    return lexical.get(card.record_id, 0.0)
+    return lexical.get(card.record_id, 0.0) if is_readable(card) else None
 
 
 def _why_missing(body: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from datanets.models import Record
 from datanets.selectors import RecordCard, visible_to
@@ -133,9 +133,9 @@ def passage_shown(entry: Mapping[str, Any], cards: Mapping[str, RecordCard]) -> 
     )
 
 
-def is_readable(card: RecordCard) -> bool:
+def is_readable(card: RecordCard | None) -> TypeGuard[RecordCard]:
     """A contributor sees the card of their own withdrawn row, but nobody its text."""
-    return card.readable and card.state != Record.State.WITHDRAWN
+    return card is not None and card.readable and card.state != Record.State.WITHDRAWN
 
 
 def lineage_view(user: Any, inference: Inference) -> dict[str, Any]:

@@ -43,8 +43,7 @@ def influence_told(inference: Inference, attributed: AttributedAnswer) -> dict[s
     rows = told["attribution"]["records"]
     cards = record_cards(inference.consumer, [row["record_id"] for row in rows])
     for row in rows:
-        card = cards.get(row["record_id"])
-        if card is None or not is_readable(card):
+        if not is_readable(cards.get(row["record_id"])):
             row["lexical_micro"] = 0
     return told
 
@@ -93,7 +92,7 @@ def measure_retrieval(inference: Inference) -> PassageEvidence:
     """
     read = [passage["record"] for passage in inference.passages]
     cards = record_cards(inference.consumer, read)
-    kept = [record_id for record_id in read if record_id in cards and is_readable(cards[record_id])]
+    kept = [record_id for record_id in read if is_readable(cards.get(record_id))]
     if not kept:
         return PassageEvidence([_entry(passage, cards) for passage in inference.passages])
     effects = measure_passages(

@@ -95,9 +95,7 @@ def _form_page(request: HttpRequest, form: AgentForm, agent: Agent | None) -> Ht
 @require_GET
 def agent_detail(request: HttpRequest, slug: str) -> HttpResponse:
     agent = selectors.agent_for(request.user, slug)
-    concerned = request.user.pk == agent.owner_id or request.user.is_staff
-    if agent.takedown is not None and not concerned:
-        # Its own words may be why it is down.
+    if not selectors.shows_words(request.user, agent):
         return render(request, "marketplace/agent_taken_down.html", {"agent": agent})
     context = agent_context(request, agent)
     return render(request, "marketplace/agent_detail.html", context)

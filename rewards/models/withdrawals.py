@@ -73,3 +73,8 @@ class Withdrawal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount_wei} wei to {self.address} ({self.state})"
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """As far as the books say; `cancel_withdrawal` looks again, and at the chain."""
+        return self.state == self.State.WAITING and self.chain_transaction.is_unsigned

@@ -38,11 +38,6 @@ class Progress:
     def is_open(self) -> bool:
         return self.withdrawal.state == Withdrawal.State.WAITING
 
-    @property
-    def can_be_cancelled(self) -> bool:
-        """As far as the books say; `cancel_withdrawal` looks again, and at the chain."""
-        return self.is_open and self.withdrawal.chain_transaction.is_unsigned
-
 
 def withdrawable_wei(user: User) -> int:
     """The balance without what is reserved and without what deposits that vanished still owe."""

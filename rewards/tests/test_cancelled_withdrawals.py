@@ -181,7 +181,7 @@ def test_one_that_had_bytes_before_it_was_queued_again_is_not_cancelled(
     sign_without_sending(wallets)
     sender._queue_again(ChainTransaction.objects.get(purpose="withdraw"))
     withdrawal.refresh_from_db()
-    assert not progress_of(withdrawal).can_be_cancelled
+    assert not withdrawal.can_be_cancelled
     assert_too_late_in_the_books(withdrawal)
 
 
