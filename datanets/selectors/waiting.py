@@ -26,7 +26,7 @@ class Waiting:
         return bool(self.contributions or self.queues or self.requests)
 
 
-def waiting_for(user: Any) -> Waiting:
+def what_waits_for(user: Any) -> Waiting:
     mine = Contribution.objects.filter(contributor=user.pk)
     undecided = mine.filter(undecided_since__isnull=False).select_related("datanet")
     reviewed = reviewable_by(user).order_by("-id")[:DATANETS_MAX]

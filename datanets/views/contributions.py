@@ -19,7 +19,7 @@ from datanets.forms import ContributeForm, DecisionForm, MappingForm, named_flag
 from datanets.models import Contribution, Datanet
 from datanets.parsing import WORKING_FORMATS
 from datanets.provenance import answers_in_words
-from datanets.selectors.waiting import waiting_for
+from datanets.selectors.waiting import what_waits_for
 from datanets.services import Choice, UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
 from openledger_site.accounts.requests import signed_in_user
@@ -110,7 +110,7 @@ def contribution_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def waiting(request: HttpRequest) -> HttpResponse:
     """A part of the front page."""
-    return render(request, "datanets/_waiting.html", {"waiting": waiting_for(request.user)})
+    return render(request, "datanets/_waiting.html", {"waiting": what_waits_for(request.user)})
 
 
 @require_GET

@@ -131,10 +131,10 @@ def test_a_node_that_takes_an_older_block_away_and_leaves_a_later_one_loses_no_d
     assert (spendable_wei(consumer), custody_wei()) == (OPEN, -OPEN)
 
 
-def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
-    wallets: Wallets, consumer: User
-) -> None:
-    signer = wallets.new(5)
+def owing(wallets: Wallets, consumer: User, amount_open: int) -> Signer:
+    """A wallet with so many OPEN, one of which was deposited and spent before its block left the
+    chain."""
+    signer = wallets.new(amount_open)
     wallets.link(consumer, signer)
     snapshot = wallets.client.request("evm_snapshot")
     credit(wallets, signer, OPEN)
@@ -142,6 +142,13 @@ def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
     wallets.client.request("evm_revert", snapshot)  # as after a kill -9: the chain is behind
     wallets.finalize()
     watch_chain()
+    return signer
+
+
+def test_a_voided_deposit_that_was_spent_is_owed_until_it_comes_back(
+    wallets: Wallets, consumer: User
+) -> None:
+    signer = owing(wallets, consumer, 5)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == -OPEN
     credit(wallets, signer, 2 * OPEN)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
@@ -166,14 +173,7 @@ def test_a_voided_deposit_leaves_what_an_answer_has_reserved(
 
 
 def test_a_debt_is_paid_back_once(wallets: Wallets, consumer: User) -> None:
-    signer = wallets.new(9)
-    wallets.link(consumer, signer)
-    snapshot = wallets.client.request("evm_snapshot")
-    credit(wallets, signer, OPEN)
-    spend(consumer, OPEN)
-    wallets.client.request("evm_revert", snapshot)
-    wallets.finalize()
-    watch_chain()
+    signer = owing(wallets, consumer, 9)
     for _ in range(2):
         credit(wallets, signer, 2 * OPEN)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
@@ -183,14 +183,7 @@ def test_a_debt_is_paid_back_once(wallets: Wallets, consumer: User) -> None:
 def test_a_debt_is_paid_back_by_a_deposit_that_waited_for_its_owner(
     wallets: Wallets, consumer: User
 ) -> None:
-    signer = wallets.new(9)
-    wallets.link(consumer, signer)
-    snapshot = wallets.client.request("evm_snapshot")
-    credit(wallets, signer, OPEN)
-    spend(consumer, OPEN)
-    wallets.client.request("evm_revert", snapshot)
-    wallets.finalize()
-    watch_chain()
+    signer = owing(wallets, consumer, 9)
     Wallet.objects.update(unlinked_at=Now())
     credit(wallets, signer, 2 * OPEN)
     Wallet.objects.update(unlinked_at=None)

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
 
 from modelfactory.attribution.axes import Axes, AxesFinder
 from modelfactory.attribution.build import IndexSettings
-from modelfactory.attribution.calibrate import spearman
 from modelfactory.attribution.fast_scan import fast_dots
-from modelfactory.attribution.index import (
-    AttributionIndex,
-    IndexDamagedError,
-    IndexIdentity,
-    IndexRecord,
-    Texts,
-)
+from modelfactory.attribution.index import AttributionIndex, IndexDamagedError
 from modelfactory.attribution.index_withdrawal import delete_records
 from modelfactory.attribution.index_writing import TrackRows, append_records, write_index
 from modelfactory.attribution.sketch import plan_sketch
+from modelfactory.tests.attribution import small_index
+from modelfactory.tests.attribution.small_index import IDENTITY, agreement, record, texts
 from modelfactory.tests.attribution.test_index import build
 
 SHAPES = {"first": ((4, 160), (200, 4)), "second": ((4, 120), (90, 4))}
 SIZES = {name: sum(a * b for a, b in layer) for name, layer in SHAPES.items()}
 DIMENSIONS, RECORDS, PHANTOMS, ANSWERS = 160, 120, 8, 8
-IDENTITY = IndexIdentity("b" * 64, "a" * 64, "efim", 0.1, "mean", ("a" * 64,))
 RANDOM = np.random.default_rng(11)
 
 
@@ -64,14 +57,6 @@ def axes_of(given: dict[str, np.ndarray], seed: int = 1, dimensions: int = DIMEN
     return finder.found()
 
 
-def texts(count: int) -> list[Texts]:
-    return [Texts(f"question{at}", f"answer{at}") for at in range(count)]
-
-
-def record(at: int) -> IndexRecord:
-    return IndexRecord(f"record-{at:03d}", f"record-{at:03d}")
-
-
 def built(folder, seed=1, by_axes=True, kept=RECORDS) -> AttributionIndex:
     sketch = plan_sketch(SIZES, dimensions=DIMENSIONS, seed=seed)
     axes = axes_of(TRAINED, seed) if by_axes else None
@@ -89,13 +74,7 @@ def built(folder, seed=1, by_axes=True, kept=RECORDS) -> AttributionIndex:
 
 
 def scored(index: AttributionIndex) -> np.ndarray:
-    track = index.tracks[0]
-    return np.array([track.scan(track.ask(row)) for row in track.projection.project(ASKED)])
-
-
-def agreement(runs: list[np.ndarray]) -> float:
-    pairs = combinations(runs, 2)
-    return float(np.mean([spearman(a, b) for x, y in pairs for a, b in zip(x, y, strict=True)]))
+    return small_index.scored(index, ASKED)
 
 
 @pytest.fixture

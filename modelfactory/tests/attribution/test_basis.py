@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
 
 from modelfactory.attribution.basis import Basis, WideRows, room, widened
 from modelfactory.attribution.build import IndexSettings
-from modelfactory.attribution.calibrate import spearman
 from modelfactory.attribution.fast_scan import fast_dots
-from modelfactory.attribution.index import (
-    AttributionIndex,
-    IndexDamagedError,
-    IndexIdentity,
-    IndexRecord,
-    Texts,
-)
+from modelfactory.attribution.index import AttributionIndex, IndexDamagedError
 from modelfactory.attribution.index_withdrawal import delete_records
 from modelfactory.attribution.index_writing import TrackRows, append_records, write_index
 from modelfactory.attribution.sketch import Sketch, plan_sketch
+from modelfactory.tests.attribution import small_index
+from modelfactory.tests.attribution.small_index import IDENTITY, agreement, record, texts
 from modelfactory.tests.attribution.test_index import build
 
 SIZES = {"first": 6000, "second": 5000}
 DIMENSIONS, RECORDS, PHANTOMS, ANSWERS = 160, 40, 8, 6
-IDENTITY = IndexIdentity("b" * 64, "a" * 64, "efim", 0.1, "mean", ("a" * 64,))
 RANDOM = np.random.default_rng(5)
 
 
@@ -55,14 +48,6 @@ def plans(seed: int) -> tuple[Sketch, Sketch]:
     return sketch, widened(sketch, 48)
 
 
-def record(at: int) -> IndexRecord:
-    return IndexRecord(f"record-{at:02d}", f"record-{at:02d}")
-
-
-def texts(count: int) -> list[Texts]:
-    return [Texts(f"question{at}", f"answer{at}") for at in range(count)]
-
-
 def built(folder, seed=1, small=True, kept=tuple(range(RECORDS))) -> AttributionIndex:
     sketch, wide = plans(seed)
     used = wide if small else sketch
@@ -80,13 +65,7 @@ def built(folder, seed=1, small=True, kept=tuple(range(RECORDS))) -> Attribution
 
 
 def scored(index: AttributionIndex) -> np.ndarray:
-    track = index.tracks[0]
-    return np.array([track.scan(track.ask(row)) for row in track.projection.project(ASKED)])
-
-
-def agreement(runs: list[np.ndarray]) -> float:
-    pairs = combinations(runs, 2)
-    return float(np.mean([spearman(a, b) for x, y in pairs for a, b in zip(x, y, strict=True)]))
+    return small_index.scored(index, ASKED)
 
 
 @pytest.fixture
@@ -177,9 +156,9 @@ def test_adding_records_and_taking_them_away_gives_the_very_same_files(tmp_path)
 
 
 def test_withdrawing_one_after_the_other_is_withdrawing_both(index, tmp_path):
-    delete_records(index, {"record-02", "record-11"}, tmp_path / "both")
-    delete_records(index, {"record-02"}, tmp_path / "one")
-    delete_records(AttributionIndex(tmp_path / "one"), {"record-11"}, tmp_path / "two")
+    delete_records(index, {"record-002", "record-011"}, tmp_path / "both")
+    delete_records(index, {"record-002"}, tmp_path / "one")
+    delete_records(AttributionIndex(tmp_path / "one"), {"record-011"}, tmp_path / "two")
     both, two = (AttributionIndex(tmp_path / name) for name in ("both", "two"))
     assert files_of(both) == files_of(two)
 
