@@ -15,6 +15,7 @@ from datanets.services.decide_access import (
 from datanets.services.decide_contribution import Choice, decide_contribution
 from datanets.services.edit_card import SAMPLES_MAX, edit_card, mark_sample
 from datanets.services.errors import (
+    AllHeldOut,
     AlreadyDecided,
     ChecksumMismatch,
     NothingToCut,
@@ -68,6 +69,7 @@ from datanets.services.submit_contribution import (
 
 __all__ = [
     "SAMPLES_MAX",
+    "AllHeldOut",
     "AlreadyDecided",
     "AnsweredBefore",
     "ChecksumMismatch",

@@ -14,7 +14,7 @@ from datanets.inclusion import SCHEMA as PROOF_SCHEMA
 from datanets.models import Datanet, Record, Version, VersionRecord
 from datanets.provenance import summary_for_machines
 from datanets.selectors import content_of, plain_hash
-from datanets.services.errors import NothingToCut
+from datanets.services.errors import AllHeldOut, NothingToCut
 from datanets.services.summarise_version import make_summary
 from datanets.services.version_entries import copy_entries, listed, plan_entries, planned
 from datanets.services.version_manifest import MANIFEST_MAX_BYTES, manifest_chunks
@@ -36,7 +36,8 @@ def cut_version(
     """A new version over all approved rows, its root queued for the chain.
 
     Evaluation asks the held-out wordings of every row; with `held_out_percent` whole prompts are
-    kept from training too. Raises `NothingToCut` and `DomainError` (percent out of range).
+    kept from training too. Raises `NothingToCut`, `AllHeldOut` and `DomainError`
+    (percent out of range).
     """
     if not 0 <= held_out_percent <= HELD_OUT_PERCENT_MAX:
         limit = HELD_OUT_PERCENT_MAX
@@ -46,7 +47,7 @@ def cut_version(
         Datanet.objects.select_for_update(no_key=True).get(pk=datanet.pk)
         plan = plan_entries(datanet, held_out_percent, spool)
         if not plan.train_count:
-            raise NothingToCut
+            raise AllHeldOut(len(plan.leaves)) if plan.leaves else NothingToCut
         version = Version(
             datanet=datanet,
             number=(datanet.versions.aggregate(last=Max("number"))["last"] or 0) + 1,

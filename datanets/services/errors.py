@@ -95,3 +95,14 @@ class TooManyRows(DomainError):
 class NothingToCut(DomainError):
     code = "nothing_approved"
     message = "A version needs at least one approved row to train on. Review the queue first."
+
+
+class AllHeldOut(DomainError):
+    code = "all_held_out"
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(
+            f"All approved rows ({rows}) would be held out, and none left to train on."
+            " Hold out fewer percent, or approve more rows first.",
+            where="held_out_percent",
+        )

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import nullcontext
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
-from datanets.content import plain_words
+from datanets.content import assign_split, plain_words
 from datanets.inclusion import check_inclusion
 from datanets.models import (
     Contribution,
@@ -21,6 +22,7 @@ from datanets.models import (
 )
 from datanets.selectors import evaluation_rows, training_rows
 from datanets.services import (
+    AllHeldOut,
     NothingToCut,
     cut_version,
     decide_second_look,
@@ -86,6 +88,27 @@ def test_a_held_out_prompt_is_measured_and_not_trained(datanet, contributor, own
     held_out = {row["question"] for row in rows} - trained
     assert 0 < len(held_out) < 60
     assert held_out <= measured
+
+
+def test_few_rows_that_would_all_be_held_out_say_so(datanet, contributor, owner, give):
+    give(datanet, contributor, jsonl([{"question": "What is it?", "answer": "This."}]))
+    approve_all(datanet, owner)
+    # The least id of a Datanet under which this only prompt falls out.
+    Datanet.objects.filter(pk=datanet.pk).update(public_id=held_out_under(datanet))
+    datanet.refresh_from_db()
+    with pytest.raises(AllHeldOut, match=r"rows \(1\).*fewer percent") as refused:
+        cut_version(datanet=datanet, actor=owner, held_out_percent=30)
+    assert refused.value.where == "held_out_percent"
+    assert not Version.objects.exists()
+    assert cut_version(datanet=datanet, actor=owner).train_count == 1
+
+
+def held_out_under(datanet):
+    prints = datanet.records.values_list("prompt_fingerprint", flat=True)
+    for seed in map(UUID, map("{:032x}".format, range(1_000))):
+        if assign_split(prints, seed=str(seed), held_out_percent=30) == ["held_out"]:
+            return seed
+    raise AssertionError
 
 
 def test_training_rows_carry_owner_wordings_and_answer(version, contributor):
