@@ -18,9 +18,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelfactory.training.recipe import Example, Recipe, RecipeError, read_examples
+
+if TYPE_CHECKING:
+    from modelfactory.training.lora import TrainResult
 
 CANARIES = "canaries.json"
 STOPPED_STATUS = 128 + signal.SIGTERM
@@ -106,15 +109,22 @@ def _run(
         "adapter_digest": result.adapter_digest,
         "adapter_folder": result.adapter_folder.name,
         "steps": result.steps,
-        "tokens": result.tokens,
         "seconds": round(result.seconds, 3),
-        "losses": [[step, round(loss, 5)] for step, loss in result.losses],
+        **_figures_of_rows(recipe, result),
         **measured,
         **({"privacy": privacy} if privacy else {}),
     }
     write_atomically(folder / "result.json", json.dumps(outcome, sort_keys=True))
     _emit({"event": "done", "adapter_digest": result.adapter_digest})
     return 0
+
+
+def _figures_of_rows(recipe: Recipe, result: TrainResult) -> dict[str, Any]:
+    """Losses and tokens, which a private run does not tell."""
+    if recipe.privacy is not None:
+        return {}
+    losses = [[step, round(loss, 5)] for step, loss in result.losses]
+    return {"tokens": result.tokens, "losses": losses}
 
 
 def _evaluate(folder: Path, model: Any, tokenizer: Any, rows: Sequence[Example]) -> dict[str, Any]:

@@ -31,6 +31,12 @@ from modelfactory.training.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
+from modelfactory.training.private import (
+    give_private_gradient,
+    records_at,
+    sample,
+    wordings_of,
+)
 from modelfactory.training.recipe import Example, Recipe, RecipeError
 
 WARM_UP_FRACTION = 0.05
@@ -54,7 +60,10 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The finished adapter. `losses` has (step, mean loss of response tokens) of each step."""
+    """The finished adapter. `losses` has (step, mean loss of response tokens) of each step.
+
+    A private run tells neither losses nor tokens: both are figures of the rows it sampled.
+    """
 
     adapter_folder: Path
     adapter_digest: str
@@ -109,26 +118,15 @@ def train_and_keep(
     _claim(folder, recipe, examples)
     on_progress({"event": "loading"})
     state = _start(recipe)
-    steps = recipe.epochs * steps_per_epoch(recipe, len(examples))
+    steps = planned_steps(recipe, len(examples))
     checkpoints = folder / CHECKPOINT_FOLDER
     saved = newest_checkpoint(checkpoints)
     if saved is not None:
         _restore(state, saved)
         on_progress({"event": "resumed", "step": state.step})
-    for batch in _batches_from(state, recipe, examples):
-        began = time.monotonic()
-        loss = _step(state, batch, _rate(recipe, state.step, steps))
-        state.losses.append((state.step, loss))
-        state.seconds += time.monotonic() - began
-        on_progress(
-            {
-                "event": "step",
-                "step": state.step,
-                "steps": steps,
-                "loss": round(loss, 5),
-                "tokens": state.tokens,
-            }
-        )
+    take_steps = _steps if recipe.privacy is None else _private_steps
+    for figures in take_steps(state, recipe, examples, steps):
+        on_progress({"event": "step", "step": state.step, "steps": steps, **figures})
         stopping = should_stop()
         for third in TRAIL_THIRDS:
             if state.step == trail_step(steps, third):
@@ -168,6 +166,50 @@ def _start(recipe: Recipe) -> _State:
     return _State(model, tokenizer, optimizer, accelerator)
 
 
+def planned_steps(recipe: Recipe, example_count: int) -> int:
+    """Optimiser steps of a whole run; a private one has no more than its noise was chosen for."""
+    if recipe.privacy is not None:
+        return recipe.privacy.steps
+    return recipe.epochs * steps_per_epoch(recipe, example_count)
+
+
+def _steps(
+    state: _State, recipe: Recipe, examples: Sequence[Example], steps: int
+) -> Iterator[dict[str, float]]:
+    """Take every step that is left; what each may tell."""
+    for batch in _batches_from(state, recipe, examples):
+        began = time.monotonic()
+        loss = _step(state, batch, _rate(recipe, state.step, steps))
+        state.losses.append((state.step, loss))
+        state.seconds += time.monotonic() - began
+        yield {"loss": round(loss, 5), "tokens": state.tokens}
+
+
+def _private_steps(
+    state: _State, recipe: Recipe, examples: Sequence[Example], steps: int
+) -> Iterator[dict[str, float]]:
+    """As `_steps`, with noise; a step tells nothing, since all it could tell is of its rows.
+
+    Steps after the newest checkpoint that a kill undid are taken again with new chance. Nobody saw
+    them, so what is given out is still of `steps` steps.
+    """
+    if recipe.privacy is None or state.accelerator.num_processes > 1:
+        raise RecipeError("a private run needs its privacy settings and one process")
+    records = wordings_of(recipe, examples, state.tokenizer)
+    while state.step < steps:
+        began = time.monotonic()
+        chosen = sample(len(records), recipe.privacy.sampling_rate)
+        give_private_gradient(
+            state.model,
+            records_at(recipe, records, state.step, chosen),
+            recipe.privacy,
+            batch_size=recipe.batch_size,
+        )
+        _move(state, _rate(recipe, state.step, steps))
+        state.seconds += time.monotonic() - began
+        yield {}
+
+
 def _batches_from(state: _State, recipe: Recipe, examples: Sequence[Example]) -> Iterator[Batch]:
     """Every batch that `state` has not yet seen, in order."""
     per_epoch = steps_per_epoch(recipe, len(examples))
@@ -179,17 +221,22 @@ def _batches_from(state: _State, recipe: Recipe, examples: Sequence[Example]) ->
 
 def _step(state: _State, batch: Batch, rate: float) -> float:
     """One optimiser step; the mean cross-entropy (nats) of the response tokens before it."""
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
     loss = response_loss(state.model, batch)
     state.accelerator.backward(loss)
     trained = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     state.accelerator.clip_grad_norm_(trained, GRADIENT_NORM_LIMIT)
+    _move(state, rate)
+    state.tokens += batch.ids.numel()
+    return float(loss.item())
+
+
+def _move(state: _State, rate: float) -> None:
+    """Let the optimiser use the gradient that stands on the matrices."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.step += 1
-    state.tokens += batch.ids.numel()
-    return float(loss.item())
 
 
 def response_loss(model: Any, batch: Batch) -> Tensor:
