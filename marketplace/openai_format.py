@@ -9,6 +9,7 @@ from django.http import JsonResponse
 
 from marketplace.models import COMPLETION_PREFIX, Agent, AgentVersion, Inference
 from modelfactory.models import Model
+from modelfactory.protection import protection_object
 from openledger_site.core.errors import DomainError
 
 ANSWER_FIELDS = [
@@ -49,6 +50,7 @@ def agent_object(agent: Agent, version: AgentVersion) -> dict[str, Any]:
         "parent": agent.model.slug,
         "pinned": f"{agent.api_name}@{version.digest[:12]}",
         "pricing": _pricing(agent.model, version.maker_ppm),
+        "row_protection": protection_object(agent.model.run),
     }
 
 
@@ -61,6 +63,7 @@ def model_object(model: Model) -> dict[str, Any]:
         "root": resolved_name(model),
         "parent": model.base.slug,
         "pricing": _pricing(model, 0),
+        "row_protection": protection_object(model.run),
     }
 
 

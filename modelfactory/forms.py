@@ -11,16 +11,18 @@ from django.http import Http404
 from datanets.selectors import version_for_training
 from modelfactory.models import Model, Run
 from modelfactory.selectors import bases_offered
+from modelfactory.training.recipe import PRIVATE_EPSILONS
 from openledger_site.core.form_fields import OpenField
 
 STEPS: dict[str, tuple[str, ...]] = {
     "goal": ("name", "goal"),
     "data": ("version",),
     "base": ("base",),
-    "effort": ("effort", "rank", "learning_rate", "epochs", "seed"),
+    "effort": ("effort", "epsilon", "rank", "learning_rate", "epochs", "seed"),
     "plan": (),
 }
 BLANK = "Leave blank if unsure."
+NO_EPSILON = ("", "No")
 
 
 class RunForm(forms.Form):
@@ -36,6 +38,13 @@ class RunForm(forms.Form):
     version = forms.UUIDField(label="Data")
     base = forms.SlugField(label="Base model")
     effort = forms.ChoiceField(choices=Run.Effort.choices, initial=Run.Effort.BALANCED)
+    epsilon = forms.TypedChoiceField(
+        choices=[NO_EPSILON, *((str(one), f"ε = {one}") for one in PRIVATE_EPSILONS)],
+        coerce=float,
+        empty_value=None,
+        required=False,
+        label="Protect single rows",
+    )
     rank = forms.IntegerField(
         required=False,
         min_value=1,

@@ -19,7 +19,9 @@ from modelfactory.fidelity import fidelity_context
 from modelfactory.forms import STEPS, RunForm
 from modelfactory.models import EvaluationResult, Model, Run
 from modelfactory.privacy import privacy_of
+from modelfactory.protection import percent_guessed, protection_of
 from modelfactory.services import Plan
+from modelfactory.training.recipe import PRIVATE_EPSILONS
 
 HEADINGS = {
     "goal": ("What should it learn?", "Give the run a name. Everything else has a sensible start."),
@@ -33,6 +35,8 @@ EFFORT_HELP = {
     "balanced": "The usual choice.",
     "thorough": "When the answers have to be exact.",
 }
+PROTECTION_LABELS = {16: "A little", 8: "More", 4: "Most"}
+ADVANCED = ("rank", "learning_rate", "epochs", "seed")
 FIT_WORDS = {"fits": "Fits", "tight": "Tight", "too_large": "Too large for this machine"}
 FIT_TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
 
@@ -50,6 +54,7 @@ class Wizard:
     versions: list[dict[str, Any]]
     bases: list[dict[str, Any]]
     efforts: list[dict[str, Any]]
+    protections: list[dict[str, Any]]
     advanced_open: bool
     plan: Plan | None
 
@@ -87,7 +92,8 @@ def wizard(user: Any, form: RunForm, *, asked: str) -> Wizard:
         versions=_version_options(user, form) if step == "data" else [],
         bases=_base_options(form) if step == "base" else [],
         efforts=_effort_options(form) if step == "effort" else [],
-        advanced_open=any(form.data.get(name) for name in STEPS["effort"][1:]),
+        protections=_protection_options(form) if step == "effort" else [],
+        advanced_open=any(form.data.get(name) for name in ADVANCED),
         plan=services.make_plan(user, form.cleaned_data) if step == "plan" else None,
     )
 
@@ -156,6 +162,28 @@ def _effort_options(form: RunForm) -> list[dict[str, Any]]:
     ]
 
 
+def _protection_options(form: RunForm) -> list[dict[str, Any]]:
+    """How much each choice would tell of a row, for this version and the effort chosen so far."""
+    chosen = form.data.get("epsilon", "")
+    effort = form.data.get("effort")
+    effort = effort if effort in Run.Effort.values else Run.Effort.BALANCED
+    version, base = form.cleaned_data["version"], form.cleaned_data["base"]
+    options = []
+    for epsilon in PRIVATE_EPSILONS:
+        recipe = services.recipe_of(
+            base, effort, {}, epsilon=epsilon, record_count=version.train_count
+        )
+        options.append(
+            {
+                "value": str(epsilon),
+                "label": PROTECTION_LABELS[epsilon],
+                "percent": percent_guessed(recipe.privacy) if recipe.privacy else None,
+                "chosen": chosen == str(epsilon),
+            }
+        )
+    return options
+
+
 def _short(count: int) -> str:
     if count >= 1_000_000_000:
         return f"{count / 1e9:.1f} billion"
@@ -176,6 +204,7 @@ def run_context(user: Any, run: Run) -> dict[str, Any]:
         "series": [{"name": "training loss", "points": curve}] if curve else [],
         "verdict": selectors.verdict_of(run) if run.succeeded else None,
         "privacy": privacy_of(run),
+        "protection": protection_of(run),
         "results": results,
         "any_wrong": any(shown and not one.tuned_correct for one, shown in results),
         "index": selectors.index_of(run.adapter_digest),
@@ -208,7 +237,7 @@ def _readable_results(user: Any, run: Run) -> list[tuple[EvaluationResult, bool]
 
 def _clone_query(run: Run) -> str:
     """The wizard's address with this run's choices filled in."""
-    query = QueryDict(mutable=True)
+    query, protected = QueryDict(mutable=True), protection_of(run)
     query.update(
         {
             "name": run.name,
@@ -220,6 +249,7 @@ def _clone_query(run: Run) -> str:
             "learning_rate": str(run.recipe.get("learning_rate", "")),
             "epochs": str(run.recipe.get("epochs", "")),
             "seed": str(run.seed),
+            "epsilon": f"{protected.privacy.epsilon:g}" if protected else "",
             "step": "effort",
         }
     )
@@ -244,6 +274,7 @@ def model_context(model: Model) -> dict[str, Any]:
         "example_price_wei": services.short_answer_wei(model),
         "guard": selectors.guard_of(model.run),
         "privacy": privacy_of(model.run),
+        "protection": protection_of(model.run),
         **fidelity_context(model),
     }
 

@@ -279,7 +279,8 @@ def run_events(run: Run) -> RunEvents:
     newest: dict[str, Any] = {}
     for event in events:
         if event.kind == "step":
-            losses[event.data["step"]] = event.data["loss"]
+            if "loss" in event.data:
+                losses[event.data["step"]] = event.data["loss"]
             newest = event.data
     progress = Progress(
         newest.get("step"),

@@ -34,14 +34,19 @@ class Fit:
         return round(self.free_bytes / 1e6)
 
 
-def needed_bytes(base: BaseModel, *, batch_size: int, max_length: int, rank: int) -> int:
-    """Peak memory of a LoRA run in fp32: runtime + weights + adapter with Adam + activations."""
+def needed_bytes(
+    base: BaseModel, *, batch_size: int, max_length: int, rank: int, gradients: int = 1
+) -> int:
+    """Peak memory of a LoRA run in fp32: runtime + weights + adapter with Adam + activations.
+
+    `gradients` of the adapter are held at once: one, or those of single rows.
+    """
     tokens = batch_size * max_length
     # Rank-r pairs on the seven linear layers of a block, each about (hidden + 2·hidden) wide.
     adapter = base.layer_count * 7 * rank * 3 * base.hidden_size
     activations = tokens * base.layer_count * base.hidden_size * ACTIVATION_FACTOR
     logits = tokens * base.vocabulary_size * LOGIT_COPIES
-    numbers = base.parameter_count + 4 * adapter + activations + logits
+    numbers = base.parameter_count + (3 + gradients) * adapter + activations + logits
     return RUNTIME_BYTES + numbers * BYTES_PER_NUMBER
 
 
@@ -57,9 +62,13 @@ def free_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def fit_of(base: BaseModel, *, batch_size: int, max_length: int, rank: int) -> Fit:
+def fit_of(
+    base: BaseModel, *, batch_size: int, max_length: int, rank: int, gradients: int = 1
+) -> Fit:
     """The fit badge of one base with the given settings."""
-    needed = needed_bytes(base, batch_size=batch_size, max_length=max_length, rank=rank)
+    needed = needed_bytes(
+        base, batch_size=batch_size, max_length=max_length, rank=rank, gradients=gradients
+    )
     free = free_bytes()
     verdict = "fits" if needed < 0.6 * free else "tight" if needed < 0.9 * free else "too_large"
     return Fit(verdict, needed, free)

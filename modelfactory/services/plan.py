@@ -12,10 +12,16 @@ from django.conf import settings
 from datanets.models import Version
 from datanets.selectors import readable_by, training_rows
 from modelfactory.models import BaseModel, Run
+from modelfactory.protection import Protection
 from modelfactory.services.estimate import Fit, fit_of
 from modelfactory.services.publish_model import rows_by_contributor
 from modelfactory.services.training_files import measures_privacy, row_examples
-from modelfactory.training.recipe import Recipe, estimate_seconds, recipe_for
+from modelfactory.training.recipe import (
+    Recipe,
+    estimate_seconds,
+    private_recipe_for,
+    recipe_for,
+)
 
 PREVIEW_ROWS = 2
 CHARACTERS_PER_TOKEN = 2.5
@@ -37,6 +43,7 @@ class Plan:
     version: Version
     base: BaseModel
     effort_label: str
+    protection: Protection | None
     time: str
     fit_words: str
     shares: list[dict[str, Any]]
@@ -44,28 +51,53 @@ class Plan:
     example_count: int
 
 
-def recipe_of(base: BaseModel, effort: str, chosen: Mapping[str, Any]) -> Recipe:
+def recipe_of(
+    base: BaseModel,
+    effort: str,
+    chosen: Mapping[str, Any],
+    *,
+    epsilon: float | None = None,
+    record_count: int = 0,
+) -> Recipe:
     """The recipe of an effort with the builder's own settings in it; None means not chosen.
 
-    `base` is named by its source; the trainer's copy gets the folder of its machine.
+    `base` is named by its source; the trainer's copy gets the folder of its machine. With `epsilon`
+    it protects each of the `record_count` rows (decision 51).
     """
     changes: dict[str, Any] = {"threads": settings.TORCH_THREADS}
     changes |= {name: value for name, value in chosen.items() if value is not None}
     if "rank" in changes:
         changes["alpha"] = 2 * changes["rank"]  # the presets' ratio: the same step for any rank
-    return recipe_for(effort, base.source, **changes)
+    if epsilon is None:
+        return recipe_for(effort, base.source, **changes)
+    return private_recipe_for(
+        effort, base.source, epsilon=epsilon, record_count=record_count, **changes
+    )
 
 
-def make_recipe(base: BaseModel, effort: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def make_recipe(
+    base: BaseModel,
+    effort: str,
+    chosen: Mapping[str, Any],
+    *,
+    epsilon: float | None = None,
+    record_count: int = 0,
+) -> dict[str, Any]:
     """`recipe_of` as the JSON object that a run stores."""
-    document: dict[str, Any] = json.loads(recipe_of(base, effort, chosen).to_json())
+    recipe = recipe_of(base, effort, chosen, epsilon=epsilon, record_count=record_count)
+    document: dict[str, Any] = json.loads(recipe.to_json())
     return document
 
 
 def fit_for(base: BaseModel, recipe: Recipe) -> Fit:
     """Whether a run by `recipe` fits this machine's memory."""
     return fit_of(
-        base, batch_size=recipe.batch_size, max_length=recipe.max_length, rank=recipe.rank
+        base,
+        batch_size=recipe.batch_size,
+        max_length=recipe.max_length,
+        rank=recipe.rank,
+        # Of each row that is held: its wordings' own, and their mean.
+        gradients=2 * recipe.batch_size if recipe.privacy is not None else 1,
     )
 
 
@@ -103,9 +135,10 @@ def make_plan(user: Any, chosen: Mapping[str, Any]) -> Plan:
     """The plan of a filled-in form. Example text is in it only for who may read the rows."""
     version, base, effort = chosen["version"], chosen["base"], chosen["effort"]
     own = {name: chosen.get(name) for name in ("rank", "learning_rate", "epochs", "seed")}
-    recipe = recipe_of(base, effort, own)
-    fit = fit_for(base, recipe)
     rows = list(training_rows(version))
+    epsilon, record_count = chosen.get("epsilon"), version.train_count
+    recipe = recipe_of(base, effort, own, epsilon=epsilon, record_count=record_count)
+    fit = fit_for(base, recipe)
     people = rows_by_contributor(version)
     time = time_in_words(estimated_seconds(version, recipe))
     may_read = readable_by(user).filter(pk=version.datanet_id).exists()
@@ -121,6 +154,7 @@ def make_plan(user: Any, chosen: Mapping[str, Any]) -> Plan:
         version=version,
         base=base,
         effort_label=Run.Effort(effort).label,
+        protection=Protection(recipe.privacy) if recipe.privacy else None,
         time=time,
         fit_words=FIT_WORDS[fit.verdict].format(
             needed=fit.needed_megabytes, free=fit.free_megabytes

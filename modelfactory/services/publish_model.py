@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from datanets.models import Datanet, Version
 from datanets.selectors import may_serve, training_rows
 from modelfactory.models import Model, ModelContributor, Run
+from modelfactory.protection import protection_of, protection_words
 from modelfactory.selectors import can_be_calibrated, index_of
 from modelfactory.services.calibrate_model import start_calibration
 from openledger_site.core.audit import record_audit
@@ -130,5 +131,8 @@ def suggested_card(run: Run, verdict: Any) -> str:
             f"it answered {verdict.memory.tuned_percent} % exactly right from memory; its base "
             f"{verdict.memory.base_percent} %."
         )
+    protection = protection_of(run)
+    if protection is not None:
+        lines.append(protection_words(protection))
     lines.append("## What it gets wrong\n\nAsk only about what its data covers.")
     return "\n\n".join(lines)

@@ -44,14 +44,22 @@ def start_run(
     epochs: int | None = None,
     seed: int | None = None,
     batch_size: int | None = None,
+    epsilon: float | None = None,
     cloned_from: Run | None = None,
 ) -> Run:
     """Record what will be trained and queue it. Settings left out follow from `effort`.
 
+    With `epsilon` the trainer adds noise that keeps this privacy loss for each row (decision 51).
     The caller has checked that `builder` may train on `version`. Raises `TooManyRuns`.
     """
     chosen = {"rank": rank, "learning_rate": learning_rate, "epochs": epochs, "seed": seed}
-    recipe = make_recipe(base, effort, chosen | {"batch_size": batch_size})
+    recipe = make_recipe(
+        base,
+        effort,
+        chosen | {"batch_size": batch_size},
+        epsilon=epsilon,
+        record_count=version.train_count,
+    )
     with transaction.atomic():
         _check_quota(builder)
         run = Run.objects.create(
@@ -110,6 +118,7 @@ def retry_safer(run: Run) -> Run:
         epochs=recipe["epochs"],
         seed=recipe["seed"],
         batch_size=max(1, recipe["batch_size"] // 2),
+        epsilon=recipe.get("privacy", {}).get("epsilon"),
         cloned_from=run,
     )
 

@@ -161,7 +161,7 @@ class Reporter:
 
     def _step(self, event: Event) -> None:
         now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
-        tokens = int(event.get("tokens", 0))
+        tokens = int(event.get("tokens", 0))  # a private run tells neither tokens nor losses
         if self.first is None:
             self.first = (now, step, tokens)
         if now - self.reported_at < REPORT_SECONDS and step != steps:
@@ -170,7 +170,8 @@ class Reporter:
         started, first_step, first_tokens = self.first
         rates: dict[str, Any] = {}
         if step > first_step and now > started:
-            rates["tokens_per_second"] = round((tokens - first_tokens) / (now - started), 1)
+            if tokens:
+                rates["tokens_per_second"] = round((tokens - first_tokens) / (now - started), 1)
             rates["remaining_seconds"] = round(
                 (steps - step) * (now - started) / (step - first_step)
             )
@@ -181,7 +182,7 @@ class Reporter:
             message="Asking the held-out questions" if done else f"Step {step} of {steps}",
             step=step,
             steps=steps,
-            loss=round(float(event["loss"]), 4),
+            **({"loss": round(float(event["loss"]), 4)} if "loss" in event else {}),
             **rates,
         )
 

@@ -184,9 +184,9 @@ def tiny_base(tiny_base_folder: Path) -> BaseModel:
 def start(builder: User, version: Version, tiny_base: BaseModel) -> Callable[..., Run]:
     """A queued run with checkpoints close together, so that a test can hit the middle."""
 
-    def make(epochs: int) -> Run:
+    def make(epochs: int, epsilon: float | None = None) -> Run:
         chosen = {"epochs": epochs, "checkpoint_every_steps": 4, "rank": 2, "max_length": 160}
-        recipe = make_recipe(tiny_base, "quick", chosen)
+        recipe = make_recipe(tiny_base, "quick", chosen, epsilon=epsilon, record_count=5)
         run = Run.objects.create(
             builder=builder, name="Birds", version=version, base=tiny_base, effort="quick",
             recipe=recipe, seed=recipe["seed"], training_row_count=5,
