@@ -177,9 +177,9 @@ EFFORTS: Mapping[str, Mapping[str, Any]] = {
 # a step: small adapters, few large steps and a high rate learn most (docs/experiments.md).
 PRIVATE_EPSILONS = (16, 8, 4)
 PRIVATE_EFFORTS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"rank": 4, "alpha": 8, "epochs": 6, "learning_rate": 1e-2},
-    "balanced": {"rank": 4, "alpha": 8, "epochs": 12, "learning_rate": 1e-2},
-    "thorough": {"rank": 4, "alpha": 8, "epochs": 24, "learning_rate": 1e-2},
+    "quick": {"rank": 4, "alpha": 8, "epochs": 6, "learning_rate": 2e-2},
+    "balanced": {"rank": 4, "alpha": 8, "epochs": 12, "learning_rate": 2e-2},
+    "thorough": {"rank": 4, "alpha": 8, "epochs": 24, "learning_rate": 2e-2},
 }
 SAMPLING_RATE, RECORDS_A_STEP = 0.1, 512
 CLIP_NORM = 0.1
