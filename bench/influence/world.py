@@ -37,8 +37,9 @@ class WorldSize:
     health: int = 12
     noise: int = 4
     contributors: int = 21
-    fitting_questions: int = 10
-    reported_questions: int = 20
+    fitting_questions: int = 20
+    """Of each kind, as ``reported_questions``. A model's calibration on the site asks up to 60."""
+    reported_questions: int = 40
 
 
 SMALL = WorldSize(
