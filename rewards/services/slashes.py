@@ -6,6 +6,8 @@ the contract's events say.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
@@ -31,6 +33,12 @@ _BEFORE = {
     StakeEvent.Kind.OVERTURNED: State.ANNOUNCED,
     StakeEvent.Kind.SLASHED: State.ANNOUNCED,
 }
+# The chain may refuse a step for something that passes: it is tried again, not at every sweep.
+TRY_AGAIN = timedelta(minutes=10)
+TOO_LATE = (
+    "Overturned in time here, but too late on the chain. The site does not carry it out; if anybody"
+    " does, the treasury gives it back by a proposal."
+)
 
 
 class SlashUnderWay(Conflict):
@@ -137,8 +145,10 @@ def advance_slashes() -> None:
             locked = SlashCase.objects.select_for_update().get(pk=case.pk)
             if locked.state == State.DECIDED:
                 _note_refusal(locked)
-            elif locked.state == State.ANNOUNCED:
-                _execute_when_due(locked)
+            elif locked.state == State.ANNOUNCED and locked.overturned_by_id is not None:
+                _overturn_again_or_say_so(locked)
+            elif locked.state == State.ANNOUNCED and _is_due(locked):
+                _queue_unless_under_way(locked, "execute-slash")
 
 
 def _note_refusal(case: SlashCase) -> None:
@@ -148,10 +158,30 @@ def _note_refusal(case: SlashCase) -> None:
         case.save(update_fields=["state", "problem"])
 
 
-def _execute_when_due(case: SlashCase) -> None:
-    is_due = SlashCase.objects.filter(pk=case.pk, executable_at__lte=Now()).exists()
-    if is_due and _last(case, "execute-slash") is None:
-        queue_transaction("execute-slash", subject=f"slash:{case.public_id}", target=case.target)
+def _overturn_again_or_say_so(case: SlashCase) -> None:
+    """An arbiter's word holds, though the chain was away until the window was over."""
+    row = _last(case, "overturn-slash")
+    if row is None or row.state != ChainTransaction.State.FAILED:
+        return
+    if not _is_due(case):
+        _queue_unless_under_way(case, "overturn-slash")
+    elif case.problem != TOO_LATE:
+        case.problem = TOO_LATE
+        case.save(update_fields=["problem"])
+
+
+def _is_due(case: SlashCase) -> bool:
+    return SlashCase.objects.filter(pk=case.pk, executable_at__lte=Now()).exists()
+
+
+def _queue_unless_under_way(case: SlashCase, purpose: str) -> None:
+    """Also where the last one failed, a while ago."""
+    last = _last(case, purpose)
+    if last is not None:
+        old = ChainTransaction.objects.filter(pk=last.pk, created_at__lt=Now() - TRY_AGAIN)
+        if last.state != ChainTransaction.State.FAILED or not old.exists():
+            return
+    queue_transaction(purpose, subject=f"slash:{case.public_id}", target=case.target)
 
 
 def _last(case: SlashCase, purpose: str) -> ChainTransaction | None:

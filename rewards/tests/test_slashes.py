@@ -11,9 +11,14 @@ from openledger_site.accounts.models import User
 from openledger_site.core.errors import Conflict
 from rewards.chain.calls import approve_call
 from rewards.chain.local import LocalChain, LocalChainSettings, free_port
-from rewards.chain.staking import stake_call, start_unbonding_call, take_out_call
+from rewards.chain.staking import (
+    execute_slash_call,
+    stake_call,
+    start_unbonding_call,
+    take_out_call,
+)
 from rewards.chain.transactions import Signer
-from rewards.models import SlashCase, StakeTarget
+from rewards.models import ChainTransaction, SlashCase, StakeTarget
 from rewards.selectors.stakes import stakes_of, unbondings_of
 from rewards.services import (
     advance_slashes,
@@ -146,6 +151,48 @@ def test_no_appeal_after_the_window(
     be_due(case)
     with pytest.raises(AppealOver):
         overturn_slash(case=case, reason="Late.", actor=arbiter)
+
+
+def test_what_an_arbiter_overturned_in_time_is_not_carried_out_though_the_chain_was_away(
+    wallets: Wallets, staker: Signer, contributor: User, slasher: User, arbiter: User
+) -> None:
+    case = announced(wallets, slasher)
+    overturn_slash(case=case, reason="The rows were the owner's own.", actor=arbiter)
+    wait(wallets, APPEAL + 1)  # nothing was sent meanwhile
+    be_due(case)
+    see(wallets)
+    see(wallets)
+    case.refresh_from_db()
+    assert case.state == "announced"
+    assert "too late on the chain" in case.problem
+    assert not ChainTransaction.objects.filter(purpose="execute-slash").exists()
+    assert stakes_of(contributor)[0].bonded_wei == 100 * OPEN
+    wallets.send(staker, execute_slash_call(wallets.addresses.staking, on_chain_id(SUBJECT)))
+    see(wallets)  # anybody may, and the site says what happened
+    case.refresh_from_db()
+    assert case.state == "executed"
+
+
+@pytest.mark.parametrize("purpose", ["execute-slash", "overturn-slash"])
+def test_a_step_that_failed_is_tried_again_after_a_while(
+    wallets: Wallets, staker: Signer, slasher: User, arbiter: User, purpose: str
+) -> None:
+    case = announced(wallets, slasher)
+    if purpose == "execute-slash":
+        be_due(case)
+        advance_slashes()
+    else:
+        overturn_slash(case=case, reason="The rows were the owner's own.", actor=arbiter)
+    steps = ChainTransaction.objects.filter(purpose=purpose)
+    steps.update(state="failed", problem="The contract refused it in its block.")
+    advance_slashes()
+    assert steps.count() == 1
+    steps.update(created_at="2020-01-01T00:00Z")
+    wait(wallets, (APPEAL + 1) * (purpose == "execute-slash"))
+    see(wallets)
+    assert steps.count() == 2
+    case.refresh_from_db()
+    assert case.state == ("executed" if purpose == "execute-slash" else "overturned")
 
 
 def test_the_site_refuses_more_than_the_voted_cap_and_a_second_slash(
