@@ -17,8 +17,9 @@ from marketplace.services.limit_spending import check_spending_caps
 from modelfactory.models import Model
 from modelfactory.selectors import index_of
 from modelfactory.services import check_serving, price_wei
+from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.models import ApiKey, User
-from openledger_site.core.errors import Conflict, DomainError, NotAllowed, Unavailable
+from openledger_site.core.errors import Conflict, DomainError, Unavailable
 from openledger_site.core.idempotency import check_key
 from rewards.models import SignedPayment
 from rewards.services import place_hold
@@ -107,7 +108,7 @@ def reserve_answer(
     public_id = uuid.uuid4()
     try:
         with transaction.atomic():
-            _check_account_is_open(consumer)
+            keep_open(consumer)
             hold = place_hold(
                 consumer,
                 max(1, fee_wei),
@@ -140,12 +141,6 @@ def reserve_answer(
             raise
         return first, False
     return inference, True
-
-
-def _check_account_is_open(consumer: User) -> None:
-    """And that it stays open: closing it waits for this transaction, and then for the answer."""
-    if not User.objects.select_for_update(no_key=True).get(pk=consumer.pk).is_active:
-        raise NotAllowed("This account is closed.")
 
 
 def _fingerprint(name: str, messages: Sequence[dict[str, str]], sampling: Sampling) -> str:

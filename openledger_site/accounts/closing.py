@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from openledger_site.accounts.models import ApiKey, User, Wallet
 from openledger_site.core.audit import record_audit
-from openledger_site.core.errors import Conflict
+from openledger_site.core.errors import Conflict, NotAllowed
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class AccountInUse(Conflict):
     code = "account_in_use"
 
 
+class AccountClosed(NotAllowed):
+    code = "account_closed"
+    message = "This account is closed."
+
+
 def register_part(name: str, part: Part) -> None:
     """Registering a name again replaces it."""
     _parts[name] = part
@@ -59,6 +64,14 @@ def obstacles_of(user: User) -> list[Hint]:
 
 def losses_of(user: User) -> list[Hint]:
     return [hint for part in _parts.values() for hint in part.losses(user)]
+
+
+def keep_open(user: User) -> None:
+    """Lock the account, first of all locks: closing it waits for the caller's transaction, and
+    then for what that began. Raises `AccountClosed`.
+    """
+    if not User.objects.select_for_update(no_key=True).get(pk=user.pk).is_active:
+        raise AccountClosed()
 
 
 def close_account(*, user: User, withdraw_rows: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.db.models import Sum
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from openledger_site.accounts.closing import Hint, Part
 from openledger_site.accounts.models import User
 from openledger_site.core.money import format_open
-from rewards.models import ChainTransaction, Relay, SignedPayment, Withdrawal
+from rewards.models import ChainTransaction, RefundRequest, Relay, SignedPayment, Withdrawal
 from rewards.selectors.money import balance_of, earnings_summary
 from rewards.selectors.stakes import stakes_of
 from rewards.selectors.withdrawals import withdrawable_wei
@@ -41,6 +43,14 @@ def _is_depositing(user: User) -> bool:
     return deposits.exists() or signed.exists()
 
 
+def _asked_back_wei(user: User) -> int:
+    """Fees whose refund can still be granted."""
+    waiting = RefundRequest.objects.filter(
+        asked_by=user, state=RefundRequest.State.OPEN, decide_by__gt=Now()
+    )
+    return int(waiting.aggregate(fees=Sum("settlement__fee_wei"))["fees"] or 0)
+
+
 def _losses(user: User) -> Iterator[Hint]:
     available, earned = balance_of(user).available_wei, earnings_summary(user)
     if 0 < available < settings.WITHDRAWAL_MINIMUM_WEI:  # more than that is taken back first
@@ -60,6 +70,11 @@ def _losses(user: User) -> Iterator[Hint]:
             f"{format_open(earned.claimable_wei)} OPEN that wait in the contract. They stay yours:"
             " the epoch's public leaf file is all that a claim needs.",
             reverse("rewards:earnings"),
+        )
+    if asked_wei := _asked_back_wei(user):
+        yield Hint(
+            f"A refund of {format_open(asked_wei)} OPEN that you asked for and nobody has decided"
+            " yet. If it is granted later, it stays in the books, and nobody gets it."
         )
     if stakes_of(user):
         yield Hint(

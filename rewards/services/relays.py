@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core import signing
 from django.db import IntegrityError, transaction
 
+from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.outbox import send_on_commit
@@ -97,6 +98,7 @@ def relay(*, user: User, quote: str, signature: str) -> Relay:
     simulate(order, call)
     try:
         with transaction.atomic():
+            keep_open(user)
             stand_in_line(RELAY_LOCK)
             check_limits(user)
             return _write(order, call, digest)

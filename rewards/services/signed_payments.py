@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from openledger_site.accounts.models import User
+from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.services import user_for_payer
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError, PaymentRequired, Unavailable
@@ -259,8 +259,8 @@ def _write(
     _check_rate(authorization.payer)
     try:
         with transaction.atomic():
+            keep_open(user)
             if queue is None:
-                User.objects.select_for_update(no_key=True).get(pk=user.pk)
                 lock_accounts([user_account(user, Account.Kind.SPENDABLE).pk])
             payment = SignedPayment.objects.create(
                 user=user,

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.models import User
 from openledger_site.accounts.selectors import linked_wallet
 from openledger_site.core.audit import record_audit
@@ -73,7 +74,7 @@ def ask_withdrawal(*, user: User, address: str, amount_wei: int) -> Withdrawal:
     """
     contract_addresses()
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two requests stand in line
+        keep_open(user)  # and two requests stand in line
         wallet = _linked(user, address)
         _check_limits(user, amount_wei)
         public_id = uuid4()

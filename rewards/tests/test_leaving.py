@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connections, transaction
 from eth_account.signers.local import LocalAccount
 
-from openledger_site.accounts.closing import AccountInUse, close_account
+from openledger_site.accounts.closing import AccountClosed, AccountInUse, close_account
 from openledger_site.accounts.models import User
+from openledger_site.accounts.services import user_for_payer
+from rewards.models import ChainTransaction, Relay, SignedPayment
 from rewards.selectors import spendable_wei
-from rewards.services import payment_terms, take_payment
-from rewards.tests.conftest import OPEN, Wallets
+from rewards.services import payment_terms, relay, take_payment
+from rewards.tests.conftest import OPEN, Wallets, until_somebody_waits
 from rewards.tests.paying import authorize, new_payer, sign
-from rewards.tests.relaying import order, poor_wallet, until_final
+from rewards.tests.relaying import ask, order, poor_wallet, sign_quote, until_final
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -51,3 +57,42 @@ def test_a_payment_that_the_token_refused_is_not_waited_for(wallets: Wallets) ->
     close_account(user=payment.user, withdraw_rows=True)
     payment.user.refresh_from_db()
     assert not payment.user.is_active
+
+
+def refused_while_closing(user: User, pay: Callable[[], object]) -> None:
+    """`pay` begins while another window closes the account, and is refused once that is done."""
+
+    def begin() -> None:
+        try:
+            pay()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            close_account(user=user, withdraw_rows=True)
+            paying = other.submit(begin)
+            until_somebody_waits()
+        with pytest.raises(AccountClosed):
+            paying.result(60)
+
+
+def test_no_payment_by_signature_begins_while_the_account_is_closed(wallets: Wallets) -> None:
+    payer, terms = new_payer(9 * OPEN), payment_terms(3 * OPEN)
+    authorization = authorize(payer, terms)
+    signature = sign(payer, authorization, terms)
+    user = user_for_payer(payer.address, terms.chain_id)
+    refused_while_closing(user, lambda: take_payment(authorization, signature, "a question"))
+    assert not SignedPayment.objects.exists()
+    assert not ChainTransaction.objects.filter(purpose="x402").exists()
+
+
+def test_nothing_is_sent_for_somebody_while_the_account_is_closed(
+    wallets: Wallets, consumer: User, wallet: LocalAccount
+) -> None:
+    quote = ask(consumer, wallet, "deposit", amount="10")
+    signature = sign_quote(wallet, quote)
+    refused_while_closing(
+        consumer, lambda: relay(user=consumer, quote=quote.token, signature=signature)
+    )
+    assert not Relay.objects.exists()

@@ -17,9 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
+from openledger_site.accounts.closing import losses_of
 from openledger_site.accounts.models import User
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import NotAllowed
+from openledger_site.core.money import format_open
 from rewards.models import Account, EarningLine, Entry, RefundRequest, Settlement, Transaction
 from rewards.selectors import spendable_wei
 from rewards.services import place_hold, refund_answer, release_earnings, settle_answer
@@ -77,6 +79,16 @@ def balances() -> dict[str, int]:
 
 def books_are_sound() -> bool:
     return not any(check() for check in _BOOK_CHECKS.values())
+
+
+def test_who_closes_the_account_meanwhile_is_told_what_is_lost(
+    pay: Pay, consumer: User, staff: User
+) -> None:
+    request = ask_refund(pay(), asked_by=consumer, reason="unusable")
+    told = f"A refund of {format_open(OPEN + 7)} OPEN"
+    assert told in " ".join(hint.sentence for hint in losses_of(consumer))
+    decide_refund(request, decided_by=staff, grant=False)
+    assert not any("refund" in hint.sentence for hint in losses_of(consumer))
 
 
 def test_a_granted_refund_gives_everybody_back_what_they_had(
