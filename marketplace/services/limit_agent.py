@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
-
 from marketplace.agent_models import TOKENS_MAX
 from marketplace.maker_part import fee_within
 from marketplace.models import Agent, AgentVersion, Inference
 from marketplace.selectors.spending import SPENT
+from marketplace.services.limit_spending import day_of
 from modelfactory.models import Model
 from modelfactory.services.pricing import TOKENS_PER_PRICE
-from openledger_site.accounts.models import User
 from openledger_site.core.errors import Conflict, PaymentRequired
 from openledger_site.core.money import format_open
 
@@ -61,16 +59,17 @@ def tokens_within(model: Model, prompt_tokens: int, cap_wei: int) -> int:
     return int(left // (model.price_completion_wei or 1))
 
 
-def check_caller_day(agent: Agent, consumer: User) -> None:
-    """Call in the transaction that has just held and written down an answer, as with
+def check_caller_day(agent: Agent, inference: Inference) -> None:
+    """Call in the transaction that has just held and written down this answer, as with
     `check_spending_caps`, whose lock it needs. Raises `AgentBudgetReached` (402).
     """
     limit = agent.caller_day_wei
     if limit is None:
         return
-    day = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     asked = Inference.objects.filter(
-        consumer=consumer, agent_version__agent=agent, created_at__gte=day
+        consumer=inference.consumer_id,
+        agent_version__agent=agent,
+        created_at__gte=day_of(inference),
     )
     if int(asked.aggregate(wei=SPENT)["wei"]) > limit:
         raise AgentBudgetReached(

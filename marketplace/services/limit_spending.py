@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Q
 from django.urls import reverse
-from django.utils import timezone
 
-from marketplace.models import SpendingCap
+from marketplace.models import Inference, SpendingCap
 from marketplace.selectors.spending import spent_since
 from openledger_site.accounts.models import ApiKey, User
 from openledger_site.core.audit import record_audit
@@ -56,23 +55,31 @@ def set_spending_cap(
     return cap
 
 
-def check_spending_caps(consumer: User, api_key: ApiKey | None) -> None:
-    """Call in the transaction that has just held and written down an answer. Raises
+def check_spending_caps(inference: Inference) -> None:
+    """Call in the transaction that has just held and written down this answer. Raises
     `SpendingCapReached` (402), which rolls both back.
 
     The hold locks the person's account until that transaction ends, so that two questions at once
-    cannot both fit under a cap that has room for one.
+    cannot both fit under a cap that has room for one. Day and month are those that it counts for.
     """
-    now = timezone.now()
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    concerned = Q(api_key__isnull=True) | Q(api_key=api_key) if api_key else Q(api_key__isnull=True)
-    for cap in SpendingCap.objects.filter(concerned, consumer=consumer).order_by("pk"):
+    day = day_of(inference)
+    concerned = Q(api_key__isnull=True)
+    if inference.api_key_id is not None:
+        concerned |= Q(api_key=inference.api_key_id)
+    for cap in SpendingCap.objects.filter(concerned, consumer=inference.consumer_id).order_by("pk"):
         for limit, since, name in (
             (cap.day_wei, day, "day"),
             (cap.month_wei, day.replace(day=1), "month"),
         ):
             if limit is not None:
                 _check(cap, limit, since, name)
+
+
+def day_of(inference: Inference) -> datetime:
+    """When the day (UTC) of an answer began, by the clock that dates it: the web process's own may
+    be in another day already, and the answer would count in neither.
+    """
+    return inference.created_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _check(cap: SpendingCap, limit_wei: int, since: datetime, name: str) -> None:

@@ -131,9 +131,9 @@ def reserve_answer(
                 hold=hold,
                 payment=payment,
             )
-            check_spending_caps(consumer, api_key)
+            check_spending_caps(inference)
             if agent is not None:
-                check_caller_day(agent, consumer)
+                check_caller_day(agent, inference)
     except IntegrityError:
         # Another request with this key was a moment faster; its hold stands, ours is rolled back.
         first = _existing(consumer, key, fingerprint)

@@ -28,6 +28,7 @@ from marketplace.services import (
     reserve_answer,
     set_spending_cap,
 )
+from marketplace.services.limit_spending import check_spending_caps
 from marketplace.services.stream_answer import Meter
 from modelfactory.models import Model
 from openledger_site.accounts.models import ApiKey, User
@@ -107,6 +108,17 @@ def test_yesterday_does_not_count_today(ask: Ask, payer: User) -> None:
     Inference.objects.update(created_at=LONG_AGO)
     cap(payer, day_wei=price, month_wei=price)
     ask()
+
+
+def test_an_answer_counts_for_the_day_that_dates_it_though_a_clock_is_in_the_next(
+    ask: Ask, payer: User
+) -> None:
+    price = ask().hold.amount_wei
+    ask()
+    Inference.objects.update(created_at=LONG_AGO)
+    cap(payer, day_wei=price)
+    with pytest.raises(SpendingCapReached):
+        check_spending_caps(Inference.objects.latest("pk"))
 
 
 @pytest.mark.django_db(transaction=True)
