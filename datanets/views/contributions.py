@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import uuid
+from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -23,6 +23,7 @@ from datanets.selectors.waiting import what_waits_for
 from datanets.services import Choice, UploadRejected, UploadTooLarge
 from datanets.uploads import limits_body, upload_on_disk
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.core.csv_export import csv_response
 from openledger_site.core.errors import Conflict, DomainError, NotAllowed
 from openledger_site.core.form_fields import first_mistake
 from openledger_site.core.idempotency import idempotent
@@ -213,19 +214,10 @@ def contribution_withdraw(request: HttpRequest, contribution_id: UUID) -> HttpRe
 
 
 @require_GET
-def contribution_bad_rows(request: HttpRequest, contribution_id: UUID) -> HttpResponse:
-    """The rows that were left out, as CSV; cells cannot start a formula in a spreadsheet."""
+def contribution_bad_rows(request: HttpRequest, contribution_id: UUID) -> HttpResponseBase:
+    """The rows that were left out, as a table to download."""
     contribution = selectors.contribution_for(request.user, contribution_id)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="rows-left-out.csv"'
-    names = ["entry", "row", "column", "cause", "remedy"]
-    writer = csv.writer(response)
-    writer.writerow(names)
-    for bad in contribution.report.get("bad_rows", []):
-        writer.writerow([_plain_cell(bad[name]) for name in names])
-    return response
-
-
-def _plain_cell(value: object) -> str:
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    names = ("entry", "row", "column", "cause", "remedy")
+    found = contribution.report.get("bad_rows", [])
+    rows = (tuple(str(bad[name]) for name in names) for bad in found)
+    return csv_response(chain([names], rows), "rows-left-out.csv")

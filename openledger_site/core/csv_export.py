@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from django.http import StreamingHttpResponse
@@ -49,6 +50,10 @@ def _lines(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _inert(cell: str) -> str:
-    """A cell that no spreadsheet runs as a formula (OWASP: CSV injection); numbers stay numbers."""
-    is_harmless = re.fullmatch(r"-?\d+", cell) or not cell.startswith(FORMULA_STARTS)
+    """A cell that no spreadsheet runs as a formula (OWASP: CSV injection); numbers stay numbers.
+
+    Some read the full-width form of a sign as the sign.
+    """
+    first = unicodedata.normalize("NFKC", cell[:1])
+    is_harmless = re.fullmatch(r"-?\d+", cell) or not first.startswith(FORMULA_STARTS)
     return cell if is_harmless else "'" + cell

@@ -1,4 +1,4 @@
-"""Request ids, and domain errors turned into answers."""
+"""Request ids, pages that nobody keeps, and domain errors turned into answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
@@ -48,6 +49,31 @@ def request_id(get_response: GetResponse) -> GetResponse:
         return response
 
     return middleware
+
+
+@sync_and_async_middleware
+def never_kept(get_response: GetResponse) -> GetResponse:
+    """No browser or proxy keeps what somebody with a session saw: a ward's computer is shared, and
+    "back" after signing out would show it. A view that says otherwise decides for itself.
+    """
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            return _kept_by_nobody(request, await get_response(request))
+
+        return async_middleware  # type: ignore[return-value] # as above
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        return _kept_by_nobody(request, get_response(request))
+
+    return middleware
+
+
+def _kept_by_nobody(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    name = settings.SESSION_COOKIE_NAME
+    if name in request.COOKIES or name in response.cookies:
+        response.headers.setdefault("Cache-Control", "private, no-store")
+    return response
 
 
 @sync_and_async_middleware
