@@ -260,6 +260,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "free expired holds": {"task": "rewards.expire_holds", "schedule": 30.0},
     "close answers that were cut off": {"task": "marketplace.sweep_answers", "schedule": 60.0},
+    "forget answers to repeated requests": {
+        "task": "core.forget_old_answers",
+        "schedule": 3600.0,
+    },
     "forget uploads that nobody finished": {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,

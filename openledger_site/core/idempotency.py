@@ -1,7 +1,8 @@
 """The same POST twice has one effect: the answer is stored in the transaction of its effects.
 
 The unique row makes concurrent repeats wait for the first; they then get its stored answer. A
-refused or crashed request stores nothing, so it may be sent again.
+refused or crashed request stores nothing, so it may be sent again. Answers are kept for a month,
+what was done for ever: a later repeat is told so, and does nothing.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from openledger_site.core.errors import DomainError
+from openledger_site.core.errors import Conflict, DomainError
 from openledger_site.core.models import AnsweredRequest
 from openledger_site.core.sealing import KEYED_MARK, keyed_form
 
 OLD_AT_ONCE = 1_000
+GIVEN_AGAIN_FOR = timedelta(days=30)
+KEPT_FOR = GIVEN_AGAIN_FOR + timedelta(days=1)
 STORED_HEADERS = ("Content-Type", "Location", "HX-Redirect", "HX-Trigger")
 
 
@@ -27,6 +33,10 @@ class KeyReused(DomainError):
     status = 422
     code = "idempotency_key_reused"
     message = "This Idempotency-Key was used for another request. Send a new key."
+
+
+class AnsweredLongAgo(Conflict):
+    code = "answered_long_ago"
 
 
 class KeyTooLong(DomainError):
@@ -143,7 +153,18 @@ def _store(answered: AnsweredRequest, response: HttpResponse) -> None:
     answered.save()
 
 
+def forget_old_answers() -> int:
+    """Headers and bodies of answers that no program asks for any more; returns how many."""
+    old = AnsweredRequest.objects.filter(created_at__lt=Now() - KEPT_FOR).exclude(headers={})
+    return old.update(headers={}, body=b"")
+
+
 def _replay(answered: AnsweredRequest) -> HttpResponse:
+    if answered.created_at < timezone.now() - GIVEN_AGAIN_FOR:
+        raise AnsweredLongAgo(
+            f"This was done on {answered.created_at:%-d %B %Y} and is not done again. Load the page"
+            " once more if you want to do it a second time; a program sends a new key."
+        )
     response = HttpResponse(bytes(answered.body), status=answered.status, headers=answered.headers)
     response["Idempotent-Replay"] = "true"
     return response

@@ -7,6 +7,7 @@ import uuid
 import pgtrigger
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -148,7 +149,8 @@ class AuditEntry(models.Model):
 
 
 class AnsweredRequest(models.Model):
-    """The stored answer to a POST with an `Idempotency-Key`, written with its effects."""
+    """The stored answer to a POST with an `Idempotency-Key`, written with its effects. Headers and
+    body go after a while; the key stays, so that nothing is ever done twice."""
 
     id = models.BigAutoField(primary_key=True)
     principal = models.CharField(max_length=80)
@@ -162,6 +164,11 @@ class AnsweredRequest(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["principal", "key"], name="request_key_answered_once")
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"], condition=~Q(headers={}), name="request_answers_kept"
+            )
         ]
 
     def __str__(self) -> str:

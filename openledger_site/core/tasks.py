@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from openledger_site.core import jobs, outbox
+from openledger_site.core import idempotency, jobs, outbox
 
 
 @shared_task(name="core.run_job")
@@ -20,3 +20,8 @@ def sweep_jobs() -> None:
 @shared_task(name="core.relay_outbox", expires=5)
 def relay_outbox() -> None:
     outbox.relay()
+
+
+@shared_task(name="core.forget_old_answers", expires=300)
+def forget_old_answers() -> None:
+    idempotency.forget_old_answers()

@@ -12,8 +12,10 @@ from django.test import RequestFactory
 
 from openledger_site.core.errors import Conflict
 from openledger_site.core.idempotency import (
+    AnsweredLongAgo,
     KeyReused,
     KeyTooLong,
+    forget_old_answers,
     idempotent,
     key_old_fingerprints,
 )
@@ -112,3 +114,17 @@ def test_a_request_that_was_answered_before_is_answered_again_and_keyed_by_the_c
     assert AnsweredRequest.objects.get().fingerprint == keyed
     assert post(owner).content == first.content
     assert key_old_fingerprints() == 0
+
+
+def test_an_old_answer_is_forgotten_and_what_it_answered_is_not_done_again(owner):
+    post(owner)
+    post(owner, key="k-2")
+    AnsweredRequest.objects.filter(key="k-1").update(created_at="2020-02-01T00:00Z")
+    assert [forget_old_answers(), forget_old_answers()] == [1, 0]
+    assert bytes(AnsweredRequest.objects.get(key="k-1").body) == b""
+    with pytest.raises(AnsweredLongAgo, match="done on 1 February 2020 and is not done again"):
+        post(owner)
+    with pytest.raises(KeyReused):
+        post(owner, colour="red")
+    assert post(owner, key="k-2").content == b'{"number": 2}'
+    assert OutboxMessage.objects.count() == 2
