@@ -186,6 +186,11 @@ class Inference(models.Model):
         return self.agent_version.agent.api_name if self.agent_version else self.model.slug
 
     @property
+    def asked_title(self) -> str:
+        """What people call it."""
+        return self.agent_version.agent.name if self.agent_version else self.model.name
+
+    @property
     def maker_ppm(self) -> int:
         """What the agent's maker asked on top when it was asked; 0 where a model was."""
         return self.agent_version.maker_ppm if self.agent_version else 0

@@ -113,7 +113,7 @@ def reserve_answer(
                 consumer,
                 max(1, fee_wei),
                 key=f"answer:{public_id}",
-                reason=f"Answer by {name}",
+                reason=f"Answer by {agent.name if agent else model.name}",
                 expires_in_seconds=HOLD_SECONDS,
             )
             inference = Inference.objects.create(

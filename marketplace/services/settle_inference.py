@@ -77,7 +77,7 @@ def settle_inference(lease: Lease) -> None:
             fee_wei=inference.fee_wei,
             builder=owner,
             contributor_shares=[(user.pk, weight) for user, weight in weights],
-            reason=f"Answer by {inference.asked_name}",
+            reason=f"Answer by {inference.asked_title}",
             source_url=reverse("marketplace:receipt", args=[inference.public_id]),
             stake_targets=_stake_targets(inference, attributed),
             maker=MakerPart(maker.pk, inference.maker_wei) if maker else None,
