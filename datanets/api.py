@@ -119,12 +119,21 @@ def contribution_collection(request: Request, slug: str) -> HttpResponse:
     if request.method == "POST":
         contribution = contribute(request, datanet)
         status = 202 if contribution.state in Contribution.UNSENT else 201
-        data = dict(ContributionSerializer(contribution).data)
-        if datanet.visibility == Datanet.Visibility.PRIVATE:
-            data["file_digest"] = ""  # this answer is kept for a repeat, in the clear
-        return Response(data, status=status)
+        return Response(_kept_for_a_repeat(contribution), status=status)
     rows = selectors.contributions_of(request.user).filter(datanet=datanet)[:ROWS_MAX]
     return Response(ContributionSerializer(rows, many=True).data)
+
+
+def _kept_for_a_repeat(contribution: Contribution) -> dict[str, Any]:
+    """An answer that is stored in the clear: of a private file neither digest nor first rows, and
+    no columns, which without a header are named by a row. Asking for the contribution tells them.
+    """
+    data = dict(ContributionSerializer(contribution).data)
+    if contribution.datanet.visibility == Datanet.Visibility.PRIVATE:
+        bad_rows = [{**bad, "column": ""} for bad in data["report"].get("bad_rows", [])]
+        untold = {"needs_mapping": None, "ignored_columns": [], "bad_rows": bad_rows}
+        data |= {"file_digest": "", "report": {**data["report"], **untold}}
+    return data
 
 
 def contribute(request: Request, datanet: Datanet) -> Contribution:
@@ -181,7 +190,7 @@ def contribution_decision(request: Request, contribution_id: UUID) -> HttpRespon
         contribution=contribution, actor=person_of(request), by_kind=choices, by_place={}
     )
     status = 202 if decided.state in Contribution.UNSENT else 200
-    return Response(ContributionSerializer(decided).data, status=status)
+    return Response(_kept_for_a_repeat(decided), status=status)
 
 
 @extend_schema(request=VersionSerializer, responses=VersionSerializer(many=True))

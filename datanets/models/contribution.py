@@ -62,11 +62,13 @@ class Contribution(Provenance):
     state = models.CharField(max_length=14, choices=State, default=State.RECEIVED)
     licence = models.CharField(max_length=60, choices=licence_choices)
     agreement_version = models.CharField(max_length=20)
-    mapping = models.JSONField(default=dict, blank=True)
+    # Sealed: columns of a file without a header are named by its first row.
+    mapping = SealedJSONField(default=dict, blank=True)
     rows_read = models.PositiveIntegerField(default=0)
     rows_accepted = models.PositiveIntegerField(default=0)
     rows_rejected = models.PositiveIntegerField(default=0)
-    report = models.JSONField(default=dict, blank=True)
+    # Sealed: while columns have to be named, it holds the first rows to show.
+    report = SealedJSONField(default=dict, blank=True)
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Since when it waits for its contributor; the database keeps it, and empties it.
     undecided_since = models.DateTimeField(null=True, blank=True, editable=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pgtrigger
 import pytest
+from django.core.files.base import ContentFile
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
@@ -23,6 +24,7 @@ from datanets.selectors import rows as row_pages
 from datanets.services import cut_version, review_all, withdraw_contribution
 from datanets.tests.conftest import Give, jsonl
 from openledger_site.accounts.models import User
+from openledger_site.accounts.services import create_api_key
 from openledger_site.core.sealing import TEXT_MARK
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +88,50 @@ def test_no_table_of_the_database_holds_the_words(cut: Version) -> None:
         content = content_of(record)
         for told in (content_hash(content), row_fingerprint(content), prompt_fingerprint(content)):
             assert tables_holding(f"%{told}%") == []
+
+
+def test_first_rows_shown_to_name_the_columns_lie_sealed_too(
+    closed: Datanet, contributor: User, give: Give, as_user: Any
+) -> None:
+    """Of a file without a header the names of the columns are a row."""
+    file = f"Which code?,{SECRET}\nWho?,The porter of the vestibule\n".encode()
+    waiting = give(closed, contributor, file, "rows.csv")
+    assert waiting.state == "needs_mapping"
+    assert tables_holding("%vestibule%") == []
+    page: Client = as_user(contributor)
+    assert "vestibule" in page.get(waiting.get_absolute_url()).text
+    chosen = {"instruction": "Which code?", "response": SECRET}
+    page.post(reverse("datanets:contribution-map", args=[waiting.public_id]), chosen)
+    waiting.refresh_from_db()
+    assert (waiting.mapping, waiting.state) == (chosen, "in_review")
+    assert tables_holding("%vestibule%") == []
+
+
+def test_those_of_a_datanet_that_was_public_are_sealed_by_the_command(
+    datanet: Datanet, contributor: User, give: Give
+) -> None:
+    waiting = give(datanet, contributor, f"a,{SECRET}\nb,c\n".encode(), "rows.csv")
+    assert tables_holding("%vestibule%") == ["datanets_contribution"]
+    Datanet.objects.update(visibility="private")
+    call_command("rotate_data_keys")
+    assert tables_holding("%vestibule%") == []
+    waiting.refresh_from_db()
+    assert SECRET in waiting.report["needs_mapping"]["columns"]
+
+
+def test_a_program_is_shown_them_when_it_asks_and_no_stored_answer_holds_them(
+    closed: Datanet, contributor: User
+) -> None:
+    _, secret = create_api_key(contributor, name="k", scopes=["data"])
+    program = Client(headers={"authorization": f"Bearer {secret}", "idempotency-key": "once"})
+    file = ContentFile(f"a,{SECRET}\nb,c\n".encode(), "rows.csv")
+    form = {"licence": "PSF-2.0", "agree": "on", "file": file}
+    given = program.post(reverse("datanets:api-contribution-list", args=[closed.slug]), form).json()
+    assert (given["state"], given["report"]["needs_mapping"]) == ("needs_mapping", None)
+    for words in ("%vestibule%", f"%{b'vestibule'.hex()}%"):
+        assert tables_holding(words) == []
+    asked = program.get(reverse("datanets:api-contribution-detail", args=[given["id"]])).json()
+    assert SECRET in asked["report"]["needs_mapping"]["columns"]
 
 
 def test_rows_of_other_datanets_stay_plain(datanet: Datanet, contributor: User, give: Give) -> None:
