@@ -51,6 +51,7 @@ class DatanetForm(forms.ModelForm[Datanet]):
         help_texts = {
             "name": "What it is about, in a few words.",
             "description": "What a model that learned from it could answer.",
+            "visibility": "You cannot change this later yourself; the site's staff can.",
             "licence": "Offered first to contributors; each may choose another.",
         }
 
@@ -185,7 +186,7 @@ class ReviewForm(forms.Form):
         choices=[("approve", "Approve"), ("reject", "Reject"), ("flag", "Leave to a curator")]
     )
     reason = forms.ChoiceField(
-        choices=[("", "Why reject?"), *Review.Reason.choices], required=False
+        choices=[("", "Choose a reason"), *Review.Reason.choices], required=False
     )
     note = forms.CharField(max_length=500, required=False)
 
@@ -254,10 +255,10 @@ class QueueFilterForm(forms.Form):
 
     flag = forms.ChoiceField(
         required=False,
-        label="Flag",
+        label="Label",
         choices=[
             ("", "Every row"),
-            ("none", "Without a flag"),
+            ("none", "Without a label"),
             ("curator", "Left to a curator"),
             *((code, rule.title) for code, rule in RULES.items()),
         ],
@@ -303,7 +304,7 @@ ROLES = [choice for choice in Membership.Role.choices if choice[0] != Membership
 
 class MemberForm(forms.Form):
     email = forms.EmailField(help_text="Of an account that exists.")
-    role = forms.ChoiceField(choices=ROLES)
+    role = forms.ChoiceField(choices=ROLES, initial=Membership.Role.CONTRIBUTOR)
 
 
 class RoleForm(forms.Form):

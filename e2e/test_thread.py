@@ -29,7 +29,7 @@ def test_a_wallet_is_linked_by_one_signature_and_no_transaction(walk, name):
 @pytest.mark.parametrize("name", ["Ada", "Ben"])
 def test_every_row_of_a_dropped_file_is_read(walk, name):
     figures = walk.seen[f"{name} uploaded"]
-    assert figures == {"Rows read": "24", "Accepted": "24", "Left out": "0"}
+    assert figures == {"Rows read": "24", "Usable": "24", "Left out": "0"}
 
 
 def test_reviewing_by_hotkey_never_leaves_the_page(walk):

@@ -196,7 +196,8 @@ class TakedownForm(forms.Form):
     """Why the staff takes an agent down."""
 
     reason = forms.ChoiceField(
-        choices=AgentTakedown.Reason.choices, help_text="Shown to everybody."
+        choices=[("", "Choose a reason"), *AgentTakedown.Reason.choices],
+        help_text="Shown to everybody.",
     )
     words = forms.CharField(
         max_length=500,

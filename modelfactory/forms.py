@@ -111,6 +111,7 @@ class PublishForm(forms.ModelForm[Model]):
         widgets = {"visibility": forms.RadioSelect}
         help_texts = {
             "slug": "The model's address: lower-case letters, digits and hyphens.",
+            "visibility": "You cannot change this later yourself; the site's staff can.",
             "card": "Markdown: what it is for, what it gets wrong.",
         }
 

@@ -71,12 +71,15 @@ class OwnStake(NotAllowed):
 
 class AlreadyDecided(Conflict):
     code = "already_decided"
-    message = "Somebody decided this row a moment ago."
+    message = "Somebody decided this row a moment ago. Skip it to see the next one."
 
 
 class WaitsForCurator(Conflict):
     code = "waits_for_curator"
-    message = "This row waits for a curator: the votes are tied, or somebody was unsure."
+    message = (
+        "This row waits for a curator: the votes are tied, or somebody was unsure."
+        " Skip it to see the next one."
+    )
 
 
 class NobodyKeepsIt(Conflict):

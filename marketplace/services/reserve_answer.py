@@ -54,7 +54,10 @@ class MessagesInvalid(DomainError):
 
 class ModelNotReady(Unavailable):
     code = "model_not_ready"
-    message = "This model's attribution index is still being built. Try again in a minute."
+    message = (
+        "This model is almost ready: how its answers are credited is still being prepared."
+        " Try again in a minute."
+    )
 
 
 class StillAnswering(Conflict):

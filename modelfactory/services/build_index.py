@@ -38,7 +38,7 @@ from openledger_site.core.jobs import JobFailed, Lease
 
 UNUSABLE = JobFailed(
     "No index could be built from these rows: it takes at least a few rows with different answers. "
-    "Answers of this model are paid by the base rule.",
+    "The contributors' part of this model's answers goes to their reserve.",
     code="index_unusable",
 )
 

@@ -28,7 +28,6 @@ class CloseAccountForm(forms.Form):
             ("keep", "Leave them where they are, under the licence that I gave"),
         ],
         widget=forms.RadioSelect,
-        initial="withdraw",
     )
 
     def __init__(self, user: User, *given: Any) -> None:

@@ -32,7 +32,10 @@ STORED_HEADERS = ("Content-Type", "Location", "HX-Redirect", "HX-Trigger")
 class KeyReused(DomainError):
     status = 422
     code = "idempotency_key_reused"
-    message = "This Idempotency-Key was used for another request. Send a new key."
+    message = (
+        "This form was sent before with other content. Load the page again and fill it in anew."
+        " A program sends a new Idempotency-Key."
+    )
 
 
 class AnsweredLongAgo(Conflict):

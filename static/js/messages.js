@@ -14,7 +14,7 @@ export function messageOf(text, status) {
     const error = JSON.parse(text).error;
     return error.message ?? String(error);
   } catch {
-    return status >= 500 ? BROKEN : `This was refused (${status}).`;
+    return status >= 500 ? BROKEN : `The site refused this (${status}). Load the page again and try once more.`;
   }
 }
 

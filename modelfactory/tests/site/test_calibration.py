@@ -354,7 +354,7 @@ def test_scores_no_better_than_chance_are_said_not_to_pay(
     client: Client, calibration: Calibration
 ) -> None:
     measured(calibration, pays=False)
-    assert "answers are paid by the base rule" in page_of(client)
+    assert "part of each fee goes to their reserve" in page_of(client)
 
 
 def test_a_measurement_that_lacks_figures_still_has_a_page(

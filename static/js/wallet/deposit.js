@@ -17,12 +17,12 @@ async function send(root, status, signer, address, value) {
   if ((await token.balanceOf(address)) < value) throw new Error("This wallet holds less OPEN than that.");
   if ((await token.allowance(address, escrowAddress)) >= value) return escrow.deposit(value);
   try {
-    status.step("wallet", "Sign the permit in your wallet, then confirm the deposit…");
+    status.step("wallet", "Allow the amount in your wallet, then confirm the deposit…");
     const signed = await permit(signer, token, escrowAddress, value, Number(chainId));
     return await escrow.depositWithPermit(value, signed.deadline, signed.v, signed.r, signed.s);
   } catch (problem) {
     if (wasDeclined(problem) || problem.code === "CALL_EXCEPTION") throw problem;
-    status.step("wallet", "This wallet cannot sign permits: approve first, then confirm the deposit…");
+    status.step("wallet", "Your wallet asks twice: allow the amount, then confirm the deposit…");
     await (await token.approve(escrowAddress, value)).wait();
     return escrow.deposit(value);
   }

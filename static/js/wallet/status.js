@@ -36,7 +36,7 @@ export function inWords(problem) {
   const codes = codesOf(problem);
   if (wasDeclined(problem)) return DECLINED;
   if (codes.includes(PENDING)) return "Your wallet is already asking something. Open it and answer there.";
-  if (codes.includes("INSUFFICIENT_FUNDS")) return "This account has too little of the chain's own coin to pay the fee of the transaction.";
+  if (codes.includes("INSUFFICIENT_FUNDS")) return "This wallet has too little ETH for the network fee. Add some, or pay the network fee in OPEN where that is offered.";
   if (codes.includes("CALL_EXCEPTION")) {
     return CONTRACT_REFUSALS[problem.revert?.name] ?? `The contract refused: ${problem.reason ?? "it gave no reason"}. Nothing was moved.`;
   }
