@@ -38,7 +38,7 @@ def main() -> None:
 
 def _measure(contributors: int, chain: Any) -> dict[str, Any]:
     from rewards.services import close_epoch, reconcile
-    from rewards.services.dev_chain import deploy_contracts
+    from rewards.services.deployment import deploy_contracts
 
     deploy_contracts()
     signers = _prepare(contributors, chain)

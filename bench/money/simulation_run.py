@@ -36,7 +36,7 @@ def main() -> None:
 def _simulate(chain: LocalChain, days: int, draw: random.Random) -> dict[str, Any]:
     from bench.money.simulation_market import Market
     from rewards.services import reconcile, release_earnings, watch_chain
-    from rewards.services.dev_chain import deploy_contracts
+    from rewards.services.deployment import deploy_contracts
 
     began = time.monotonic()
     deploy_contracts()

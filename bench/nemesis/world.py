@@ -155,7 +155,8 @@ class World:
     def make(cls, cluster: Cluster, chain: LocalChain, seed: int) -> World:
         from django.conf import settings
 
-        from rewards.services.dev_chain import deploy_contracts, give_test_open
+        from rewards.services.deployment import deploy_contracts
+        from rewards.services.dev_chain import give_test_open
 
         settings.CHAIN_RPC_URL = chain.url
         settings.CHAIN_ADDRESSES_FILE.parent.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def _give_up(lease: Lease, index: AttributionIndex, withdrawn: int) -> None:
             withdrawn=withdrawn,
         )
     raise JobFailed(
-        "All rows that this model learnt are withdrawn. The contributors' part of its answers goes to"
-        " their reserve.",
+        "All rows that this model learnt are withdrawn. The contributors' part of its answers"
+        " goes to their reserve.",
         code="nothing_left",
     )

@@ -60,6 +60,16 @@ def renounce_role_call(contract: str, role_name: str, account: str) -> ContractC
     return encode_call(contract, "renounceRole(bytes32,address)", role_id(role_name), account)
 
 
+def begin_admin_transfer_call(contract: str, new_admin: str) -> ContractCall:
+    """Offers the administration; by the default admin. The other accepts it after the delay."""
+    return encode_call(contract, "beginDefaultAdminTransfer(address)", new_admin)
+
+
+def accept_admin_transfer_call(contract: str) -> ContractCall:
+    """Takes the administration; by whom it was offered to."""
+    return encode_call(contract, "acceptDefaultAdminTransfer()")
+
+
 def mint_call(token: str, account: str, amount_wei: int) -> ContractCall:
     """Creates OPEN; by a minter."""
     return encode_call(token, "mint(address,uint256)", account, amount_wei)

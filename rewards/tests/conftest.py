@@ -25,7 +25,8 @@ from rewards.chain.transactions import Signer
 from rewards.models import Account, Settlement
 from rewards.selectors import ClaimArguments
 from rewards.services import place_hold, settle_answer
-from rewards.services.dev_chain import deploy_contracts, give_test_open
+from rewards.services.deployment import deploy_contracts
+from rewards.services.dev_chain import give_test_open
 from rewards.services.ledger import post, system_account, user_account
 from rewards.tests.undo import undone
 

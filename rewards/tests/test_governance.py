@@ -47,7 +47,8 @@ from rewards.services import (
     watch_chain,
 )
 from rewards.services.chain import chain_client, contract_addresses, operator_signer
-from rewards.services.dev_chain import deploy_contracts, give_test_open
+from rewards.services.deployment import deploy_contracts
+from rewards.services.dev_chain import give_test_open
 from rewards.tests.conftest import OPEN, Fund, Wallets
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -1,4 +1,4 @@
-"""The shared parts of every page; docs/ui.md is their manual, /styleguide/ shows them."""
+"""The shared parts of every page; docs/ui.md is their manual."""
 
 from __future__ import annotations
 
