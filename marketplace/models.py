@@ -141,6 +141,11 @@ class Inference(models.Model):
                 condition=models.Q(state="answering"),
                 name="inference_unfinished",
             ),
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(state="answered"),
+                name="inference_unsettled",
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(

@@ -18,3 +18,4 @@ def mail_about_takedown(takedown_id: int) -> None:
 @shared_task(name="marketplace.sweep_answers", expires=60)
 def sweep_answers() -> None:
     services.sweep_answers()
+    services.settle_again()

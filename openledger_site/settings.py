@@ -31,6 +31,8 @@ VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MU
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     local_secret(LOCAL_DIR, "django") if DEBUG else ""
 )
+# Earlier ones, so that sessions and kept fingerprints stand while it is changed.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty. Set it in the environment or in .env.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -26,6 +26,7 @@ from marketplace.services.pay_by_signature import (
 )
 from marketplace.services.raise_dispute import AUDIT_JOB, audit_again, raise_dispute
 from marketplace.services.reserve_answer import Sampling, reserve_answer
+from marketplace.services.settle_again import settle_again
 from marketplace.services.settle_inference import settle_inference
 from marketplace.services.stream_answer import finish_answer, stream_answer
 from marketplace.services.sweep_answers import sweep_answers
@@ -64,6 +65,7 @@ __all__ = [
     "reserve_paid",
     "retire_agent",
     "set_spending_cap",
+    "settle_again",
     "settle_inference",
     "start_erasing",
     "stream_answer",

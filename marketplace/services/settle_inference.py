@@ -93,6 +93,8 @@ def _attribute(inference: Inference, lease: Lease) -> tuple[AttributedAnswer | N
 
     Raises `IndexNotReady` while its index is being made ready, up to `INDEX_WAIT_MAX`.
     """
+    if lease.job.payload.get("unattributed"):
+        return None, receipts.FAILED
     try:
         found = _or_give_up(
             lease,
@@ -128,12 +130,25 @@ def _evidence(
 ) -> dict[str, Any]:
     """The kinds of evidence side by side, as the receipt holds them. Only influence pays."""
     answer = f"answer {inference.public_id}"
+    if lease.job.payload.get("unattributed"):
+        return _nothing_measured(inference, missing)
     verbatim = _or_give_up(lease, f"spans of {answer}", lambda: find_verbatim(inference))
     return {
         "influence": influence_told(inference, attributed) if attributed else None,
         "influence_missing": missing or None,
         "verbatim": verbatim,
         **_retrieval(inference, missing, lease),
+    }
+
+
+def _nothing_measured(inference: Inference, missing: str) -> dict[str, Any]:
+    found = unmeasured_retrieval(inference)
+    return {
+        "influence": None,
+        "influence_missing": missing,
+        "verbatim": None,
+        "retrieval": found.entries,
+        "retrieval_together": found.together,
     }
 
 

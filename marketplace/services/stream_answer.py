@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from datanets.selectors import may_read_some, record_cards
 from marketplace.models import AgentVersion, Inference
 from marketplace.services.forget_passages import any_withdrawn
+from marketplace.services.settle_again import queue_settling
 from modelfactory.services import (
     Passage,
     RightToServeEnded,
@@ -31,7 +32,6 @@ from modelfactory.serving.engine import EngineError, Event, GenerationRequest, I
 from modelfactory.serving.output_guard import StreamGuard
 from modelfactory.training.chat import with_passages
 from openledger_site.core.errors import DomainError, Unavailable
-from openledger_site.core.jobs import start_job
 from rewards.services import void_hold
 
 Rows = AgentVersion.Rows
@@ -277,13 +277,7 @@ def finish_answer(inference_id: int, meter: Meter) -> None:
             # Never above what the consumer agreed to, whatever the meter says.
             fee = price_wei(inference.model, inference.prompt_tokens, inference.completion_tokens)
             inference.fee_wei = min(inference.paid_for(fee), inference.hold.amount_wei)
-            inference.job = start_job(
-                "marketplace.settle_answer",
-                queue="attribution",
-                subject=f"answer:{inference.public_id}",
-                owner=inference.consumer,
-                payload={"inference_id": inference.pk},
-            )
+            inference.job = queue_settling(inference)
         inference.save()
 
 

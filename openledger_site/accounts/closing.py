@@ -81,7 +81,8 @@ def close_account(*, user: User, withdraw_rows: bool) -> None:
     Raises `AccountInUse` while something has to be done before.
     """
     with transaction.atomic():
-        row = User.objects.select_for_update().get(pk=user.pk)
+        # Not the key as well: settlements that name the person would wait, with the log locked.
+        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         obstacles = obstacles_of(row)
         if obstacles:
             raise AccountInUse(obstacles[0].sentence)

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from eth_utils.address import is_address, to_checksum_address
 
+from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.eip4361 import (
     MalformedMessage,
     SignInMessage,
@@ -223,6 +224,7 @@ def link_wallet(user: User, *, message: SignInMessage, wait_seconds: int | None 
     """
     wait = timedelta(seconds=settings.WALLET_WAIT_SECONDS if wait_seconds is None else wait_seconds)
     with transaction.atomic():
+        keep_open(user)
         try:
             with transaction.atomic():
                 wallet, is_new = Wallet.objects.get_or_create(
@@ -301,7 +303,7 @@ def create_api_key(
 ) -> tuple[ApiKey, str]:
     """Make a key; returns the row and the secret, which is shown once and never stored."""
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        keep_open(user)
         live = ApiKey.objects.filter(user=user, revoked_at__isnull=True).count()
         if live >= API_KEYS_PER_USER_MAX:
             raise Conflict(

@@ -17,12 +17,13 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from openledger_site.core.errors import Conflict, DomainError
+from openledger_site.core.fingerprints import is_fingerprint, keyed_fingerprint
 from openledger_site.core.models import AnsweredRequest
-from openledger_site.core.sealing import KEYED_MARK, keyed_form
+from openledger_site.core.sealing import KEYED_MARK
 
+USE = "answered request"
 OLD_AT_ONCE = 1_000
 GIVEN_AGAIN_FOR = timedelta(days=30)
 KEPT_FOR = GIVEN_AGAIN_FOR + timedelta(days=1)
@@ -85,23 +86,16 @@ def _begin(request: HttpRequest, key: str) -> AnsweredRequest:
     plain = hashlib.sha256(
         f"{request.method} {request.path}\n".encode() + _body_fingerprint(request)
     ).hexdigest()
-    fingerprint = _keyed(plain)
     try:
         with transaction.atomic():  # waits here while another transaction holds the same key
             return AnsweredRequest.objects.create(
-                principal=principal, key=key, fingerprint=fingerprint
+                principal=principal, key=key, fingerprint=keyed_fingerprint(plain, USE)
             )
     except IntegrityError:
         answered = AnsweredRequest.objects.get(principal=principal, key=key)
-        if answered.fingerprint not in (fingerprint, plain):
+        if not is_fingerprint(answered.fingerprint, plain, USE):
             raise KeyReused(where="Idempotency-Key") from None
         return answered
-
-
-def _keyed(plain: str) -> str:
-    """A form may hold a row of a private Datanet: a plain hash would confirm a guess of it."""
-    digits = salted_hmac("openledger answered request", plain, algorithm="sha256").hexdigest()
-    return keyed_form(digits)
 
 
 def key_old_fingerprints() -> int:
@@ -113,7 +107,7 @@ def key_old_fingerprints() -> int:
     total, last = 0, 0
     while batch := list(plain.filter(pk__gt=last).only("fingerprint")[:OLD_AT_ONCE]):
         for answered in batch:
-            answered.fingerprint = _keyed(answered.fingerprint)
+            answered.fingerprint = keyed_fingerprint(answered.fingerprint, USE)
         AnsweredRequest.objects.bulk_update(batch, ["fingerprint"])
         total, last = total + len(batch), batch[-1].pk
     return total
@@ -157,9 +151,15 @@ def _store(answered: AnsweredRequest, response: HttpResponse) -> None:
 
 
 def forget_old_answers() -> int:
-    """Headers and bodies of answers that no program asks for any more; returns how many."""
+    """Headers and bodies of answers that no program asks for any more; returns how many.
+
+    A batch is a statement: the first sweep after an upgrade may find years of them.
+    """
     old = AnsweredRequest.objects.filter(created_at__lt=Now() - KEPT_FOR).exclude(headers={})
-    return old.update(headers={}, body=b"")
+    total = 0
+    while batch := list(old.order_by("created_at").values_list("pk", flat=True)[:OLD_AT_ONCE]):
+        total += AnsweredRequest.objects.filter(pk__in=batch).update(headers={}, body=b"")
+    return total
 
 
 def _replay(answered: AnsweredRequest) -> HttpResponse:

@@ -53,7 +53,7 @@ def register_asset(*, subject: StakeSubject, maker: User, address: str, royalty_
     if not contract_addresses().assets:
         raise ContractsMissing("Assets are not deployed on this chain.")
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=maker.pk)  # two requests stand in line
+        User.objects.select_for_update(no_key=True).get(pk=maker.pk)  # two requests stand in line
         asset = Asset.objects.filter(chain_id=settings.CHAIN_ID, subject=subject.subject).first()
         if asset is None:
             asset = _described(subject, maker, address, royalty_bps)

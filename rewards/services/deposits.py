@@ -23,7 +23,13 @@ from rewards.chain.keys import DEVELOPMENT_CHAIN_ID
 from rewards.chain.records import BlockReference, DepositEvent
 from rewards.models import Account, ChainCursor, Claim, Deposit, SignedPayment
 from rewards.services.assets import asset_events, book_assets, void_assets
-from rewards.services.chain import WATCHER_LOCK, chain_client, contract_addresses, only_runner
+from rewards.services.chain import (
+    WATCHER_LOCK,
+    chain_client,
+    contract_addresses,
+    only_runner,
+    stand_in_line,
+)
 from rewards.services.chain_events import void_left
 from rewards.services.claims import book_claim, void_claim
 from rewards.services.governance import (
@@ -33,6 +39,7 @@ from rewards.services.governance import (
     void_governance,
 )
 from rewards.services.ledger import post, system_account, user_account
+from rewards.services.parameters import EPOCH_LOCK
 from rewards.services.relay_settlement import hold_fee_of
 from rewards.services.stakes import book_stakes, read_stakes, stake_events, void_stakes
 from rewards.services.vesting import book_vesting, read_vesting, vesting_events, void_vesting
@@ -92,12 +99,14 @@ def _book_range(
     tokens = asset_events(client, addresses, first, reached.number)
     grants = vesting_events(client, addresses, first, reached.number)
     with transaction.atomic():
+        if votes.parameters:  # before any account, as whoever closes an epoch does
+            stand_in_line(EPOCH_LOCK)
         credited = sum(_credit(event, addresses.chain_id) for event in deposits)
         booked = sum(book_claim(event, addresses.chain_id) for event in claims)
-        book_governance(votes, addresses)
         book_stakes(stakes, addresses)
         book_assets(tokens, addresses)
         book_vesting(grants, addresses)
+        book_governance(votes, addresses)  # last: it writes to the log, and accounts come before
         cursor.block_number, cursor.block_hash = reached.number, reached.hash
         cursor.seen_at = Now()
         cursor.save()
@@ -186,6 +195,7 @@ def _owner_of(address: str, chain_id: int) -> User | None:
     wallet = (
         Wallet.objects.select_related("user")
         .filter(address__iexact=address, chain_id=chain_id, unlinked_at__isnull=True)
+        .filter(user__is_active=True)
         .first()
     )
     return wallet.user if wallet else None
@@ -309,7 +319,9 @@ def credit_unassigned(address: str) -> int:
             chain_id=settings.CHAIN_ID, address__iexact=address, state=Deposit.State.UNASSIGNED
         )
         total = 0
-        for deposit in waiting.order_by("pk"):
+        for pk in list(waiting.order_by("pk").values_list("pk", flat=True)):
+            # Each as the one before left it: that may have paid some of its debt.
+            deposit = Deposit.objects.get(pk=pk)
             debt = _take_over_debt(deposit)
             post(
                 key=f"assign-deposit:{deposit.place_key}",

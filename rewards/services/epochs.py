@@ -6,7 +6,7 @@ so sent once; `advance_epochs` may run, crash and run again at any point.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -29,6 +29,9 @@ from rewards.services.epoch_books import (
 )
 from rewards.services.parameters import EPOCH_LOCK
 from rewards.services.sender import DONE_BEFORE, queue_transaction
+
+WAIT_FOR_ANOTHER = timedelta(minutes=10)
+"""So long a root of ours may be activated by somebody else before it counts as refused."""
 
 State = Epoch.State
 
@@ -150,10 +153,17 @@ def _activate(epoch: Epoch) -> None:
     row = _sent_once(epoch, "activate", {"root": epoch.root})
     # Anybody may activate a root. Where somebody was faster our call failed, and the root counts.
     by_another = row.state == row.State.FAILED and _is_accepted(epoch)
+    if row.state == row.State.FAILED and not by_another and _is_young(row):
+        return  # theirs may be on its way: a node refuses ours before it is in a block
     if by_another:
         _move(epoch, State.ACTIVE)
     if by_another or _follow(epoch, row, State.ACTIVE):
         Epoch.objects.filter(pk=epoch.pk).update(activated_at=Now())
+
+
+def _is_young(row: ChainTransaction) -> bool:
+    young = ChainTransaction.objects.filter(pk=row.pk, created_at__gt=Now() - WAIT_FOR_ANOTHER)
+    return young.exists()
 
 
 def _is_accepted(epoch: Epoch) -> bool:

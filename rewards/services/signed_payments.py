@@ -20,6 +20,7 @@ from openledger_site.accounts.closing import keep_open
 from openledger_site.accounts.services import user_for_payer
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import DomainError, PaymentRequired, Unavailable
+from openledger_site.core.fingerprints import is_fingerprint, keyed_fingerprint
 from openledger_site.core.money import format_open
 from openledger_site.core.outbox import send_on_commit
 from rewards.chain.authorizations import (
@@ -35,6 +36,7 @@ from rewards.services.chain import chain_client, contract_addresses, operator_si
 from rewards.services.ledger import lock_accounts, user_account
 from rewards.services.sender import queue_transaction
 
+USE = "signed payment"
 PURPOSE = "x402"
 # The transfer must be mined before the authorization ends: time to queue, sign and send it.
 MARGIN_SECONDS = 30
@@ -211,7 +213,7 @@ def payment_by(authorization: TransferAuthorization, fingerprint: str) -> Signed
         .filter(chain_id=settings.CHAIN_ID, payer=authorization.payer, nonce=authorization.nonce)
         .first()
     )
-    if payment is not None and payment.fingerprint != fingerprint:
+    if payment is not None and not is_fingerprint(payment.fingerprint, fingerprint, USE):
         raise PaymentUsed()
     return payment
 
@@ -268,7 +270,7 @@ def _write(
                 payer=authorization.payer,
                 nonce=authorization.nonce,
                 amount_wei=authorization.amount_wei,
-                fingerprint=fingerprint,
+                fingerprint=keyed_fingerprint(fingerprint, USE),
                 source=SignedPayment.Source.CHAIN if queue else SignedPayment.Source.BALANCE,
                 chain_transaction=queue() if queue else None,
             )

@@ -17,6 +17,7 @@ from rewards.chain.transactions import Signer
 from rewards.models import Account, ChainCursor, Claim, Deposit
 from rewards.selectors import spendable_wei
 from rewards.services import deposits, place_hold, settle_answer, watch_chain
+from rewards.services.deposits import credit_unassigned
 from rewards.services.ledger import system_account
 from rewards.tests.conftest import OPEN, Wallets
 
@@ -206,6 +207,35 @@ def test_a_deposit_that_paid_for_another_and_vanishes_again_owes_both(
     come(first, second)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
     assert (spendable_wei(consumer), custody_wei()) == (0, -2 * OPEN)
+
+
+def test_two_that_vanished_and_waited_for_their_owner_pay_what_they_owe_once(
+    consumer: User,
+) -> None:
+    """The first pays some of what the second owes; that is then not owed a second time."""
+    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
+    first, second = (deposited(log_index) for log_index in (1, 2))
+    come(first, second)
+    spend(consumer, 3 * OPEN // 2)
+    vanish(second, first)
+    Wallet.objects.update(unlinked_at=Now())
+    come(first, second)
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == -3 * OPEN // 2
+    Wallet.objects.update(unlinked_at=None)
+    credit_unassigned(ADDRESS)
+    assert system_account(Account.Kind.REORG_DEBT).balance_wei == 0
+    assert not Deposit.objects.filter(debt_wei__gt=0).exists()
+    assert (spendable_wei(consumer), custody_wei()) == (OPEN // 2, -2 * OPEN)
+
+
+def test_what_arrives_for_a_closed_account_waits(consumer: User) -> None:
+    """A wallet that was linked while the account was being closed: nobody could spend it there."""
+    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
+    User.objects.filter(pk=consumer.pk).update(is_active=False)
+    come(deposited(1))
+    credit_unassigned(ADDRESS)
+    assert spendable_wei(consumer) == 0
+    assert Deposit.objects.get().state == "unassigned"
 
 
 ADDRESS = "0x" + "1" * 40

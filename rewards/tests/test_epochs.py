@@ -15,6 +15,7 @@ from openledger_site.accounts.models import User
 from openledger_site.core.audit import _LOCK as AUDIT_LOCK
 from openledger_site.core.waiting import rounds
 from rewards.chain.calls import activate_call, transfer_native_call
+from rewards.chain.transactions import Signer
 from rewards.models import ChainTransaction, Deposit, Epoch, PayoutFreeze
 from rewards.selectors import claims_open_for, earnings_summary
 from rewards.services import (
@@ -288,12 +289,12 @@ def test_an_epoch_that_closes_keeps_nothing_else_waiting() -> None:
     assert EPOCH_LOCK not in others
 
 
-def test_a_root_that_somebody_else_activates_counts_all_the_same(
-    funded: Wallets, consumer: User, builder: User, contributor: User
-) -> None:
-    """Anybody may: the contract asks only that the challenge delay is over."""
-    signer = funded.new()
-    funded.link(contributor, signer)
+def proposed(
+    wallets: Wallets, consumer: User, builder: User, contributor: User
+) -> tuple[Epoch, Signer]:
+    """An epoch that pays the contributor's wallet, and whose root may be activated."""
+    signer = wallets.new()
+    wallets.link(contributor, signer)
     pay_answer(consumer, builder, contributor, "answer")
     epoch = close_epoch(actor=None)
     for _ in rounds(30, pause_seconds=0.01):
@@ -302,8 +303,47 @@ def test_a_root_that_somebody_else_activates_counts_all_the_same(
         advance_epochs()
         send_transactions()
         epoch.refresh_from_db()
-    funded.client.request("evm_increaseTime", 3)
-    funded.chain.mine(1)
+    wallets.client.request("evm_increaseTime", 3)
+    wallets.chain.mine(1)
+    return epoch, signer
+
+
+def test_a_root_that_somebody_else_is_about_to_activate_is_waited_for(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    """A node that knows of their call refuses ours before theirs is in a block."""
+    epoch, signer = proposed(funded, consumer, builder, contributor)
+    Epoch.objects.update(activatable_at=Now())
+    advance_epochs()
+    ours = ChainTransaction.objects.filter(purpose="activate")
+    assert ours.update(state="failed", problem="AlreadyActive") == 1
+    advance_epochs()
+    epoch.refresh_from_db()
+    assert epoch.state == "proposed"
+    funded.send(signer, activate_call(epoch.distributor, bytes.fromhex(epoch.root[2:])))
+    advance_epochs()
+    epoch.refresh_from_db()
+    assert epoch.state == "active"
+
+
+def test_a_root_that_is_refused_for_good_has_failed(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    epoch, _ = proposed(funded, consumer, builder, contributor)
+    Epoch.objects.update(activatable_at=Now())
+    advance_epochs()
+    ours = ChainTransaction.objects.filter(purpose="activate")
+    ours.update(state="failed", problem="Refused", created_at="2020-01-01T00:00Z")
+    advance_epochs()
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.problem) == ("failed", "Refused")
+
+
+def test_a_root_that_somebody_else_activates_counts_all_the_same(
+    funded: Wallets, consumer: User, builder: User, contributor: User
+) -> None:
+    """Anybody may: the contract asks only that the challenge delay is over."""
+    epoch, signer = proposed(funded, consumer, builder, contributor)
     funded.send(signer, activate_call(epoch.distributor, bytes.fromhex(epoch.root[2:])))
     until_active(funded, epoch)
     (claim,) = claims_open_for(contributor)

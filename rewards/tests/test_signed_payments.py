@@ -107,6 +107,20 @@ def test_a_payment_is_credited_to_the_wei_when_it_is_final(
     assert books_match(wallets)
 
 
+def test_what_is_kept_of_a_question_confirms_no_guess_of_it(
+    wallets: Wallets, payer: LocalAccount, terms: PaymentTerms, settings: Settings
+) -> None:
+    """Its text may have been erased meanwhile; whoever asks again is still known."""
+    authorization = authorize(payer, terms)
+    payment = take_payment(authorization, sign(payer, authorization, terms), "f" * 64)
+    assert payment.fingerprint != "f" * 64
+    assert payment_by(authorization, "f" * 64) == payment
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
+    assert payment_by(authorization, "f" * 64) == payment
+    with pytest.raises(PaymentUsed):
+        payment_by(authorization, "e" * 64)
+
+
 def test_the_payers_human_finds_the_account_by_signing_in(
     wallets: Wallets, payer: LocalAccount, terms: PaymentTerms
 ) -> None:
