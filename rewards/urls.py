@@ -83,6 +83,7 @@ urlpatterns = [
     path("stakes/<slug:kind>/<uuid:public_id>/slash/", stakes.slash_new, name="slash-new"),
     path("slashes/<uuid:public_id>/appeal/", stakes.slash_appeal, name="slash-appeal"),
     path("slashes/<uuid:public_id>/overturn/", stakes.slash_overturn, name="slash-overturn"),
+    path("slashes/<uuid:public_id>/carry-out/", stakes.slash_carry_out, name="slash-carry-out"),
     path("status/", money.status, name="status"),
     path("api/balance", api.BalanceView.as_view(), name="api-balance"),
     path("api/withdrawals", api.withdrawal_collection, name="api-withdrawal-list"),

@@ -146,6 +146,7 @@ DOORS: dict[str, Door | list[Door]] = {
     "rewards:asset-metadata": hidden("asset.number"),
     "rewards:slash-appeal": mine("slash.public_id", by="Olive", method="POST", inside=422),
     "rewards:slash-overturn": door("POST", FOUND, 404, 404, "Olive", "slash.public_id"),
+    "rewards:slash-carry-out": door("POST", FOUND, 404, 404, "Olive", "slash.public_id"),
     "rewards:status": public(),
     "rewards:api-balance": api(stranger=OK),
     "rewards:api-claim": api(stranger=OK),

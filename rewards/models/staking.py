@@ -355,3 +355,9 @@ class SlashCase(models.Model):
 
     def __str__(self) -> str:
         return f"slash of {self.amount_wei} wei on {self.subject} ({self.state})"
+
+    @property
+    def is_stranded(self) -> bool:
+        """Overturned here, and the chain would not have it any more."""
+        was_overturned = self.overturned_by_id is not None
+        return self.state == self.State.ANNOUNCED and was_overturned and bool(self.problem)

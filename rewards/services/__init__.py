@@ -61,7 +61,12 @@ from rewards.services.signed_payments import (
     payment_terms,
     take_payment,
 )
-from rewards.services.slashes import advance_slashes, decide_slash, overturn_slash
+from rewards.services.slashes import (
+    advance_slashes,
+    carry_out_overturned,
+    decide_slash,
+    overturn_slash,
+)
 from rewards.services.stake_income import advance_income, pay_stakers, plan_income_round
 from rewards.services.stakes import name_target
 from rewards.services.vesting import release_grant
@@ -91,6 +96,7 @@ __all__ = [
     "ask_withdrawal",
     "cancel_withdrawal",
     "carry_out_decisions",
+    "carry_out_overturned",
     "check_signature",
     "check_terms",
     "check_transfer",

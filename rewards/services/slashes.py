@@ -6,6 +6,7 @@ the contract's events say.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from rewards.models import ChainTransaction, SlashCase, StakeEvent, StakeTarget
 from rewards.selectors.stakes import slash_cap_wei
 from rewards.services.sender import queue_transaction
 
+logger = logging.getLogger(__name__)
 State = SlashCase.State
 _AFTER = {
     StakeEvent.Kind.ANNOUNCED: State.ANNOUNCED,
@@ -36,8 +38,8 @@ _BEFORE = {
 # The chain may refuse a step for something that passes: it is tried again, not at every sweep.
 TRY_AGAIN = timedelta(minutes=10)
 TOO_LATE = (
-    "Overturned in time here, but too late on the chain. The site does not carry it out; if anybody"
-    " does, the treasury gives it back by a proposal."
+    "Overturned in time here, but too late on the chain, where only carrying it out lets people in"
+    " and out again. An arbiter may do that; a proposal then has the treasury give it back."
 )
 
 
@@ -137,6 +139,19 @@ def overturn_slash(*, case: SlashCase, reason: str, actor: User) -> SlashCase:
     return case
 
 
+def carry_out_overturned(*, case: SlashCase, actor: User) -> SlashCase:
+    """Let an arbiter open a target whose slash was overturned too late on the chain: the treasury
+    gets the stake, and a vote gives it back. Raises `Conflict` for any other slash.
+    """
+    with transaction.atomic():
+        case = SlashCase.objects.select_for_update().get(pk=case.pk)
+        if not case.is_stranded:
+            raise Conflict("This slash was not overturned too late: nothing is to be done by hand.")
+        _queue_unless_under_way(case, "execute-slash")
+        record_audit("slash.carry_out_overturned", actor=actor, subject=f"slash:{case.public_id}")
+    return case
+
+
 def advance_slashes() -> None:
     """Carry out what nobody overturned in time, and note what the contract refused."""
     open_cases = SlashCase.objects.filter(chain_id=settings.CHAIN_ID, state__in=SlashCase.OPEN)
@@ -168,6 +183,7 @@ def _overturn_again_or_say_so(case: SlashCase) -> None:
     elif case.problem != TOO_LATE:
         case.problem = TOO_LATE
         case.save(update_fields=["problem"])
+        logger.error("slash %s was overturned too late on the chain", case.public_id)
 
 
 def _is_due(case: SlashCase) -> bool:

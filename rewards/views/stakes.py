@@ -185,6 +185,14 @@ def slash_overturn(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return redirect(_page_of(case))
 
 
+@require_POST
+@idempotent
+def slash_carry_out(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    case = selectors.slash_for_arbiter(request.user, public_id)
+    services.carry_out_overturned(case=case, actor=signed_in_user(request))
+    return redirect(_page_of(case))
+
+
 def _page_of(case: SlashCase) -> str:
     kind, _, subject_id = case.subject.partition(":")
     return reverse("rewards:stake-target", args=[kind, subject_id])
