@@ -120,19 +120,21 @@ def contribution_collection(request: Request, slug: str) -> HttpResponse:
         contribution = contribute(request, datanet)
         status = 202 if contribution.state in Contribution.UNSENT else 201
         return Response(_kept_for_a_repeat(contribution), status=status)
-    rows = selectors.contributions_of(request.user).filter(datanet=datanet)[:ROWS_MAX]
+    rows = selectors.contributions_of(request.user).filter(datanet=datanet).defer(None)[:ROWS_MAX]
     return Response(ContributionSerializer(rows, many=True).data)
 
 
 def _kept_for_a_repeat(contribution: Contribution) -> dict[str, Any]:
-    """An answer that is stored in the clear: of a private file neither digest nor first rows, and
-    no columns, which without a header are named by a row. Asking for the contribution tells them.
+    """An answer that is stored in the clear, and outlives a withdrawal: without first rows, and
+    without columns, which a file without a header names by a row. Asking for the contribution tells
+    them. Of a private file the digest is left out as well.
     """
     data = dict(ContributionSerializer(contribution).data)
+    bad_rows = [{**bad, "column": ""} for bad in data["report"].get("bad_rows", [])]
+    untold = {"needs_mapping": None, "ignored_columns": [], "bad_rows": bad_rows}
+    data["report"] = {**data["report"], **untold}
     if contribution.datanet.visibility == Datanet.Visibility.PRIVATE:
-        bad_rows = [{**bad, "column": ""} for bad in data["report"].get("bad_rows", [])]
-        untold = {"needs_mapping": None, "ignored_columns": [], "bad_rows": bad_rows}
-        data |= {"file_digest": "", "report": {**data["report"], **untold}}
+        data["file_digest"] = ""
     return data
 
 

@@ -77,6 +77,7 @@ class Contribution(Provenance):
     created_at = models.DateTimeField(db_default=Now())
 
     sealed_through = "datanet"
+    SEALED = ("file_digest", "mapping", "report")
 
     class Meta:
         ordering = ["-id"]

@@ -279,6 +279,7 @@ def contributions_of(user: Any) -> QuerySet[Contribution]:
     approved = Count("records", filter=Q(records__state=Record.State.APPROVED))
     return (
         Contribution.objects.filter(contributor=user.pk)
+        .defer(*Contribution.SEALED)
         .select_related("datanet", "job")
         .annotate(pending_count=pending, approved_count=approved)
         .order_by("-created_at", "-id")  # counting drops the model's own order
@@ -307,7 +308,9 @@ def contribution_for(user: Any, public_id: Any) -> Contribution:
 
 
 def contribution_for_contributor(user: Any, public_id: Any) -> Contribution:
+    """With what is sealed left for who asks for it: withdrawing needs none of it, nor a key."""
     rows = Contribution.objects.filter(contributor=user.pk, public_id=public_id)
+    rows = rows.defer(*Contribution.SEALED)
     found: Contribution = first_or_404(rows.select_related("datanet"), "contribution")
     return found
 

@@ -14,6 +14,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from django.db.models.functions import Now
 
 from datanets.models import Contribution, DataKey, Datanet
 from datanets.models.data_key import wrapping_keys
+from datanets.models.sealed import RowsUnreadable
 from openledger_site.core.audit import record_audit
 from openledger_site.core.errors import Conflict, Unavailable
 from openledger_site.core.row_security import all_rows
@@ -121,7 +123,7 @@ def discard_file(contribution: Contribution) -> None:
     """Delete the stored file on commit, unless another contribution keeps the same bytes; and the
     key with the last file that it opens. Call in a transaction.
     """
-    digest, key = contribution.file_digest, contribution.file_key
+    digest, key = _digest_if_readable(contribution), contribution.file_key
     if key is not None:
         key = DataKey.objects.select_for_update().get(pk=key.pk)  # before anybody counts its files
     Contribution.objects.filter(pk=contribution.pk).update(file_kept=False, file_key=None)
@@ -129,14 +131,35 @@ def discard_file(contribution: Contribution) -> None:
     if key is None:
         transaction.on_commit(lambda: _delete_plain(digest))
         return
-    path = _stored_path(key, digest)
-    # Opened by reading: a private Datanet's cannot be asked for by what they are.
-    others = Contribution.objects.filter(file_key=key).values_list("file_digest", flat=True)
-    if not others:
+    paths = _paths(key, digest)
+    others = Contribution.objects.filter(file_key=key)
+    if not others.exists():
         record_audit("data_key.destroyed", actor="store", subject=f"data_key:{key.public_id}")
         key.delete()
-    if digest not in others:
-        transaction.on_commit(lambda: path.unlink(missing_ok=True))
+    # Opened by reading: a private Datanet's cannot be asked for by what they are.
+    if digest and digest not in others.values_list("file_digest", flat=True):
+        for path in paths:
+            transaction.on_commit(partial(path.unlink, missing_ok=True))
+
+
+def _digest_if_readable(contribution: Contribution) -> str:
+    """Empty where the operator's key is not given: rows are taken back all the same, and nobody can
+    open the file.
+    """
+    try:
+        return contribution.file_digest
+    except RowsUnreadable:
+        return ""
+
+
+def _paths(key: DataKey, digest: str) -> list[Path]:
+    """Everywhere it may lie: the same bytes sent before and after `rename_sealed_files` lie twice.
+    Without the operator's key the keyed name is not known.
+    """
+    try:
+        return [_old_path(key, digest), sealed_path(key, digest)]
+    except FileUnreadable:
+        return [_old_path(key, digest)]
 
 
 @all_rows("a file goes only when nobody else's contribution keeps it")

@@ -327,7 +327,8 @@ def _reporter(lease: Lease, kind: str, verb: str, *, share: int, done: int = 0) 
 def withdraw_contribution(*, contribution: Contribution, actor: User) -> None:
     """Destroy text and salts, keep hashes and places: a tombstone that later versions leave out."""
     with transaction.atomic():
-        row = Contribution.objects.select_for_update().get(pk=contribution.pk)
+        rows = Contribution.objects.select_for_update().defer(*Contribution.SEALED)
+        row = rows.get(pk=contribution.pk)
         if row.state == Contribution.State.WITHDRAWN:
             return
         Datanet.objects.select_for_update().get(pk=row.datanet_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
@@ -16,6 +17,7 @@ from django.urls import reverse
 from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, Settings
 
 from datanets.models import Contribution, DataKey, Datanet, Membership
+from datanets.models.sealed import _sealer_named
 from datanets.services import (
     FileUnreadable,
     append_part,
@@ -227,6 +229,38 @@ def test_the_last_withdrawal_destroys_the_key(
     with django_capture_on_commit_callbacks(execute=True):
         withdraw_contribution(contribution=other, actor=contributor)
     assert not any(path.exists() for path in paths)
+    assert not DataKey.objects.filter(use="files").exists()
+
+
+def test_the_same_bytes_stored_under_two_names_both_go(
+    sealed: Contribution, contributor: User, give: Give, media: Path,
+    django_capture_on_commit_callbacks: OnCommit,
+) -> None:  # fmt: skip
+    """Sent again between an upgrade and the command that renames what was there before it."""
+    key = sealed.file_key
+    assert key is not None
+    path_of(sealed).rename(path_of(sealed).with_name(sealed.file_digest))
+    again = give(sealed.datanet, contributor, CONTENT)
+    give(sealed.datanet, contributor, CONTENT.replace(b"4711", b"0815"))  # keeps the key
+    folder = media / "sealed" / str(key.public_id)
+    assert len(list(folder.iterdir())) == 3
+    for one in (sealed, again):
+        with django_capture_on_commit_callbacks(execute=True):
+            withdraw_contribution(contribution=one, actor=contributor)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_rows_are_taken_back_without_the_operators_key_too(
+    sealed: Contribution, contributor: User, settings: Settings, as_user: Any
+) -> None:
+    """A key that was lost keeps nobody's rows here; the file opens for nobody either."""
+    settings.DATA_KEYS = ["another secret"]
+    _sealer_named.cache_clear()
+    page: Client = as_user(contributor)
+    assert page.get(reverse("datanets:contribution-list")).status_code == 200
+    page.post(reverse("datanets:contribution-withdraw", args=[sealed.public_id]))
+    left = Contribution.objects.defer(*Contribution.SEALED).get()
+    assert (left.state, left.file_kept) == ("withdrawn", False)
     assert not DataKey.objects.filter(use="files").exists()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from datanets.models import Datanet, Record
 from datanets.selectors import may_train
 from modelfactory.models import AttributionIndex, EvaluationResult, Run
 from modelfactory.services.adapters import keep_adapter, keep_trail
@@ -25,6 +26,7 @@ from modelfactory.services.training_files import (
 )
 from openledger_site.core.audit import record_audit
 from openledger_site.core.jobs import JobFailed, Lease, start_job
+from openledger_site.core.row_security import all_rows
 
 INDEX_JOB = "modelfactory.index"
 REPORT_SECONDS = 0.4
@@ -161,7 +163,10 @@ class Reporter:
 
     def _step(self, event: Event) -> None:
         now, step, steps = time.monotonic(), int(event["step"]), int(event["steps"])
-        tokens = int(event.get("tokens", 0))  # a private run tells neither tokens nor losses
+        if "loss" not in event:
+            self._protected_step(step, steps)
+            return
+        tokens = int(event["tokens"])
         if self.first is None:
             self.first = (now, step, tokens)
         if now - self.reported_at < REPORT_SECONDS and step != steps:
@@ -170,8 +175,7 @@ class Reporter:
         started, first_step, first_tokens = self.first
         rates: dict[str, Any] = {}
         if step > first_step and now > started:
-            if tokens:
-                rates["tokens_per_second"] = round((tokens - first_tokens) / (now - started), 1)
+            rates["tokens_per_second"] = round((tokens - first_tokens) / (now - started), 1)
             rates["remaining_seconds"] = round(
                 (steps - step) * (now - started) / (step - first_step)
             )
@@ -182,8 +186,20 @@ class Reporter:
             message="Asking the held-out questions" if done else f"Step {step} of {steps}",
             step=step,
             steps=steps,
-            **({"loss": round(float(event["loss"]), 4)} if "loss" in event else {}),
+            loss=round(float(event["loss"]), 4),
             **rates,
+        )
+
+    def _protected_step(self, step: int, steps: int) -> None:
+        """Every tenth of the run: how long a single step took would tell of the rows it read."""
+        if step != steps and step % max(1, steps // 10):
+            return
+        self.lease.report(
+            "step",
+            progress=LOADED + (TRAINED - LOADED) * step // max(1, steps),
+            message="Asking the held-out questions" if step == steps else f"Step {step} of {steps}",
+            step=step,
+            steps=steps,
         )
 
 
@@ -198,10 +214,13 @@ def _settle(lease: Lease, run: Run, folder: Path) -> None:
     answers = _evaluation(run, folder)
     guarded = write_output_guard(run, folder / "examples.jsonl")
     with lease.fenced():
+        # Whoever withdraws rows locks it too, and empties what is stored of them by then.
+        Datanet.objects.select_for_update(no_key=True).get(pk=run.version.datanet_id)
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.settled_at is not None:
             return
         check_right(run)
+        _empty_withdrawn(answers)
         EvaluationResult.objects.bulk_create(answers)
         Run.objects.filter(pk=run.pk).update(
             adapter_digest=digest, metrics=_metrics(result), rows_digest=learnt, settled_at=Now()
@@ -238,6 +257,17 @@ def _evaluation(run: Run, folder: Path) -> list[EvaluationResult]:
         )
         for position, row in enumerate(rows)
     ]
+
+
+@all_rows("a withdrawal is followed everywhere")
+def _empty_withdrawn(answers: list[EvaluationResult]) -> None:
+    """Of rows withdrawn while the run went on; how many were answered right stays."""
+    asked = [answer.record_id for answer in answers]
+    gone = Record.objects.filter(public_id__in=asked, state=Record.State.WITHDRAWN)
+    withdrawn = {str(public_id) for public_id in gone.values_list("public_id", flat=True)}
+    for answer in answers:
+        if answer.record_id in withdrawn:
+            answer.question = answer.expected = answer.base_answer = answer.tuned_answer = ""
 
 
 def _storable(value: Any) -> Any:

@@ -16,6 +16,9 @@ _ROW_IN_REFUSAL = re.compile(
     re.DOTALL,
 )
 
+# The same where somebody logs an exception's repr, as Celery does of a task that failed.
+_REPR_IN_MESSAGE = re.compile(r"\\n(DETAIL|CONTEXT):.*?(?=['\"]\)|$)", re.MULTILINE)
+
 
 class LineFormatter(logging.Formatter):
     """One line an event, with the id of the request or job that it belongs to."""
@@ -25,7 +28,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = current_request_id.get()
-        return super().format(record)
+        return _REPR_IN_MESSAGE.sub(r"\\n\1: left out", super().format(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 # logging calls it so
         """The trace, with what PostgreSQL refused named by its constraint alone."""

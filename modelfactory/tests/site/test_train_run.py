@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from datanets.models import Contribution
+from datanets.services import withdraw_contribution
 from modelfactory.attribution.record import replay
-from modelfactory.models import AttributionIndex, Run
+from modelfactory.models import AttributionIndex, EvaluationResult, Run
 from modelfactory.services import attribute_answer, index_folder, publish_model, resume_run
 from modelfactory.services.adapters import adapter_folder
 from modelfactory.services.guard_output import guard_path
@@ -82,6 +84,24 @@ def test_a_run_is_trained_scored_indexed_and_its_answers_attributed(
     assert sum(found.owner_parts.values()) in (0, 1_000_000_000)
     replayed = replay(found.attribution, index_folder(run.adapter_digest))
     assert replayed.index_digest == index.digest
+
+
+def test_rows_withdrawn_while_it_trains_are_not_written_down(start: Callable[..., Run]) -> None:
+    """Withdrawing empties what evaluation stored; a run that ends later must store nothing more."""
+    run = start(epochs=30)
+    assert run.job is not None
+    thread = in_thread(run.job_id)
+    wait_until(lambda: events(run, "step") > 0, "a step")
+    gone = Contribution.objects.filter(contributor__display_name="Olive").get()
+    records = {str(record.public_id) for record in gone.records.all()}
+    withdraw_contribution(contribution=gone, actor=gone.contributor)
+    thread.join()
+    finish_job(run.job_id)
+    results = EvaluationResult.objects.filter(run=run, record_id__in=records)
+    assert results.count() > 0
+    texts = ("question", "expected", "base_answer", "tuned_answer")
+    assert not any(text for row in results.values_list(*texts) for text in row)
+    assert EvaluationResult.objects.filter(run=run).exclude(question="").exists()
 
 
 def test_a_killed_trainer_child_resumes_from_its_checkpoint(start: Callable[..., Run]) -> None:

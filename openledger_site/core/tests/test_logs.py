@@ -26,8 +26,10 @@ def test_a_row_that_the_database_refuses_is_not_in_the_log() -> None:
             Job.objects.create(
                 kind="test.kind", queue="sweeps", subject="Mr Miller\nis ill", progress=2_000
             )
-    except IntegrityError:
+    except IntegrityError as refusal:
         logger.exception("job crashed")
+        logger.error("task raised unexpected: %r", refusal)  # as Celery says it
+    assert "task raised unexpected: IntegrityError(" in written.getvalue()
     assert "job_progress_is_in_thousandths" in written.getvalue()
     assert "test_logs.py" in written.getvalue()
     for text in ("Mr Miller", "is ill"):
