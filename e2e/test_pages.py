@@ -156,6 +156,7 @@ def test_who_signed_up_closes_the_account_and_is_gone(windows, walk):
     page = sign_up(windows(""), email)
     page.goto("/accounts/profile/")
     page.get_by_role("link", name="Close my account").click()
+    page.get_by_label("Withdraw them").check()
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Close my account for good").click()
     expect(page.get_by_text("Your account is closed.")).to_be_visible()
