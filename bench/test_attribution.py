@@ -20,7 +20,7 @@ from bench.influence.bank import (
 from bench.influence.contributors import agreement, fee_shares
 from bench.influence.exchange import read_scores
 from bench.influence.mislabelled import SEED, WRONG, auc, spoilt_world
-from bench.influence.tasks import Bench, table
+from bench.influence.tasks import Bench, reported_once, table
 from bench.influence.world import KINDS, SMALL, WorldSize, make_world
 
 WORLD = make_world(3, WorldSize(health=0))
@@ -38,6 +38,15 @@ def test_no_record_is_asked_about_both_to_choose_and_to_report() -> None:
             asked[question.reported].add(question.record_id)
     assert asked[True]
     assert not asked[True] & asked[False]
+
+
+def test_figures_are_of_texts_that_nobody_chose_by_and_that_come_once() -> None:
+    once = reported_once(WORLD.questions)
+    texts = [one.text for one, counts in zip(WORLD.questions, once, strict=True) if counts]
+    chosen_by = {question.text for question in WORLD.questions if not question.reported}
+    assert len(texts) == len(set(texts)) > 90
+    assert not chosen_by & set(texts)
+    assert len(texts) < sum(question.reported for question in WORLD.questions)
 
 
 def test_trained_wordings_are_trained_and_the_others_never() -> None:

@@ -20,7 +20,7 @@ from bench.influence.bank import (
     read_world,
     results,
 )
-from bench.influence.world import KINDS
+from bench.influence.world import KINDS, Question
 from modelfactory.attribution.calibrate import interval, spearman
 
 Float64 = npt.NDArray[np.float64]
@@ -37,6 +37,19 @@ class Yardstick:
     log_probabilities: Float64
 
 
+def reported_once(questions: Sequence[Question]) -> list[bool]:
+    """Which questions figures are taken of: no text twice, and none that settings may be chosen on.
+
+    Unseen ones are drawn from few templates, so that some come again.
+    """
+    asked = {question.text for question in questions if not question.reported}
+    found = []
+    for question in questions:
+        found.append(question.reported and question.text not in asked)
+        asked.add(question.text)
+    return found
+
+
 class Bench:
     """A folder's world and retrainings, read once."""
 
@@ -45,7 +58,8 @@ class Bench:
         self.plan = {item.name: item for item in read_plan(folder)}
         self.names = [row.record_id for row in self.world.rows]
         self.kinds = np.array([question.kind for question in self.world.questions])
-        self.reported = np.array([question.reported for question in self.world.questions])
+        self.reported = np.array(reported_once(self.world.questions))
+        self.fitted = np.array([not question.reported for question in self.world.questions])
         self.sources = [
             self.names.index(question.record_id) if question.record_id else -1
             for question in self.world.questions
@@ -108,7 +122,7 @@ class Bench:
     def choose(self, settings: Float64) -> int:
         """The setting that does best on the questions and retrainings one may look at."""
         fitting = self.yardstick("fit-")
-        means = [self.lds_of_each(one, fitting)[~self.reported].mean() for one in settings]
+        means = [self.lds_of_each(one, fitting)[self.fitted].mean() for one in settings]
         return int(np.argmax(means))
 
     def ceiling(self) -> dict[str, list[float]]:
@@ -128,7 +142,8 @@ class Bench:
 
     def traced(self, reported: bool = True) -> npt.NDArray[np.intp]:
         """Questions that have a source: the reported ones, or those one may look at."""
-        return np.flatnonzero((self.reported == reported) & np.isin(self.kinds, TRACED))
+        asked = self.reported if reported else self.fitted
+        return np.flatnonzero(asked & np.isin(self.kinds, TRACED))
 
     def tracing(self, scores: Float64) -> dict[str, float]:
         """Mean reciprocal rank and recall at 10 of the record a question is about."""
