@@ -22,6 +22,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "plan": (),
 }
 BLANK = "Leave blank if unsure."
+CARD_CHARACTERS_MAX = 20_000
 NO_EPSILON = ("", "No")
 
 
@@ -105,6 +106,14 @@ class PublishForm(forms.ModelForm[Model]):
         label="Fixed part per answer", initial="0.0001", help_text="In OPEN, whatever its length."
     )
 
+    # Read by everybody at every look at the model's page.
+    card = forms.CharField(
+        required=False,
+        max_length=CARD_CHARACTERS_MAX,
+        widget=forms.Textarea,
+        help_text="Markdown: what it is for, what it gets wrong.",
+    )
+
     class Meta:
         model = Model
         fields = ["name", "slug", "card", "visibility"]
@@ -112,7 +121,6 @@ class PublishForm(forms.ModelForm[Model]):
         help_texts = {
             "slug": "The model's address: lower-case letters, digits and hyphens.",
             "visibility": "You cannot change this later yourself; the site's staff can.",
-            "card": "Markdown: what it is for, what it gets wrong.",
         }
 
     def as_arguments(self) -> dict[str, Any]:

@@ -111,3 +111,17 @@ def test_those_who_do_not_review_get_404(as_user, pending, contributor, stranger
 
 def test_the_queue_costs_the_same_for_any_number(as_user, pending, curator, measured):
     assert measured(as_user(curator), queue_of(pending.datanet)) <= 13
+
+
+def test_a_refused_vote_leaves_the_reviewer_at_the_row_it_was_about(as_user, pending, curator):
+    """After a skip the queue would begin anew, and the next vote be about another row."""
+    first, second = pending.records.order_by("pk")[:2]
+    client, queue = as_user(curator), queue_of(pending.datanet)
+    skipped = client.get(f"{queue}?after={first.pk}")
+    assert skipped.context["record"] == second
+    vote = f"{review_of(second)}?{skipped.context['here']}"
+    refused = client.post(vote, {"verdict": "reject"}, follow=True)
+    assert refused.context["record"] == second
+    assert "Choose a reason" in refused.text
+    done = client.post(vote, {"verdict": "approve"}, follow=True)
+    assert done.context["record"] == pending.records.order_by("pk")[2]  # what was skipped stays so

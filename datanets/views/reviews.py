@@ -44,6 +44,7 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "record": record,
         "waiting": selectors.so_many(queue),
         "skipped": after.isdecimal(),
+        "here": urlencode({**filters, "after": after} if after.isdecimal() else filters),
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
         "behind_wei": selectors.stake_behind(record.contribution) if record is not None else 0,
@@ -88,6 +89,8 @@ def _whole(record: Record) -> str:
 
 def _queue_url(datanet: Datanet, request: HttpRequest, **more: Any) -> str:
     filters = QueueFilterForm(request.GET).filters()
+    if (after := request.GET.get("after", "")).isdecimal():
+        more = {"after": after, **more}  # what was skipped stays skipped
     query = urlencode({**filters, **more})
     url = reverse("datanets:review-queue", args=[datanet.slug])
     return f"{url}?{query}" if query else url
@@ -103,9 +106,9 @@ def record_review(request: HttpRequest, record_id: UUID) -> HttpResponse:
         )
         if decision.gold is not None:
             _tell_about_test(request, decision.gold, form.cleaned_data["verdict"])
-    else:
-        messages.error(request, first_mistake(form).message)
-    return redirect(_queue_url(record.datanet, request))
+        return redirect(_queue_url(record.datanet, request))
+    messages.error(request, first_mistake(form).message)
+    return redirect(_queue_url(record.datanet, request, after=record.pk - 1))  # the same row
 
 
 def _tell_about_test(request: HttpRequest, gold: GoldRow, verdict: str) -> None:

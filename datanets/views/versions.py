@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -19,6 +19,7 @@ from datanets.provenance import provenance_shares
 from openledger_site.accounts.requests import signed_in_user
 from openledger_site.core.idempotency import idempotent
 from openledger_site.core.storage import blob_path
+from openledger_site.core.streaming import StreamedFile
 
 PAGE_ROWS = 50
 
@@ -75,7 +76,7 @@ def _first_leaf(request: HttpRequest, version: Version) -> int:
 def version_manifest(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
     version = selectors.version_for(request.user, version_id)
     name = f"{version.datanet.slug}-{version.number}-manifest.json"
-    return FileResponse(
+    return StreamedFile(
         blob_path(version.manifest_digest).open("rb"),
         as_attachment=True,
         filename=name,

@@ -32,6 +32,9 @@ SPENT = Coalesce(
 """Fees that were not refunded, and for what is still being answered the most that it can cost."""
 
 
+KNOWN_YEARS = range(2020, 2100)
+
+
 @dataclass(frozen=True, slots=True)
 class Month:
     """A calendar month in UTC."""
@@ -42,9 +45,12 @@ class Month:
     def named(cls, text: str) -> Month:
         """`2026-11`; anything else is the present month."""
         try:
-            return cls(datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date())
+            first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
         except ValueError:
-            return cls(timezone.now().date().replace(day=1))
+            first = date.min
+        if first.year not in KNOWN_YEARS:
+            first = timezone.now().date().replace(day=1)
+        return cls(first)
 
     @property
     def name(self) -> str:

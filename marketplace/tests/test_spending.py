@@ -178,6 +178,11 @@ def test_the_month_adds_up_by_model_key_and_day(ask: Ask, payer: User, key: ApiK
     assert [row["answers"] for row in found["by_key"]] == [1, 1]
 
 
+@pytest.mark.parametrize("text", ["9999-12", "0001-01", "2026-13", "now"])
+def test_a_month_that_nobody_spent_in_is_the_present_one(text: str) -> None:
+    assert Month.named(text) == Month.named("")
+
+
 def test_a_month_knows_its_neighbours() -> None:
     month = Month.named("2024-12")
     assert (month.earlier.name, month.end.date()) == ("2024-11", date(2025, 1, 1))

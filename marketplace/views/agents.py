@@ -24,6 +24,7 @@ from marketplace.agent_words import abilities
 from marketplace.maker_part import with_maker_part
 from marketplace.models import Agent
 from marketplace.services import change_agent, make_agent, retire_agent
+from marketplace.services.make_agent import AgentSlugTaken
 from modelfactory.selectors import model_for
 from modelfactory.services import price_wei
 from openledger_site.accounts.requests import signed_in_user
@@ -56,8 +57,11 @@ def agent_new(request: HttpRequest) -> HttpResponse:
     model = model_for(request.user, slug.replace("\x00", ""))
     form = AgentForm(request.POST or None, model=model)
     if form.is_valid():
-        agent = make_agent(owner=signed_in_user(request), model=model, **form.as_arguments())
-        return redirect(agent)
+        try:
+            made = make_agent(owner=signed_in_user(request), model=model, **form.as_arguments())
+            return redirect(made)
+        except AgentSlugTaken as taken:
+            form.add_error("slug", taken.message)  # with all that was typed
     return _form_page(request, form, None)
 
 

@@ -252,7 +252,9 @@ def link_wallet(user: User, *, message: SignInMessage, wait_seconds: int | None 
 def unlink_wallet(wallet: Wallet, *, actor: User) -> None:
     """Stop a wallet from signing in or being paid. It stays reserved for this account."""
     with transaction.atomic():
-        has_other_way_in = actor.has_usable_password() or (
+        keep_open(actor)  # and two unlinkings stand in line
+        has_password = bool(actor.email) and actor.has_usable_password()  # asked for by address
+        has_other_way_in = has_password or (
             Wallet.objects.filter(user=actor, unlinked_at__isnull=True)
             .exclude(pk=wallet.pk)
             .exists()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -26,6 +26,7 @@ from openledger_site.accounts.closing import (
 from openledger_site.accounts.forms import ApiKeyForm, CloseAccountForm, ProfileForm
 from openledger_site.accounts.known import known_of
 from openledger_site.accounts.requests import signed_in_user
+from openledger_site.core.streaming import StreamedResponse
 
 
 @require_http_methods(["GET", "POST"])
@@ -46,10 +47,10 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def known(request: HttpRequest) -> StreamingHttpResponse:
+def known(request: HttpRequest) -> StreamedResponse:
     """Everything that the site keeps about the person, to download."""
     pieces = known_of(signed_in_user(request))
-    response = StreamingHttpResponse(pieces, content_type="application/json")
+    response = StreamedResponse(pieces, content_type="application/json")
     response["Content-Disposition"] = 'attachment; filename="openledger-about-me.json"'
     response["Cache-Control"] = "no-store"
     return response

@@ -8,21 +8,21 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from django.http import StreamingHttpResponse
+from openledger_site.core.streaming import StreamedResponse
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_response(rows: Iterable[tuple[str, ...]], filename: str) -> StreamingHttpResponse:
+def csv_response(rows: Iterable[tuple[str, ...]], filename: str) -> StreamedResponse:
     """The rows as a file to download, line by line."""
-    response = StreamingHttpResponse(_lines(rows), content_type="text/csv; charset=utf-8")
+    response = StreamedResponse(_lines(rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
 
 
-def json_response(rows: Iterable[tuple[str, ...]], filename: str) -> StreamingHttpResponse:
+def json_response(rows: Iterable[tuple[str, ...]], filename: str) -> StreamedResponse:
     """The same as a list of objects, one a line; the first row names their members."""
-    response = StreamingHttpResponse(_objects(rows), content_type="application/json")
+    response = StreamedResponse(_objects(rows), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
 

@@ -17,8 +17,9 @@ class BodyTooLarge(Exception):
     """More bytes came than any door takes."""
 
 
-def limit_body(application: Application, maximum_bytes: int) -> Application:
-    """Wrap an ASGI application: answer 413 once a body is known to pass `maximum_bytes`.
+def limit_body(application: Application, maximum_of: Callable[[str], int]) -> Application:
+    """Wrap an ASGI application: answer 413 once a body is known to pass what `maximum_of` its path
+    gives, in bytes.
 
     Django's ASGI handler writes a whole body to a temporary file before any view runs, so a limit
     in a view comes too late. The declared length is checked first, then the bytes that really come.
@@ -28,6 +29,7 @@ def limit_body(application: Application, maximum_bytes: int) -> Application:
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
+        maximum_bytes = maximum_of(scope["path"])
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > maximum_bytes:
             await _refuse(send, maximum_bytes)

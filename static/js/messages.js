@@ -1,9 +1,12 @@
 // Messages in the corner: dismiss them, and say in plain words when a request of htmx failed.
 const OFFLINE = "The site did not answer. Check the connection and try again.";
 const BROKEN = "Something went wrong on our side. Nothing was changed; please try again.";
+// Parts that try again by themselves say nothing.
+const ASKS_AGAIN = "[data-live], [data-live-url], [hx-trigger*='every']";
 
 export function showMessage(text) {
   const area = document.getElementById("messages");
+  if ([...area.querySelectorAll(".message p")].some((said) => said.textContent === text)) return;
   const message = area.querySelector("[data-message-template]").content.cloneNode(true);
   message.querySelector("p").textContent = text;
   area.append(message);
@@ -30,10 +33,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 document.addEventListener("htmx:responseError", (event) => {
-  if (event.target.closest("[data-live]")) return; // live parts try again by themselves
+  if (event.target.closest(ASKS_AGAIN)) return;
   showMessage(messageOf(event.detail.xhr.responseText, event.detail.xhr.status));
 });
 
 document.addEventListener("htmx:sendError", (event) => {
-  if (!event.target.closest("[data-live]")) showMessage(OFFLINE);
+  if (!event.target.closest(ASKS_AGAIN)) showMessage(OFFLINE);
 });

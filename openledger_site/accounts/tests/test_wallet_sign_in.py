@@ -144,6 +144,20 @@ def test_the_only_way_in_cannot_be_unlinked(client):
     assert refused.status_code == 409
 
 
+def test_a_password_without_an_address_is_no_other_way_in(client):
+    """Signing in by password asks for the address."""
+    sign_in(client)
+    user = User.objects.get()
+    user.set_password("a long one, for once")
+    user.save()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    wallet = Wallet.objects.get()
+    refused = client.post(reverse("accounts:wallet-unlink", args=[wallet.pk]))
+    assert refused.status_code == 409
+    User.objects.update(email="nora@example.org")
+    assert client.post(reverse("accounts:wallet-unlink", args=[wallet.pk])).status_code == 302
+
+
 def test_a_stranger_cannot_unlink_a_wallet(client, stranger):
     sign_in(Client())
     client.force_login(stranger)

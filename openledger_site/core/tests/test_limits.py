@@ -31,8 +31,8 @@ async def ask(chunks, declared=None):
         sent.append(message)
 
     headers = [(b"content-length", str(declared).encode())] if declared is not None else []
-    scope = {"type": "http", "headers": headers}
-    await limit_body(echo_length, LIMIT)(scope, receive, send)
+    scope = {"type": "http", "headers": headers, "path": "/"}
+    await limit_body(echo_length, lambda path: LIMIT)(scope, receive, send)
     return sent[0]["status"], sent[1]["body"], len(chunks) - len(waiting)
 
 
