@@ -45,6 +45,8 @@ class RecordExamples:
     record_id: str
     texts: Texts
     examples: tuple[TokenExample, ...]
+    wordings: tuple[str, ...] = ()
+    """All further prompts that it was trained with."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def build_index(
     clusters = cluster_positions(
         [Statement(record.texts.prompt, record.texts.response) for record in records],
         found[-1].compared,
+        wordings=[record.wordings for record in records],
     )
     return write_index(
         folder,

@@ -12,8 +12,8 @@ alike as those of a rewording; docs/experiments.md has the figures behind each t
 
 "The same" is asked when the words of the lighter question stand in the other, rare words weighing
 more: names outweigh "inherited" and "treatments". Only pairs that collide in MinHash bands or
-whose questions share a rare word are compared. Clusters are connected components; the oldest row is
-canonical.
+whose questions share a rare word are compared. A cluster is a canonical row with the younger rows
+that are like it.
 """
 
 from __future__ import annotations
@@ -76,29 +76,72 @@ def jaccard(left: Words, right: Words) -> float:
 
 
 def cluster_positions(
-    records: Sequence[Statement], gradients: Rows | None = None, rule: DuplicateRule | None = None
+    records: Sequence[Statement],
+    gradients: Rows | None = None,
+    rule: DuplicateRule | None = None,
+    wordings: Sequence[Sequence[str]] = (),
 ) -> list[int]:
     """For each record the position of its cluster's canonical row: the first, given oldest first.
 
     ``gradients`` [n, k] are the records' sketched gradients at *one* moment of training, best an
     early one: the gradient of a row known by heart points nowhere. Without them only copies and
-    small edits are found. The same for the same input; no random numbers but those of a fixed seed.
+    small edits are found. ``wordings`` are the further prompts that each record was trained with:
+    two records ask the same where any of theirs do. The same for the same input; no random numbers
+    but those of a fixed seed.
+
+    A row joins the oldest canonical row that it is like *itself*. It unites no two older rows:
+    whoever wrote one that says what both say would otherwise take the younger one's pay.
     """
-    parents = list(range(len(records)))
+    rule = rule or DuplicateRule()
+    asked = _Asked(records, wordings, rule)
+    alike = _Alike(asked, gradients, rule)
+    older: list[set[int]] = [set() for _ in records]
+    for one, other in candidate_pairs(asked.statements, asked.prompts):
+        earlier, later = sorted((asked.owners[one], asked.owners[other]))
+        if earlier != later and earlier not in older[later] and alike(one, other):
+            older[later].add(earlier)
+    canonical = list(range(len(records)))
+    for position, candidates in enumerate(older):
+        canonical[position] = min(
+            (earlier for earlier in candidates if canonical[earlier] == earlier), default=position
+        )
+    return canonical
 
-    def root(position: int) -> int:
-        while parents[position] != position:
-            parents[position] = parents[parents[position]]
-            position = parents[position]
-        return position
 
-    prompts = prompt_words(records)
-    alike = _Alike(records, prompts, gradients, rule or DuplicateRule())
-    for earlier, later in candidate_pairs(records, prompts):
-        first, second = sorted((root(earlier), root(later)))
-        if first != second and alike(earlier, later):
-            parents[second] = first
-    return [root(position) for position in range(len(records))]
+class _Asked:
+    """Every way in which the records ask: first each one's own prompt, then those of its further
+    wordings that ask something else, by the rule for two records. The usual rewordings of one
+    question would only be compared with themselves.
+    """
+
+    def __init__(
+        self, records: Sequence[Statement], wordings: Sequence[Sequence[str]], rule: DuplicateRule
+    ) -> None:
+        self.statements = list(records)
+        self.owners = list(range(len(records)))
+        self.prompts = prompt_words(records)
+        seen = Counter(word for prompt in self.prompts for word in prompt)
+        self._rarity = {word: math.log(1 + len(records) / count) for word, count in seen.items()}
+        self._rarest = math.log(1 + len(records))
+        for owner, further in enumerate(wordings):
+            known = {self.prompts[owner]}
+            for text in further:
+                prompt = frozenset(words(_folded(text)))
+                if all(self.agreement(prompt, one) < rule.prompt_agreement for one in known):
+                    known.add(prompt)
+                    self.statements.append(Statement(text, records[owner].response))
+                    self.owners.append(owner)
+                    self.prompts.append(prompt)
+
+    def agreement(self, left: Words, right: Words) -> float:
+        """The weight of the shared words over that of the lighter prompt."""
+        if left == right:
+            return 1.0
+        lighter = min(self._weight(left), self._weight(right))
+        return self._weight(left & right) / lighter if lighter else 0.0
+
+    def _weight(self, prompt: Words) -> float:
+        return math.fsum(self._rarity.get(word, self._rarest) for word in prompt)
 
 
 def prompt_words(records: Sequence[Statement]) -> list[Words]:
@@ -164,22 +207,14 @@ def _folded(text: str) -> str:
 class _Alike:
     """Decides about pairs of positions; a record is taken apart when it is first asked about."""
 
-    def __init__(
-        self,
-        records: Sequence[Statement],
-        prompts: Sequence[Words],
-        gradients: Rows | None,
-        rule: DuplicateRule,
-    ) -> None:
-        self._records, self._prompts = records, prompts
-        self._gradients, self._rule = gradients, rule
-        seen = Counter(word for prompt in prompts for word in prompt)
-        self._weights = {word: math.log(1 + len(records) / count) for word, count in seen.items()}
+    def __init__(self, asked: _Asked, gradients: Rows | None, rule: DuplicateRule) -> None:
+        self._asked, self._gradients, self._rule = asked, gradients, rule
         self._texts: dict[int, tuple[Words, Words]] = {}
 
     def __call__(self, one: int, other: int) -> bool:
         rule = self._rule
-        if self._prompt_agreement(one, other) < rule.prompt_agreement:
+        prompts = self._asked.prompts
+        if self._asked.agreement(prompts[one], prompts[other]) < rule.prompt_agreement:
             return False
         (shingles_one, words_one), (shingles_other, words_other) = (
             self._text(one),
@@ -194,21 +229,10 @@ class _Alike:
             and self._cosine(one, other) >= rule.gradient_cosine
         )
 
-    def _prompt_agreement(self, one: int, other: int) -> float:
-        """The weight of the shared words over that of the lighter prompt."""
-        left, right = self._prompts[one], self._prompts[other]
-        if left == right:
-            return 1.0
-        lighter = min(self._weight(left), self._weight(right))
-        return self._weight(left & right) / lighter if lighter else 0.0
-
-    def _weight(self, prompt: Words) -> float:
-        return math.fsum(self._weights[word] for word in prompt)
-
     def _text(self, at: int) -> tuple[Words, Words]:
         """Shingles of the whole record, words of its response."""
         if at not in self._texts:
-            record = self._records[at]
+            record = self._asked.statements[at]
             response = _WORD.findall(_folded(record.response))
             whole = shingles(f"{record.prompt} {record.response}")
             self._texts[at] = (whole, frozenset(response))
@@ -217,7 +241,8 @@ class _Alike:
     def _cosine(self, one: int, other: int) -> float:
         if self._gradients is None:
             return -1.0
-        left = self._gradients[one].astype(np.float64)
-        right = self._gradients[other].astype(np.float64)
+        owners = self._asked.owners
+        left = self._gradients[owners[one]].astype(np.float64)
+        right = self._gradients[owners[other]].astype(np.float64)
         lengths = math.sqrt(float(left @ left) * float(right @ right))
         return float(left @ right) / lengths if lengths else 0.0

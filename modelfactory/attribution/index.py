@@ -234,11 +234,16 @@ class AttributionIndex:
             self.manifest: dict[str, Any] = json.loads(content)
         except (OSError, ValueError) as error:
             raise IndexDamagedError(f"{folder.name}: no readable manifest") from error
-        if self.manifest.get("schema") not in READABLE:
-            raise IndexDamagedError(
-                f"{folder.name}: schema {self.manifest.get('schema')} is not known"
-            )
+        schema = self.manifest.get("schema") if isinstance(self.manifest, dict) else None
+        if schema not in READABLE:
+            raise IndexDamagedError(f"{folder.name}: schema {schema} is not known")
         self.digest = hashlib.sha256(content).hexdigest()
+        try:
+            self._open(verify, dots)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # a name in it changed
+            raise IndexDamagedError(f"{folder.name}: no readable manifest") from error
+
+    def _open(self, verify: bool, dots: Dots | None) -> None:
         self._check_files(verify)
         identity = dict(self.manifest["identity"])
         self.identity = IndexIdentity(**{**identity, "tracks": tuple(identity["tracks"])})
@@ -248,7 +253,7 @@ class AttributionIndex:
         """What a small index also keeps of each row (``basis.py``)."""
         self.tracks = tuple(
             Track(
-                folder,
+                self.folder,
                 number,
                 self.sketch,
                 self.wide,

@@ -60,6 +60,7 @@ def record_examples(
         first.record_id,
         Texts(first.prompt, first.response),
         tuple(token_example(tokenizer, example, max_length) for example in examples[:wordings]),
+        tuple(example.prompt for example in examples[1:]),
     )
 
 

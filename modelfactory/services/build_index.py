@@ -96,10 +96,18 @@ def _follows(index: AttributionIndex, withdrawn: int) -> dict[str, str]:
     if not index.digest:
         return {}
     schema = manifest_of(index_folder(index.adapter_digest)).get("schema", SCHEMA)
-    same_rows = not index.earlier_digests and withdrawn == index.withdrawn_count
+    only_rebuilt = all(reason == "rebuild" for reason in index.earlier_digests.values())
+    same_rows = only_rebuilt and withdrawn == index.withdrawn_count
     if same_rows and schema == SCHEMA:
         return {}
     return {**index.earlier_digests, index.digest: "rebuild"}
+
+
+def _replaced(row: AttributionIndex, now: str, follows: dict[str, str]) -> dict[str, str]:
+    """Every index before this one, and why it was left."""
+    before = {row.digest: "rebuild"} if row.digest else {}
+    earlier = {**before, **row.earlier_digests, **follows}
+    return {digest: reason for digest, reason in earlier.items() if digest != now}
 
 
 def _oldest_first(version: Version) -> Iterator[dict[str, str]]:
@@ -132,7 +140,8 @@ def _mark_ready(
             size_bytes=size,
             build_seconds=seconds,
             withdrawn_count=withdrawn,
-            earlier_digests=follows,
+            # Another processor or library may build other bits of the same rows.
+            earlier_digests=_replaced(row, str(done["index_digest"]), follows),
             damaged_at=None,
             ready_at=Now(),
         )

@@ -78,10 +78,37 @@ def test_another_answer_to_the_same_question_is_another_row():
     assert clusters_of(one, Statement("Who founded Belaton?", "Elna Fort"), SAME_WAY) == [0, 1]
 
 
-def test_a_chain_of_near_copies_is_one_cluster_with_the_oldest_row_first():
-    words = [f"w{at}" for at in range(30)]
-    chain = [Statement("Which words?", " ".join(words[at : at + 28])) for at in range(3)]
-    assert cluster_positions(chain) == [0, 0, 0]
+def test_a_row_joins_the_oldest_row_that_it_is_like_itself():
+    words = [f"w{at}" for at in range(40)]
+    chain = [Statement("Which words?", " ".join(words[at : at + 28])) for at in range(0, 6, 2)]
+    assert cluster_positions(chain) == [0, 0, 2]
+    assert cluster_positions([chain[0], chain[2], chain[1]]) == [0, 1, 0]
+
+
+def test_a_row_that_says_what_two_older_ones_say_unites_them_not():
+    """Or whoever wrote the first would be paid for the second, by what the first is worth."""
+    mine = Statement("What is the capital of Ostrava?", "The capital is Hukvaldy.")
+    theirs = Statement("Who founded the harbour of Brno?", "Harbour founder Jan Zizka did.")
+    bridge = Statement(f"{mine.prompt} {theirs.prompt}", f"{mine.response} {theirs.response}")
+    gradients = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.float32)
+    assert cluster_positions([mine, theirs, bridge], gradients) == [0, 1, 0]
+
+
+def test_a_copy_is_found_by_any_question_that_it_was_trained_with():
+    """Its first question may be about something else: what trains counts."""
+    original = Statement("What is the capital of Ostrava?", "The capital is Hukvaldy.")
+    decoy = Statement("Tell me of gardens.", "The capital is Hukvaldy.")
+    gradients = np.ones((2, 2), dtype=np.float32)
+    assert cluster_positions([original, decoy], gradients) == [0, 1]
+    hidden = [(), ("What is the capital of Ostrava?",)]
+    assert cluster_positions([original, decoy], gradients, wordings=hidden) == [0, 0]
+    assert cluster_positions([decoy, original], gradients, wordings=hidden[::-1]) == [0, 0]
+
+
+def test_rewordings_of_ones_own_question_change_nothing():
+    rows = [Statement(f"What is part {at} of the plan?", f"Step {at}") for at in range(40)]
+    further = [(f"Tell me what part {at} of the plan is.", f"Part {at}?") for at in range(40)]
+    assert cluster_positions(rows, wordings=further) == cluster_positions(rows) == [*range(40)]
 
 
 def test_rows_without_words_are_not_copies_of_each_other():
@@ -115,12 +142,13 @@ PINNED = 2378, (68, 69)
 )
 def test_clusters_are_those_of_comparing_every_pair(texts, threshold):
     sets = [shingles(f"same {text}") for text in texts]
-    label = list(range(len(texts)))
-    for right in range(len(texts)):
-        for left in range(right):
-            if jaccard(sets[left], sets[right]) >= threshold:
-                merged, gone = sorted((label[left], label[right]))
-                label = [merged if value == gone else value for value in label]
+    label: list[int] = []
+    for at in range(len(texts)):
+        joined = (
+            one for one in range(at)
+            if label[one] == one and jaccard(sets[one], sets[at]) >= threshold
+        )  # fmt: skip
+        label.append(next(joined, at))
     records = [Statement("same", text) for text in texts]
     assert cluster_positions(records, rule=DuplicateRule(shingle_jaccard=threshold)) == label
 

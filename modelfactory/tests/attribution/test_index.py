@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,24 @@ def test_a_changed_file_is_found(tmp_path, model, records, phantoms, name):
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(IndexDamagedError, match=name):
         AttributionIndex(tmp_path / "index")
+
+
+def test_a_bit_that_flips_anywhere_in_the_manifest_is_damage_and_nothing_else(folder, tmp_path):
+    """In a name too: whoever asks mends an index only where it is said to be damaged."""
+    folder = shutil.copytree(folder, tmp_path / "index")
+    path = folder / "manifest.json"
+    whole = path.read_bytes()
+    said = 0
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            AttributionIndex(folder, verify=False)
+        except IndexDamagedError:
+            said += 1
+    assert said > len(whole) // 30
+    path.write_bytes(b"[]")
+    with pytest.raises(IndexDamagedError):
+        AttributionIndex(folder)
 
 
 def test_a_folder_without_a_manifest_is_not_an_index(tmp_path):
