@@ -78,7 +78,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "openledger_site.core.middleware.row_security",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "openledger_site.core.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -188,7 +188,11 @@ ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="opti
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 # allauth mails about a changed password, email address, passkey and so on.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-ACCOUNT_RATE_LIMITS = {"signup": env.str("SIGNUP_RATE_LIMIT", default="20/m/ip")}
+ACCOUNT_RATE_LIMITS = {
+    "signup": env.str("SIGNUP_RATE_LIMIT", default="20/m/ip"),
+    # Each one without a session makes a row of it: the limit by session does not bind.
+    "wallet_nonce": env.str("WALLET_NONCE_RATE_LIMIT", default="60/m/ip"),
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
@@ -266,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "core.forget_old_answers",
         "schedule": 3600.0,
     },
+    "forget sessions that have ended": {"task": "core.forget_sessions", "schedule": 86_400.0},
     "forget uploads that nobody finished": {
         "task": "datanets.expire_uploads",
         "schedule": 600.0,

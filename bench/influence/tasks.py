@@ -126,7 +126,10 @@ class Bench:
         return int(np.argmax(means))
 
     def ceiling(self) -> dict[str, list[float]]:
-        """How well retraining with another seed predicts it: no score can do much better."""
+        """How well retraining with one seed predicts retraining with another: what they share.
+
+        No bound on a score: one that knew the mean over seeds would reach the square root of it.
+        """
         pairs = [
             (name.removesuffix("-again"), name)
             for name in self.plan

@@ -16,7 +16,14 @@ from openledger_site.core.outbox import send_on_commit
 
 GRANT_DAYS_MAX = 3_650
 MAIL_TASK = "datanets.mail_about_grant"
+REQUESTS_A_DAY = 3
 _State = AccessGrant.State
+
+
+class TooManyRequests(DomainError):
+    status = 429
+    code = "too_many_requests"
+    message = "You have asked here several times today. Wait for an answer, or ask again tomorrow."
 
 
 class AnsweredBefore(Conflict):
@@ -42,6 +49,7 @@ def request_access(
             return same
         if same is not None:
             _close(same, _State.EXPIRED, by=None, answer=same.answer)
+        _check_rate(datanet, user)
         grant = AccessGrant.objects.create(
             datanet=datanet,
             user=user,
@@ -53,6 +61,13 @@ def request_access(
         _tell(grant)
         _write_down(grant, actor=user)
     return grant
+
+
+def _check_rate(datanet: Datanet, user: User) -> None:
+    """Each request is a mail to everybody who decides, with words of the asker's."""
+    day = timezone.now() - timedelta(days=1)
+    if datanet.grants.filter(user=user, created_at__gt=day).count() >= REQUESTS_A_DAY:
+        raise TooManyRequests(limit=REQUESTS_A_DAY)
 
 
 def decide_grant(

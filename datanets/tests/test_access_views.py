@@ -69,6 +69,19 @@ def test_asking_twice_makes_one_request(as_user, restricted, builder):
     assert AccessGrant.objects.count() == 1
 
 
+def test_nobody_sends_mail_without_end_by_asking_and_withdrawing(as_user, restricted, builder):
+    answers = {"question_0": "A grant", "question_1": "Nobody"}
+    client, page = as_user(builder), url("access-request", restricted)
+    for _ in range(3):
+        assert client.post(page, ASK | answers).status_code == 302
+        grant = AccessGrant.objects.latest("pk")
+        client.post(reverse("datanets:grant-withdraw", args=[grant.public_id]))
+    assert client.post(page, ASK | answers).status_code == 429
+    assert AccessGrant.objects.count() == 3
+    AccessGrant.objects.update(created_at=timezone.now() - timedelta(days=2))
+    assert client.post(page, ASK | answers).status_code == 302
+
+
 @pytest.mark.parametrize("who", ["owner", "curator"])
 def test_owner_and_curators_decide_and_the_asker_reads_why(
     as_user, asked, restricted, builder, request, who

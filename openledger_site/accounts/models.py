@@ -92,7 +92,10 @@ class SignInNonce(models.Model):
     address = models.CharField(max_length=42)
     session_key = models.CharField(max_length=64)
     purpose = models.CharField(max_length=10)
-    expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["session_key"], name="sign_in_nonce_of_session")]
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.address}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from allauth.core import ratelimit
 from allauth.core.ratelimit import consume
 from django.conf import settings
 from django.contrib import messages
@@ -89,6 +90,8 @@ def wallet_unlink(request: HttpRequest, wallet_id: int) -> HttpResponse:
 @require_POST
 def wallet_nonce(request: HttpRequest) -> JsonResponse:
     """Give the exact EIP-4361 text that this browser's wallet is to sign."""
+    if not ratelimit.consume(request, action="wallet_nonce"):
+        raise services.TooManyNonces("Too many sign-ins from this address. Wait a minute.")
     if not request.session.session_key:
         request.session.create()
     chain_id = request.POST.get("chain_id", "")

@@ -6,12 +6,20 @@ import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import render
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.shortcuts import render, resolve_url
 from django.utils.decorators import sync_and_async_middleware
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
@@ -102,6 +110,40 @@ def wants_json(request: HttpRequest) -> bool:
     """Programs name JSON first or call under /api/ and /v1/."""
     named = request.headers.get("accept", "").startswith("application/json")
     return named or request.path.startswith("/v1/") or "/api/" in request.path
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Asks whose session has ended to sign in, in the form that the caller can follow.
+
+    Followed as a redirect, the whole sign-in page would stand inside a part of a page, or be read
+    as JSON; and whoever sent a form would come back to an address that takes no GET.
+    """
+
+    def handle_no_permission(  # type: ignore[override] # Django answers what it gives, whatever that is
+        self, request: HttpRequest, view_func: View
+    ) -> HttpResponseBase:
+        if bool(getattr(request, "htmx", False)):
+            response = HttpResponse(status=204)
+            shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+            response["HX-Redirect"] = self._sign_in(shown.path, shown.query)
+            return response
+        if wants_json(request) or "json" in request.headers.get("accept", ""):
+            return JsonResponse(SessionEnded().envelope(), status=SessionEnded.status)
+        if request.method not in ("GET", "HEAD"):
+            came_from = urlsplit(request.headers.get("referer", ""))
+            return HttpResponseRedirect(self._sign_in(came_from.path, came_from.query))
+        return super().handle_no_permission(request, view_func)
+
+    def _sign_in(self, path: str, query: str) -> str:
+        """The sign-in page, which then leads to an address of ours; whose host was given is not."""
+        back = f"{path}?{query}" if query else path
+        return f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': back or '/'})}"
+
+
+class SessionEnded(DomainError):
+    status = 401
+    code = "sign_in_required"
+    message = "You are not signed in any more. Load the page again, sign in, and repeat this."
 
 
 class DomainErrorMiddleware:

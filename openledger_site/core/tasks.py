@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.core.management import call_command
 
 from openledger_site.core import idempotency, jobs, outbox
 
@@ -25,3 +26,8 @@ def relay_outbox() -> None:
 @shared_task(name="core.forget_old_answers", expires=300)
 def forget_old_answers() -> None:
     idempotency.forget_old_answers()
+
+
+@shared_task(name="core.forget_sessions", expires=3_600)
+def forget_sessions() -> None:
+    call_command("clearsessions")
