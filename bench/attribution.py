@@ -175,6 +175,7 @@ def _page(figures: Mapping[str, Any]) -> str:
         f"Retraining with another seed predicts retraining with: {kinds or 'not measured'}. "
         f"One seed's worth of contributors agrees with another's at {between['of_fees']} "
         f"(of fees) and {between['of_nats']} (of nats).\n\n"
+        f"{_of_other_runs(figures)}"
         f"{table(figures)}\n"
         "## Not by heaps and ties\n\n"
         "Pearson's correlation, which ties cannot help, and by how much the calibrated score's\n"
@@ -201,6 +202,15 @@ def _page(figures: Mapping[str, Any]) -> str:
         f"({figures['scan']['bandwidth_gb_s']} GB/s memory). Load of the machine: "
         f"{figures['machine']['load_average']}.\n"
     )
+
+
+def _of_other_runs(figures: Mapping[str, Any]) -> str:
+    """Where a committed file was put together of several runs, it says so."""
+    lines = [
+        f"- {source}: {', '.join(names)}"
+        for source, names in figures.get("of_other_runs", {}).items()
+    ]
+    return "\n".join(["Not of this run:", "", *lines, "", ""]) if lines else ""
 
 
 def _percent(variation: Mapping[str, float] | None) -> str:
