@@ -90,7 +90,8 @@ def test_the_least_budget_that_the_form_names_is_one_that_answers(
 
 def test_an_address_that_is_taken_says_so(as_user: SignIn, bot: Agent, consumer: User) -> None:
     page = as_user(consumer).post(NEW, FORM)
-    assert (page.status_code, b"another" in page.content.lower()) == (409, True)
+    assert (page.status_code, b"another" in page.content.lower()) == (422, True)
+    assert FORM["name"] in page.text  # what was typed is still there
 
 
 def test_making_one_needs_a_signed_in_person_who_may_use_the_model(

@@ -80,7 +80,11 @@ def never_kept(get_response: GetResponse) -> GetResponse:
 def _kept_by_nobody(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     name = settings.SESSION_COOKIE_NAME
     if name in request.COOKIES or name in response.cookies:
-        response.headers.setdefault("Cache-Control", "private, no-store")
+        # "Back" to the answer to a form needs it, until signing out clears that too.
+        kept = "private, no-cache" if request.method == "POST" else "private, no-store"
+        response.headers.setdefault("Cache-Control", kept)
+    if name in request.COOKIES and name in response.cookies and not response.cookies[name].value:
+        response.headers["Clear-Site-Data"] = '"cache"'
     return response
 
 

@@ -23,8 +23,12 @@ def test_pages_of_who_is_signed_in_are_kept_by_nobody(signed_in: Client, path: s
     assert signed_in.get(path)["Cache-Control"] == KEPT_BY_NOBODY
 
 
-def test_the_last_page_before_signing_out_is_not_shown_again(signed_in: Client) -> None:
-    assert "no-store" in signed_in.post("/accounts/logout/")["Cache-Control"]
+def test_signing_out_clears_what_was_kept_to_go_back_to(signed_in: Client) -> None:
+    """The answer to a form that was filled in wrongly, say."""
+    answered = signed_in.post("/datanets/new/", {"name": ""})
+    assert (answered.status_code, answered["Cache-Control"]) == (422, "private, no-cache")
+    assert "Clear-Site-Data" not in answered
+    assert signed_in.post("/accounts/logout/")["Clear-Site-Data"] == '"cache"'
 
 
 def test_public_pages_of_strangers_may_be_kept(client: Client) -> None:

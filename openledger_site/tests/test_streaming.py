@@ -33,8 +33,7 @@ async def test_empty_parts_end_nothing() -> None:
 async def test_a_file_comes_whole(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(b"x" * 3_000_000)
-    response = StreamedFile(path.open("rb"))
-    pieces = [piece async for piece in response]
-    response.close()
+    with path.open("rb") as file:
+        pieces = [piece async for piece in StreamedFile(file)]
     assert len(pieces) > 1
     assert b"".join(pieces) == path.read_bytes()
