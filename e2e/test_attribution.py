@@ -156,7 +156,7 @@ def measure_and_stop(journey: Journey) -> None:
 def doubt(journey: Journey) -> None:
     page = journey.contributor.visit("/marketplace/earned/")
     journey.look(journey.contributor, "what my rows earned")
-    page.get_by_role("link", name="What my rows earned").first.click()
+    page.get_by_role("link", name="Why did I earn this?").first.click()
     journey.contributor.wait_ready()
     journey.seen["why"] = journey.contributor.words()
     journey.look(journey.contributor, "why did I earn this")
