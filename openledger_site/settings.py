@@ -323,10 +323,15 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
+
+def _by_chain(development: int, real: int) -> int:
+    """Seconds and minutes on the development chain are days on a real one, and OPEN are scarce."""
+    return development if CHAIN_ID == 31337 else real
+
+
 # --- Money and chain --------------------------------------------------------------------------
 CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="http://127.0.0.1:8545")
 CHAIN_ID = env.int("CHAIN_ID", default=31337)
-_ON_DEV_CHAIN = CHAIN_ID == 31337
 CHAIN_ADDRESSES_FILE = LOCAL_DIR / "chain" / f"addresses-{CHAIN_ID}.json"
 CHAIN_TIMEOUT_SECONDS = env.float("CHAIN_TIMEOUT_SECONDS", default=5.0)
 # The operator's key signs anchors, epochs and funding. Empty: the dev chain's public key, refused
@@ -351,18 +356,18 @@ X402_REQUESTS_PER_MINUTE = env.int("X402_REQUESTS_PER_MINUTE", default=120)
 WITHDRAWAL_MINIMUM_WEI = env.int("WITHDRAWAL_MINIMUM_WEI", default=10**18)
 WITHDRAWALS_PER_DAY = env.int("WITHDRAWALS_PER_DAY", default=3)
 # How long no money goes to a wallet that was added to an account: time to notice a stolen session.
-WALLET_WAIT_SECONDS = env.int("WALLET_WAIT_SECONDS", default=0 if _ON_DEV_CHAIN else 86_400)
+WALLET_WAIT_SECONDS = env.int("WALLET_WAIT_SECONDS", default=_by_chain(0, 86_400))
 # Gas paid in OPEN: a key of its own sends for people without ETH. Empty: as above.
 CHAIN_RELAY_KEY = env.str("CHAIN_RELAY_KEY", default="")
 RELAY_ENABLED = env.bool("RELAY_ENABLED", default=True)
 # What one ETH is worth; 0 is off. Only the development chain has a price that nobody set.
-RELAY_OPEN_PER_ETH = env.int("RELAY_OPEN_PER_ETH", default=20 if _ON_DEV_CHAIN else 0)
+RELAY_OPEN_PER_ETH = env.int("RELAY_OPEN_PER_ETH", default=_by_chain(20, 0))
 RELAY_QUOTE_SECONDS = env.int("RELAY_QUOTE_SECONDS", default=120)
 RELAY_PER_PERSON_A_DAY = env.int("RELAY_PER_PERSON_A_DAY", default=20)
 RELAY_PER_DAY = env.int("RELAY_PER_DAY", default=2_000)
 # What may be at stake for deposits of people who have no balance yet: their fee comes out of the
 # deposit, and one that fails pays nothing. In OPEN wei for all together; 0 relays none of them.
-RELAY_RESERVE_WEI = env.int("RELAY_RESERVE_WEI", default=10**17 if _ON_DEV_CHAIN else 0)
+RELAY_RESERVE_WEI = env.int("RELAY_RESERVE_WEI", default=_by_chain(10**17, 0))
 # A request for a refund keeps the earnings in holding at least so long, for a person to decide.
 REFUND_DECISION_SECONDS = env.int("REFUND_DECISION_SECONDS", default=3 * 86_400)
 EARNINGS_HOLDING_SECONDS = env.int("EARNINGS_HOLDING_SECONDS", default=7 * 86_400)
@@ -374,26 +379,22 @@ REPUTATION_ISSUE_SECONDS = env.int("REPUTATION_ISSUE_SECONDS", default=86_400)
 # What `manage.py deploy_contracts` fixes in the contracts: seconds and minutes on the development
 # chain, where a real one takes days. An exit from a stake must take longer than an appeal.
 _DAY = 86_400
-EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=2 if _ON_DEV_CHAIN else _DAY)
+EPOCH_CHALLENGE_SECONDS = env.int("EPOCH_CHALLENGE_SECONDS", default=_by_chain(2, _DAY))
 GOVERNANCE_VOTING_DELAY_SECONDS = env.int(
-    "GOVERNANCE_VOTING_DELAY_SECONDS", default=60 if _ON_DEV_CHAIN else _DAY
+    "GOVERNANCE_VOTING_DELAY_SECONDS", default=_by_chain(60, _DAY)
 )
 GOVERNANCE_VOTING_PERIOD_SECONDS = env.int(
-    "GOVERNANCE_VOTING_PERIOD_SECONDS", default=600 if _ON_DEV_CHAIN else 7 * _DAY
+    "GOVERNANCE_VOTING_PERIOD_SECONDS", default=_by_chain(600, 7 * _DAY)
 )
 GOVERNANCE_TIMELOCK_SECONDS = env.int(
-    "GOVERNANCE_TIMELOCK_SECONDS", default=60 if _ON_DEV_CHAIN else 2 * _DAY
+    "GOVERNANCE_TIMELOCK_SECONDS", default=_by_chain(60, 2 * _DAY)
 )
-GOVERNANCE_THRESHOLD_OPEN = env.int(
-    "GOVERNANCE_THRESHOLD_OPEN", default=10 if _ON_DEV_CHAIN else 10_000
-)
+GOVERNANCE_THRESHOLD_OPEN = env.int("GOVERNANCE_THRESHOLD_OPEN", default=_by_chain(10, 10_000))
 GOVERNANCE_QUORUM_FLOOR_OPEN = env.int(
-    "GOVERNANCE_QUORUM_FLOOR_OPEN", default=100 if _ON_DEV_CHAIN else 1_000_000
+    "GOVERNANCE_QUORUM_FLOOR_OPEN", default=_by_chain(100, 1_000_000)
 )
-STAKE_UNBONDING_SECONDS = env.int(
-    "STAKE_UNBONDING_SECONDS", default=900 if _ON_DEV_CHAIN else 14 * _DAY
-)
-STAKE_APPEAL_SECONDS = env.int("STAKE_APPEAL_SECONDS", default=600 if _ON_DEV_CHAIN else 7 * _DAY)
+STAKE_UNBONDING_SECONDS = env.int("STAKE_UNBONDING_SECONDS", default=_by_chain(900, 14 * _DAY))
+STAKE_APPEAL_SECONDS = env.int("STAKE_APPEAL_SECONDS", default=_by_chain(600, 7 * _DAY))
 # How often the stakers' part of fees is paid in.
 STAKE_ROUND_SECONDS = env.int("STAKE_ROUND_SECONDS", default=3_600)
 

@@ -30,10 +30,10 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
     filter_form = QueueFilterForm(request.GET)
     filters = filter_form.filters()
     queue = selectors.review_queue(request.user, datanet, **filters)
-    after = request.GET.get("after", "")
+    place = _place(request)
     filter_form.show_counts(selectors.flag_counts(datanet, request.user))
-    record = (queue.filter(pk__gt=int(after[:18])) if after.isdecimal() else queue).first()
-    if record is not None and not (filters or after):
+    record = queue.filter(pk__gt=place.get("after", 0)).first()
+    if record is not None and not (filters or place):
         record = selectors.gold_due(request.user, datanet) or record
     if record is not None:
         services.note_reading(reader=request.user, datanet=datanet)
@@ -43,8 +43,8 @@ def review_queue(request: HttpRequest, slug: str) -> HttpResponse:
         "query": urlencode(filters),
         "record": record,
         "waiting": selectors.so_many(queue),
-        "skipped": after.isdecimal(),
-        "here": urlencode({**filters, "after": after} if after.isdecimal() else filters),
+        "skipped": bool(place),
+        "here": urlencode({**filters, **place}),
         "last": selectors.last_batch_of(request.user, datanet),
         "review_form": ReviewForm(),
         "behind_wei": selectors.stake_behind(record.contribution) if record is not None else 0,
@@ -87,11 +87,15 @@ def _whole(record: Record) -> str:
     return turns or f"{prompt_of(content)} {answer_of(content)}"
 
 
+def _place(request: HttpRequest) -> dict[str, int]:
+    """After which row the queue goes on: what was skipped stays skipped."""
+    after = request.GET.get("after", "")
+    return {"after": int(after[:18])} if after.isdecimal() else {}
+
+
 def _queue_url(datanet: Datanet, request: HttpRequest, **more: Any) -> str:
     filters = QueueFilterForm(request.GET).filters()
-    if (after := request.GET.get("after", "")).isdecimal():
-        more = {"after": after, **more}  # what was skipped stays skipped
-    query = urlencode({**filters, **more})
+    query = urlencode({**filters, **_place(request), **more})
     url = reverse("datanets:review-queue", args=[datanet.slug])
     return f"{url}?{query}" if query else url
 

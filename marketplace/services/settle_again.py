@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from marketplace.models import Inference
+from marketplace.services.sweep_answers import each_locked
 from openledger_site.core.jobs import start_job
 from openledger_site.core.models import Job
 from rewards.models import Hold
@@ -42,19 +42,7 @@ def settle_again() -> int:
     """
     ended = Q(job__isnull=True) | Q(job__state__in=Job.ENDED, job__ended_at__lt=Now() - AGAIN_AFTER)
     left = Inference.objects.filter(ended, state=Inference.State.ANSWERED)
-    count = 0
-    for inference_id in left.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]:
-        with transaction.atomic():
-            inference = (
-                Inference.objects.select_for_update(of=("self",), skip_locked=True)
-                .select_related("hold", "consumer", "job")
-                .filter(ended, pk=inference_id, state=Inference.State.ANSWERED)
-                .first()
-            )
-            if inference is not None:
-                _queue_or_end(inference)
-                count += 1
-    return count
+    return each_locked(left, AT_ONCE, _queue_or_end)
 
 
 def _queue_or_end(inference: Inference) -> None:

@@ -179,27 +179,21 @@ class Reporter:
             rates["remaining_seconds"] = round(
                 (steps - step) * (now - started) / (step - first_step)
             )
-        done = step == steps
-        self.lease.report(
-            "step",
-            progress=LOADED + (TRAINED - LOADED) * step // max(1, steps),
-            message="Asking the held-out questions" if done else f"Step {step} of {steps}",
-            step=step,
-            steps=steps,
-            loss=round(float(event["loss"]), 4),
-            **rates,
-        )
+        self._report_step(step, steps, loss=round(float(event["loss"]), 4), **rates)
 
     def _protected_step(self, step: int, steps: int) -> None:
         """Every tenth of the run: how long a single step took would tell of the rows it read."""
-        if step != steps and step % max(1, steps // 10):
-            return
+        if step == steps or step % max(1, steps // 10) == 0:
+            self._report_step(step, steps)
+
+    def _report_step(self, step: int, steps: int, **figures: Any) -> None:
         self.lease.report(
             "step",
             progress=LOADED + (TRAINED - LOADED) * step // max(1, steps),
             message="Asking the held-out questions" if step == steps else f"Step {step} of {steps}",
             step=step,
             steps=steps,
+            **figures,
         )
 
 

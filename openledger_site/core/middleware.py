@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -32,52 +33,74 @@ logger = logging.getLogger(__name__)
 # What the database says to whoever it took a lock from, or did not give one to: undone, try again.
 GAVE_WAY = (LockNotAvailable, DeadlockDetected)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+Middleware = Callable[[GetResponse], GetResponse]
+Finish = Callable[[HttpResponseBase], None]
 View = Callable[..., HttpResponseBase]
 
 
-@sync_and_async_middleware
-def request_id(get_response: GetResponse) -> GetResponse:
-    """Give each request an id: on the answer as `x-request-id`, and on each of its log lines."""
-    if iscoroutinefunction(get_response):
+def _around(meet: Callable[[HttpRequest], AbstractContextManager[Finish]]) -> Middleware:
+    """Middleware, for either kind of view, of what is entered with a request. It gives what to do
+    with the answer, and is left after that.
+    """
 
-        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-            identifier = uuid.uuid4().hex
-            current_request_id.set(identifier)
-            response: HttpResponseBase = await get_response(request)
-            response["x-request-id"] = identifier
+    @sync_and_async_middleware
+    def middleware(get_response: GetResponse) -> GetResponse:
+        if iscoroutinefunction(get_response):
+
+            async def answer_async(request: HttpRequest) -> HttpResponseBase:
+                with meet(request) as finish:
+                    response: HttpResponseBase = await get_response(request)
+                    finish(response)
+                return response
+
+            return answer_async  # type: ignore[return-value] # Django accepts either kind here
+
+        def answer(request: HttpRequest) -> HttpResponseBase:
+            with meet(request) as finish:
+                response = get_response(request)
+                finish(response)
             return response
 
-        return async_middleware  # type: ignore[return-value] # Django accepts either kind here
+        return answer
 
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        identifier = uuid.uuid4().hex
-        current_request_id.set(identifier)
-        response = get_response(request)
+    made: Middleware = middleware
+    return made
+
+
+@_around
+@contextmanager
+def request_id(request: HttpRequest) -> Iterator[Finish]:
+    """Give each request an id: on the answer as `x-request-id`, and on each of its log lines."""
+    identifier = uuid.uuid4().hex
+    current_request_id.set(identifier)
+
+    def name(response: HttpResponseBase) -> None:
         response["x-request-id"] = identifier
-        return response
 
-    return middleware
+    yield name
 
 
-@sync_and_async_middleware
-def never_kept(get_response: GetResponse) -> GetResponse:
+@_around
+@contextmanager
+def never_kept(request: HttpRequest) -> Iterator[Finish]:
     """No browser or proxy keeps what somebody with a session saw: a ward's computer is shared, and
     "back" after signing out would show it. A view that says otherwise decides for itself.
     """
-    if iscoroutinefunction(get_response):
-
-        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-            return _kept_by_nobody(request, await get_response(request))
-
-        return async_middleware  # type: ignore[return-value] # as above
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        return _kept_by_nobody(request, get_response(request))
-
-    return middleware
+    yield lambda response: _kept_by_nobody(request, response)
 
 
-def _kept_by_nobody(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+@_around
+@contextmanager
+def row_security(request: HttpRequest) -> Iterator[Finish]:
+    """Let the database refuse rows that this request's user may not read, if all else forgot to.
+
+    The body of a stream is made after this: what it reads was decided before.
+    """
+    with reading_as(Reader(request)):
+        yield lambda response: None
+
+
+def _kept_by_nobody(request: HttpRequest, response: HttpResponseBase) -> None:
     name = settings.SESSION_COOKIE_NAME
     if name in request.COOKIES or name in response.cookies:
         # "Back" to the answer to a form needs it, until signing out clears that too.
@@ -85,29 +108,6 @@ def _kept_by_nobody(request: HttpRequest, response: HttpResponseBase) -> HttpRes
         response.headers.setdefault("Cache-Control", kept)
     if name in request.COOKIES and name in response.cookies and not response.cookies[name].value:
         response.headers["Clear-Site-Data"] = '"cache"'
-    return response
-
-
-@sync_and_async_middleware
-def row_security(get_response: GetResponse) -> GetResponse:
-    """Let the database refuse rows that this request's user may not read, if all else forgot to.
-
-    The body of a stream is made after this: what it reads was decided before.
-    """
-    if iscoroutinefunction(get_response):
-
-        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-            with reading_as(Reader(request)):
-                response: HttpResponseBase = await get_response(request)
-                return response
-
-        return async_middleware  # type: ignore[return-value] # as above
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        with reading_as(Reader(request)):
-            return get_response(request)
-
-    return middleware
 
 
 def wants_json(request: HttpRequest) -> bool:

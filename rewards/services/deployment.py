@@ -184,11 +184,14 @@ def _leave_minting_to_votes(client: ChainClient, signer: Signer, at: Addresses) 
 
 def _begin_hand_over(client: ChainClient, signer: Signer, at: Addresses, owner: str) -> None:
     """Offer the owner every contract that the operator still administers, once."""
-    named = at.by_name()
-    for contract in (named[name] for name in ADMINISTERED if name in named):
+    for contract in _administered(at).values():
         is_ours = admin_of(client, contract) == signer.address
         if is_ours and pending_admin(client, contract) != owner:
             send_and_wait(client, signer, begin_admin_transfer_call(contract, owner))
+
+
+def _administered(at: Addresses) -> dict[str, str]:
+    return {name: address for name, address in at.by_name().items() if name in ADMINISTERED}
 
 
 def admin_of(client: ChainClient, contract: str) -> str:
@@ -208,12 +211,8 @@ def waiting_for_owner(addresses: Addresses) -> list[str]:
     client, who = chain_client(), roles()
     if not who.is_handed_over:
         return []
-    named = addresses.by_name()
-    return [
-        name
-        for name in ADMINISTERED
-        if name in named and admin_of(client, named[name]) != who.owner
-    ]
+    contracts = _administered(addresses).items()
+    return [name for name, contract in contracts if admin_of(client, contract) != who.owner]
 
 
 def deployment_plan() -> dict[str, object]:

@@ -193,15 +193,21 @@ def test_a_debt_is_paid_back_by_a_deposit_that_waited_for_its_owner(
     assert spendable_wei(consumer) == OPEN
 
 
+def two_that_vanished(consumer: User, spent_wei: int) -> list[DepositEvent]:
+    """Deposits of one OPEN each, of which so much was spent before their blocks left the chain."""
+    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
+    made = [deposited(log_index) for log_index in (1, 2)]
+    come(*made)
+    spend(consumer, spent_wei)
+    vanish(*reversed(made))
+    return made
+
+
 def test_a_deposit_that_paid_for_another_and_vanishes_again_owes_both(
     consumer: User,
 ) -> None:
     """As with several nodes behind one address, which take blocks away and give them back."""
-    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
-    first, second = (deposited(log_index) for log_index in (1, 2))
-    come(first, second)
-    spend(consumer, 2 * OPEN)
-    vanish(second, first)
+    first, second = two_that_vanished(consumer, spent_wei=2 * OPEN)
     come(first)
     vanish(first)
     come(first, second)
@@ -213,11 +219,7 @@ def test_two_that_vanished_and_waited_for_their_owner_pay_what_they_owe_once(
     consumer: User,
 ) -> None:
     """The first pays some of what the second owes; that is then not owed a second time."""
-    Wallet.objects.create(user=consumer, address=ADDRESS, chain_id=31337)
-    first, second = (deposited(log_index) for log_index in (1, 2))
-    come(first, second)
-    spend(consumer, 3 * OPEN // 2)
-    vanish(second, first)
+    first, second = two_that_vanished(consumer, spent_wei=3 * OPEN // 2)
     Wallet.objects.update(unlinked_at=Now())
     come(first, second)
     assert system_account(Account.Kind.REORG_DEBT).balance_wei == -3 * OPEN // 2

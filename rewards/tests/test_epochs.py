@@ -308,17 +308,22 @@ def proposed(
     return epoch, signer
 
 
+def refuse_activation(epoch: Epoch, **said: str) -> None:
+    """Our transaction fails before any block holds it, and the site goes on."""
+    Epoch.objects.update(activatable_at=Now())
+    advance_epochs()
+    ours = ChainTransaction.objects.filter(purpose="activate")
+    assert ours.update(state="failed", **said) == 1
+    advance_epochs()
+    epoch.refresh_from_db()
+
+
 def test_a_root_that_somebody_else_is_about_to_activate_is_waited_for(
     funded: Wallets, consumer: User, builder: User, contributor: User
 ) -> None:
     """A node that knows of their call refuses ours before theirs is in a block."""
     epoch, signer = proposed(funded, consumer, builder, contributor)
-    Epoch.objects.update(activatable_at=Now())
-    advance_epochs()
-    ours = ChainTransaction.objects.filter(purpose="activate")
-    assert ours.update(state="failed", problem="AlreadyActive") == 1
-    advance_epochs()
-    epoch.refresh_from_db()
+    refuse_activation(epoch, problem="AlreadyActive")
     assert epoch.state == "proposed"
     funded.send(signer, activate_call(epoch.distributor, bytes.fromhex(epoch.root[2:])))
     advance_epochs()
@@ -330,12 +335,7 @@ def test_a_root_that_is_refused_for_good_has_failed(
     funded: Wallets, consumer: User, builder: User, contributor: User
 ) -> None:
     epoch, _ = proposed(funded, consumer, builder, contributor)
-    Epoch.objects.update(activatable_at=Now())
-    advance_epochs()
-    ours = ChainTransaction.objects.filter(purpose="activate")
-    ours.update(state="failed", problem="Refused", created_at="2020-01-01T00:00Z")
-    advance_epochs()
-    epoch.refresh_from_db()
+    refuse_activation(epoch, problem="Refused", created_at="2020-01-01T00:00Z")
     assert (epoch.state, epoch.problem) == ("failed", "Refused")
 
 
