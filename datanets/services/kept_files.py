@@ -132,12 +132,13 @@ def discard_file(contribution: Contribution) -> None:
         transaction.on_commit(lambda: _delete_plain(digest))
         return
     paths = _paths(key, digest)
-    others = Contribution.objects.filter(file_key=key)
-    if not others.exists():
+    others = Contribution.objects.filter(file_key=key).values_list("file_digest", flat=True)
+    is_last = not others.exists()
+    if is_last:
         record_audit("data_key.destroyed", actor="store", subject=f"data_key:{key.public_id}")
         key.delete()
     # Opened by reading: a private Datanet's cannot be asked for by what they are.
-    if digest and digest not in others.values_list("file_digest", flat=True):
+    if digest and (is_last or digest not in others):
         for path in paths:
             transaction.on_commit(partial(path.unlink, missing_ok=True))
 
