@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -93,9 +92,9 @@ def _place(request: HttpRequest) -> dict[str, int]:
     return {"after": int(after[:18])} if after.isdecimal() else {}
 
 
-def _queue_url(datanet: Datanet, request: HttpRequest, **more: Any) -> str:
+def _queue_url(datanet: Datanet, request: HttpRequest) -> str:
     filters = QueueFilterForm(request.GET).filters()
-    query = urlencode({**filters, **_place(request), **more})
+    query = urlencode({**filters, **_place(request)})
     url = reverse("datanets:review-queue", args=[datanet.slug])
     return f"{url}?{query}" if query else url
 
@@ -110,9 +109,9 @@ def record_review(request: HttpRequest, record_id: UUID) -> HttpResponse:
         )
         if decision.gold is not None:
             _tell_about_test(request, decision.gold, form.cleaned_data["verdict"])
-        return redirect(_queue_url(record.datanet, request))
-    messages.error(request, first_mistake(form).message)
-    return redirect(_queue_url(record.datanet, request, after=record.pk - 1))  # the same row
+    else:
+        messages.error(request, first_mistake(form).message)
+    return redirect(_queue_url(record.datanet, request))
 
 
 def _tell_about_test(request: HttpRequest, gold: GoldRow, verdict: str) -> None:
